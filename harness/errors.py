@@ -1,0 +1,27 @@
+"""The one family of errors. Each message says what was wrong and how to mend it."""
+
+__tracebackhide__ = True
+
+
+class LabError(Exception):
+    """The lab was asked for something that it cannot do as asked; the message names the mend."""
+
+
+class LabUnavailable(LabError):
+    """This machine lacks an ability that the scenario needs. pytest skips; `--lab-strict` fails."""
+
+    def __init__(self, what: str, mend: str) -> None:
+        super().__init__(f"{what}. Mend: {mend}")
+        self.what = what
+        self.mend = mend
+
+    def __reduce__(self) -> tuple[type["LabUnavailable"], tuple[str, str]]:
+        return LabUnavailable, (self.what, self.mend)
+
+
+class Inconclusive(LabError):
+    """The evidence has a hole (segments were lost), so neither yes nor no would be honest."""
+
+
+class ExpectationFailed(LabError, AssertionError):
+    """The kernel showed something else: expected, last seen, for how long."""

@@ -1,0 +1,63 @@
+"""Which system call a process sleeps in, from /proc/PID/syscall.
+
+The file needs the right to trace the process: its parent's user has it, also across a user namespace of its own
+(kernel/ptrace.c, __ptrace_may_access).
+"""
+
+import platform
+from pathlib import Path
+
+from harness.errors import LabError, LabUnavailable
+
+# include/uapi/asm-generic/unistd.h (aarch64 and others), arch/x86/entry/syscalls/syscall_64.tbl.
+_NUMBERS = {
+    "x86_64": {
+        0: "read", 1: "write", 7: "poll", 42: "connect", 43: "accept", 44: "sendto", 45: "recvfrom", 47: "recvmsg",
+        61: "wait4", 202: "futex", 232: "epoll_wait", 247: "waitid", 270: "pselect6", 271: "ppoll", 288: "accept4",
+    },
+    "aarch64": {
+        22: "epoll_pwait", 63: "read", 64: "write", 72: "pselect6", 73: "ppoll", 95: "waitid", 98: "futex",
+        202: "accept", 203: "connect", 206: "sendto", 207: "recvfrom", 212: "recvmsg", 242: "accept4", 260: "wait4",
+    },
+}  # fmt: skip
+
+_WORDS = {
+    "accept": {"accept", "accept4"},
+    "connect": {"connect"},
+    "recv": {"recvfrom"},
+    "send": {"sendto"},
+    "poll": {"poll", "ppoll", "pselect6", "epoll_wait", "epoll_pwait"},
+    "wait": {"wait4", "waitid"},
+}
+"""What a scenario says, and the calls that the C library and Python make of it on one architecture or another.
+
+recvmsg is left out on purpose: an actor that waits for the harness sleeps in it (harness/channel.py).
+"""
+
+
+def same_call(word: str, call: str | None) -> bool:
+    """Whether `call` (a system call's name) is what a scenario means by `word`. LabError for a word not known here."""
+    if word not in _WORDS:
+        raise LabError(f"no way of blocking is called {word!r}. Mend: say one of {', '.join(_WORDS)}")
+    return call in _WORDS[word]
+
+
+def blocked_in(pid: int) -> str | None:
+    """The name of the system call in which the main thread of `pid` sleeps; None while it runs, or once it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/syscall").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    except PermissionError:
+        raise LabUnavailable(
+            f"/proc/{pid}/syscall may not be read", "run as the user who started the lab, or with CAP_SYS_PTRACE"
+        ) from None
+    return named(text, platform.machine())
+
+
+def named(text: str, machine: str) -> str | None:
+    """The call in a line of /proc/PID/syscall; "syscall N" where this table does not know number N."""
+    number = text.split(maxsplit=1)[0] if text.strip() else "running"
+    if number in ("running", "-1"):
+        return None
+    return _NUMBERS.get(machine, {}).get(int(number), f"syscall {number}")

@@ -1,0 +1,115 @@
+"""The TCP socket table of a network namespace, read from sock_diag (the same source as `ss`).
+
+Structures: include/uapi/linux/inet_diag.h. `ss` is the independent witness in this room's tests.
+"""
+
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.kernel import netlink
+
+
+class State(StrEnum):
+    """RFC 9293 names in Linux spelling. CLOSED: no row in the table."""
+
+    ESTABLISHED = "ESTABLISHED"
+    SYN_SENT = "SYN_SENT"
+    SYN_RECV = "SYN_RECV"
+    FIN_WAIT1 = "FIN_WAIT1"
+    FIN_WAIT2 = "FIN_WAIT2"
+    TIME_WAIT = "TIME_WAIT"
+    CLOSED = "CLOSED"
+    CLOSE_WAIT = "CLOSE_WAIT"
+    LAST_ACK = "LAST_ACK"
+    LISTEN = "LISTEN"
+    CLOSING = "CLOSING"
+
+
+STATES = dict(enumerate(State, 1)) | {12: State.SYN_RECV}
+"""By the kernel's number (include/net/tcp_states.h); 12, TCP_NEW_SYN_RECV, is what others call SYN_RECV."""
+
+TIMERS = ("none", "retransmit", "keepalive", "time_wait", "zero_window_probe")
+"""By idiag_timer's number (net/ipv4/inet_diag.c, inet_sk_diag_fill)."""
+
+Endpoint = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A socket's pending timer: its name in TIMERS, seconds until it expires, retransmissions (or probes) so far."""
+
+    name: str
+    expires_s: float
+    retransmits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """One row, in `ss`'s words. Queues in bytes; for a LISTEN row: connections not yet accepted, and the backlog.
+
+    inode 0: no process has it (orphan, minisock, or not yet accepted).
+    """
+
+    state: State
+    local: Endpoint
+    remote: Endpoint
+    recv_q: int
+    send_q: int
+    timer: Timer
+    inode: int
+    uid: int
+
+
+_SOCK_DIAG_BY_FAMILY = 20
+_REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2: family, protocol, extensions, states, any socket id
+_ROW = struct.Struct("=4BHH16s16sI8xIIIII")  # struct inet_diag_msg
+_EVERY_STATE = 0xFFFFFFFF
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+
+def open_table() -> socket.socket:
+    """Inside the namespace: the socket through which its table is read, from any process that was handed it."""
+    return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, getattr(socket, "NETLINK_SOCK_DIAG", 4))
+
+
+def read(table: socket.socket) -> list[Socket]:
+    """Every TCP socket of the namespace, of both families, minisocks (TIME_WAIT, SYN_RECV) included."""
+    while True:
+        try:
+            return [row for family in _FAMILIES for row in _dump(table, family)]
+        except netlink.DumpInterrupted:
+            continue
+
+
+def _dump(table: socket.socket, family: int) -> Iterator[Socket]:
+    request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _EVERY_STATE)
+    for answer in netlink.ask(table, _SOCK_DIAG_BY_FAMILY, netlink.NLM_F_DUMP, request):
+        yield decode(answer)
+
+
+def decode(answer: bytes) -> Socket:
+    """One `struct inet_diag_msg`. ValueError where it is too short, or of no known family, state or timer."""
+    if len(answer) < _ROW.size:
+        raise ValueError(f"an inet_diag_msg has {_ROW.size} bytes, not {len(answer)}")
+    (family, state, timer, retransmits, local_port, remote_port, local, remote, _,
+     expires_ms, recv_q, send_q, uid, inode) = _ROW.unpack_from(answer)  # fmt: skip
+    if family not in _FAMILIES or state not in STATES or timer >= len(TIMERS):
+        raise ValueError(f"inet_diag_msg of family {family}, state {state}, timer {timer}")
+    return Socket(
+        STATES[state],
+        _endpoint(family, local, local_port),
+        _endpoint(family, remote, remote_port),
+        recv_q,
+        send_q,
+        Timer(TIMERS[timer], expires_ms / 1000, retransmits),
+        inode,
+        uid,
+    )
+
+
+def _endpoint(family: int, address: bytes, port: int) -> Endpoint:
+    size = 4 if family == socket.AF_INET else 16
+    return socket.inet_ntop(family, address[:size]), socket.ntohs(port)

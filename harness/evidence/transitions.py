@@ -1,0 +1,138 @@
+"""State changes as the kernel reports them: the tracepoint sock:inet_sock_set_state, through perf_event_open(2).
+
+A perf event belongs to its file descriptor, so the kernel ends it with us, however we end; a folder under tracefs
+`instances/` would outlive a SIGKILL. It needs root and tracefs; without them `inferred` reads the states off the wire.
+
+What it cannot tell: a minisock (TIME_WAIT, an orphan's FIN_WAIT2) is no full socket, so its taking over is reported
+as CLOSED, and its end not at all. It sees every namespace; a lab knows its own events by its server port.
+"""
+
+import ctypes
+import mmap
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.evidence.sockets import STATES, Endpoint, State
+from harness.kernel import namespace
+
+_TRACEFS = Path("/sys/kernel/tracing")
+_EVENT = "events/sock/inet_sock_set_state"
+_SYS_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
+_ATTR_BYTES = 112
+_PERF_TYPE_TRACEPOINT = 2
+_SAMPLE_TIME, _SAMPLE_RAW = 1 << 2, 1 << 10
+_USE_CLOCKID = 1 << 25
+_CLOCKID_AT = 92
+_RECORD_LOST, _RECORD_SAMPLE = 2, 9
+_PAGES = 64
+_HEADER = struct.Struct("=IHH")
+_DATA_HEAD_AT, _DATA_TAIL_AT = 1024, 1032
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One state change at the end whose address is `local`. `inferred`: read off the wire, not reported."""
+
+    time_ns: int
+    local: Endpoint
+    remote: Endpoint
+    old: State
+    new: State
+    inferred: bool
+
+
+def open_events() -> list[int]:
+    """One perf fd a CPU, as root; OSError where the right, the tracepoint or the architecture is missing."""
+    number = _SYS_PERF_EVENT_OPEN.get(os.uname().machine)
+    if number is None:
+        raise OSError(f"perf_event_open has no known number on {os.uname().machine}")
+    if not (_TRACEFS / _EVENT).exists():
+        namespace.mount_privately("tracefs", str(_TRACEFS))
+    fields = _fields((_TRACEFS / _EVENT / "format").read_text())
+    if fields != _LAYOUT:
+        raise OSError("the tracepoint's fields are laid out in a way this lab does not know")
+    attr = bytearray(_ATTR_BYTES)
+    struct.pack_into(
+        "=IIQQQQQII", attr, 0, _PERF_TYPE_TRACEPOINT, _ATTR_BYTES, int((_TRACEFS / _EVENT / "id").read_text()),
+        1, _SAMPLE_TIME | _SAMPLE_RAW, 0, _USE_CLOCKID, 1, 0,
+    )  # fmt: skip
+    struct.pack_into("=i", attr, _CLOCKID_AT, 1)  # CLOCK_MONOTONIC
+    libc = ctypes.CDLL(None, use_errno=True)
+    fds = []
+    for cpu in sorted(os.sched_getaffinity(0)):
+        fd = libc.syscall(number, ctypes.c_char_p(bytes(attr)), -1, cpu, -1, 8)  # PERF_FLAG_FD_CLOEXEC
+        if fd < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        fds.append(fd)
+    return fds
+
+
+_LAYOUT = {"oldstate": 16, "newstate": 20, "sport": 24, "dport": 26, "family": 28, "protocol": 30,
+           "saddr": 32, "daddr": 36, "saddr_v6": 40, "daddr_v6": 56}  # fmt: skip
+_RAW = struct.Struct("=16xiiHHHH4s4s16s16s")
+
+
+def _fields(text: str) -> dict[str, int]:
+    found = re.findall(r"field:[^;]*?(\w+)(?:\[\d+\])?;\s*offset:(\d+)", text)
+    return {name: int(offset) for name, offset in found if not name.startswith("common_") and name != "skaddr"}
+
+
+class Events:
+    """The reading end of all CPUs' buffers, in any process that was handed the fds."""
+
+    def __init__(self, fds: list[int]) -> None:
+        self._fds = fds
+        self._buffers = [mmap.mmap(fd, (1 + _PAGES) * mmap.PAGESIZE) for fd in fds]
+        self.lost = 0
+
+    def read(self, port: int) -> list[Transition]:
+        """All changes since the last read of sockets that have `port` at one end, in order of time."""
+        found = [change for buffer in self._buffers for change in self._drain(buffer)]
+        mine = [change for change in found if port in (change.local[1], change.remote[1])]
+        return sorted(mine, key=lambda change: change.time_ns)
+
+    def _drain(self, buffer: mmap.mmap) -> Iterator[Transition]:
+        (head,) = struct.unpack_from("=Q", buffer, _DATA_HEAD_AT)
+        (tail,) = struct.unpack_from("=Q", buffer, _DATA_TAIL_AT)
+        data = memoryview(buffer)[mmap.PAGESIZE :]
+        size = _PAGES * mmap.PAGESIZE
+        while tail < head:
+            at = tail % size
+            kind, _, length = _HEADER.unpack_from(data, at)  # records are 8-byte aligned: a header never wraps
+            record = bytes(data[at : at + length])
+            record += bytes(data[: length - len(record)])
+            tail += length
+            if kind == _RECORD_LOST:
+                self.lost += struct.unpack_from("=Q", record, _HEADER.size + 8)[0]
+            elif kind == _RECORD_SAMPLE and (change := decode(record[_HEADER.size :])):
+                yield change
+        data.release()
+        struct.pack_into("=Q", buffer, _DATA_TAIL_AT, tail)
+
+    def close(self) -> None:
+        for buffer in self._buffers:
+            buffer.close()
+        for fd in self._fds:
+            os.close(fd)
+
+
+def decode(sample: bytes) -> Transition | None:
+    """A PERF_RECORD_SAMPLE's body (time, raw size, raw record); None where it is no TCP socket."""
+    time_ns, _ = struct.unpack_from("=QI", sample)
+    old, new, sport, dport, family, protocol, *addresses = _RAW.unpack_from(sample, 12)
+    if protocol != socket.IPPROTO_TCP or old not in STATES or new not in STATES:
+        return None
+    source, destination = addresses[:2] if family == socket.AF_INET else addresses[2:]
+    return Transition(
+        time_ns,
+        (socket.inet_ntop(family, source), sport),
+        (socket.inet_ntop(family, destination), dport),
+        STATES[old],
+        STATES[new],
+        inferred=False,
+    )

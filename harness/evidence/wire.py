@@ -1,0 +1,70 @@
+"""Frames decoded into segments: the only place that imports scapy, and only when a segment is asked for."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from harness.evidence.ring import Frame
+from harness.evidence.sockets import Endpoint
+
+_FLAG_ORDER = "SFRPAUEC"
+"""As Wireshark's users write them: SYN, FIN, RST and PSH before ACK, so S SA A PA FA R RA."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One TCP segment as it arrived, before any firewall's input hook. `length` counts payload bytes."""
+
+    time_ns: int
+    source: Endpoint
+    destination: Endpoint
+    flags: str
+    seq: int
+    ack: int
+    length: int
+    window: int
+    timestamp: tuple[int, int] | None
+    """RFC 7323's TSval and TSecr, where the option is there."""
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        return self.source[1], self.destination[1]
+
+
+def decode(frame: Frame) -> Segment | None:
+    """The segment in a frame; None where it carries something else (ICMP, UDP, garbage)."""
+    scapy = _scapy()
+    packet = scapy.Ether(frame.data)
+    tcp = packet.getlayer(scapy.TCP)
+    ip = packet.getlayer(scapy.IP)
+    if tcp is None or ip is None or tcp.dataofs is None or ip.len is None:
+        return None
+    flags = str(tcp.flags)
+    return Segment(
+        time_ns=frame.time_ns,
+        source=(ip.src, tcp.sport),
+        destination=(ip.dst, tcp.dport),
+        flags="".join(sorted(flags, key=_FLAG_ORDER.find)),
+        seq=tcp.seq,
+        ack=tcp.ack,
+        length=ip.len - 4 * ip.ihl - 4 * tcp.dataofs,
+        window=tcp.window,
+        timestamp=dict(option for option in tcp.options if option[0] == "Timestamp").get("Timestamp"),
+    )
+
+
+def build(source: Endpoint, destination: Endpoint, flags: str, seq: int, ack: int, payload: bytes = b"") -> bytes:
+    """An IP datagram with one TCP segment, checksums filled in."""
+    scapy = _scapy()
+    tcp = scapy.TCP(sport=source[1], dport=destination[1], flags=flags, seq=seq, ack=ack, window=65535)
+    return bytes(scapy.IP(src=source[0], dst=destination[0]) / tcp / payload)
+
+
+@cache
+def _scapy() -> Any:
+    from scapy.config import conf
+
+    conf.route_autoload = conf.route6_autoload = False  # the host's routes are of no interest, and cost 100 ms
+    import scapy.layers.inet as inet
+
+    return inet

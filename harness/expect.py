@@ -1,0 +1,32 @@
+"""Polling to a deadline, and what a failure says: expected, last seen, for how long."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from harness.errors import ExpectationFailed
+
+__tracebackhide__ = True
+
+POLL_S = 0.002
+"""Between two looks: long enough to leave the processor to the actors, short beside any timer of TCP."""
+
+Seen = TypeVar("Seen")
+
+
+def poll(what: str, expected: object, look: Callable[[], Seen], within_s: float) -> Seen:
+    """Look until what is seen equals `expected`; ExpectationFailed when `within_s` seconds have passed."""
+    start = time.monotonic()
+    while True:
+        seen = look()
+        if seen == expected:
+            return seen
+        waited_s = time.monotonic() - start
+        if waited_s >= within_s:
+            raise failure(what, expected, seen, waited_s)
+        time.sleep(POLL_S)
+
+
+def failure(what: str, expected: object, seen: object, waited_s: float) -> ExpectationFailed:
+    """The one form that every failed expectation has."""
+    return ExpectationFailed(f"{what}\n  expected:  {expected}\n  last seen: {seen}\n  for:       {waited_s:.3f} s")

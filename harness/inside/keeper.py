@@ -1,0 +1,176 @@
+"""PID 1 of a lab. It sets the namespace up, opens what sees it, starts the actors, and does what needs to be inside.
+
+When it dies, by any cause, the kernel kills every process of its PID namespace (zap_pid_ns_processes).
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import traceback
+from typing import Any
+
+from harness.channel import Channel
+from harness.errors import LabError, LabUnavailable
+from harness.evidence import ring, sockets
+from harness.inside import role_runner, roles
+from harness.kernel import addresses, sysctls
+
+Reply = tuple[object, tuple[int, ...]]
+
+
+def main(channel: Channel, request: dict[str, Any]) -> int:
+    """Set up, say so, obey until the channel closes."""
+    try:
+        keeper = Keeper(**request)
+    except LabError as error:
+        channel.send(error)
+        return 1
+    except OSError as error:
+        channel.send(LabUnavailable(f"the namespace cannot be set up: {error}", "see the README, 'What it needs'"))
+        return 1
+    channel.send("ready", keeper.fds())
+    try:
+        while True:
+            command, _ = channel.receive()
+            assert isinstance(command, tuple)
+            _answer(channel, keeper, *command)
+    except (EOFError, BrokenPipeError):
+        return 0
+
+
+def _answer(channel: Channel, keeper: "Keeper", name: str, arguments: dict[str, Any]) -> None:
+    try:
+        value, fds = getattr(keeper, name)(**arguments)
+    except LabError as error:
+        channel.send(error)
+    except Exception:
+        channel.send(LabError(f"the keeper failed at {name}:\n{traceback.format_exc()}"))
+    else:
+        channel.send(value, fds)
+        for fd in fds:
+            os.close(fd)
+
+
+class Keeper:
+    """The commands, one method each; each returns a value and fds that are the asker's from then on."""
+
+    def __init__(self, profile: list[sysctls.Setting], host_network: int) -> None:
+        if os.stat("/proc/self/ns/net").st_ino == host_network:
+            raise LabError("the lab is in the host's network namespace, and will not touch it")
+        self._statuses: dict[int, int] = {}
+        self._round = 0
+        addresses.set_up_loopback()
+        for setting in profile:
+            sysctls.write(setting)
+        self._capture = ring.open_capture()
+        self._table = sockets.open_table()
+        self._raw = socket.socket(addresses.FAMILY, socket.SOCK_RAW, socket.IPPROTO_RAW)
+
+    def fds(self) -> tuple[int, ...]:
+        """The capture, the socket table, a raw socket for provoked segments, the keeper's own pidfd."""
+        return self._capture.fileno(), self._table.fileno(), self._raw.fileno(), os.pidfd_open(os.getpid())
+
+    def mark(self) -> Reply:
+        """Send a mark through every CPU's queue; returns the marks to wait for.
+
+        Each CPU queues what it sends over `lo` for itself, first in first out (net/core/dev.c, enqueue_to_backlog),
+        so a mark comes out of the capture after everything that was sent on its CPU before.
+        """
+        self._round += 1
+        cpus = os.sched_getaffinity(0)
+        try:
+            for cpu in cpus:
+                os.sched_setaffinity(0, {cpu})
+                self._capture.send(ring.mark(self._round, cpu))
+        finally:
+            os.sched_setaffinity(0, cpus)
+        return {(self._round, cpu) for cpu in cpus}, ()
+
+    def start_role(self, path: str, role: str, arguments: tuple[object, ...], title: str) -> Reply:
+        """Fork an actor; its channel, its pidfd and its output (a file in memory) are the asker's."""
+        roles.load(path)
+        theirs, ours = Channel.pair()
+        output = _output_file()
+        pid = os.fork()
+        if pid == 0:
+            role_runner.become_actor(theirs.fileno(), output, title)
+            os._exit(role_runner.run(theirs, roles.find(path, role), arguments))
+        theirs.close()
+        return pid, (os.dup(ours.fileno()), os.pidfd_open(pid), output)
+
+    def start_program(self, argv: list[str]) -> Reply:
+        """Run a real program inside; its pidfd and its output are the asker's."""
+        output = _output_file()
+        try:
+            pid = os.posix_spawnp(
+                argv[0],
+                argv,
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, output, 1),
+                    (os.POSIX_SPAWN_DUP2, output, 2),
+                ],
+                setsid=True,
+                setsigdef=[signal.SIGPIPE],  # Python ignores it, and an ignored signal survives exec
+            )
+        except FileNotFoundError:
+            raise LabUnavailable(f"the program {argv[0]} is not there", f"install it, e.g. apt install {argv[0]}") from None
+        except PermissionError:
+            raise LabUnavailable(f"the program {argv[0]} may not be run", "make it executable for this user") from None
+        return pid, (os.pidfd_open(pid), output)
+
+    def exit_status(self, pid: int) -> Reply:
+        """The wait status of a process that has ended; its zombie goes."""
+        if pid not in self._statuses:
+            self._statuses[pid] = os.waitpid(pid, 0)[1]
+        return os.waitstatus_to_exitcode(self._statuses[pid]), ()
+
+    def kill(self, pid: int, number: int) -> Reply:
+        """Send a signal, by this namespace's number of the process."""
+        os.kill(pid, number)
+        return None, ()
+
+    def end(self) -> Reply:
+        """Kill and reap whatever is left in the lab: nothing runs any more when this returns.
+
+        The keeper itself goes a little later, when the kernel has waited (RCU) for the capture to be unhooked.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)  # from PID 1: everybody else in this PID namespace
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+        return None, ()
+
+    def read_sysctl(self, key: str) -> Reply:
+        return sysctls.read(key), ()
+
+    def write_sysctl(self, key: str, value: str) -> Reply:
+        sysctls.write(sysctls.Setting(key, value))
+        return None, ()
+
+    def nft(self, script: str) -> Reply:
+        """Run one nftables script as a single transaction."""
+        path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+        try:
+            done = subprocess.run(
+                ["nft", "-f", "-"], input=script, capture_output=True, text=True, env={"PATH": path, "LC_ALL": "C"}
+            )
+        except FileNotFoundError:
+            raise LabUnavailable("nft is not there, so no segment can be dropped", "apt install nftables") from None
+        if done.returncode == 0:
+            return None, ()
+        if "syntax error" in done.stderr:
+            raise LabError(f"nft does not understand the rule. Mend its syntax (man nft):\n{done.stderr}")
+        raise LabUnavailable(f"nft fails here: {done.stderr.strip()}", "load nf_tables, or run on a kernel that has it")
+
+
+def _output_file() -> int:
+    fd = os.memfd_create("output")
+    # Actors and their children share the file: each writes at its end.
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_APPEND)
+    return fd

@@ -1,0 +1,98 @@
+"""One clean process a pytest worker: single-threaded, so it may enter a user namespace, and cheap to fork.
+
+It makes labs on request and knows nothing more of them. It ends when its channel closes or a process that it watches
+(the worker, and the controller of xdist) is gone; each lab dies with it.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+
+from harness.channel import Channel
+from harness.errors import LabError, LabUnavailable
+from harness.evidence import transitions
+from harness.inside import keeper, roles
+from harness.kernel import namespace
+
+SLOTS = 1000
+
+
+def main(channel_fd: int, watched_pids: list[int]) -> None:
+    """The whole life of a nursery; returns when nobody needs it any more."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; a lab's own keeper undoes this
+    channel = Channel.from_fd(channel_fd)
+    watched = [os.pidfd_open(pid) for pid in watched_pids]
+    slot_lock, slot = _take_slot()
+    hello, fds = _prepare()
+    channel.send({**hello, "slot": slot}, tuple(fds))
+    for fd in fds:
+        os.close(fd)
+    with slot_lock, contextlib.suppress(EOFError):
+        while _next_request(channel, watched):
+            _serve(channel)
+
+
+def _take_slot() -> tuple[socket.socket, int]:
+    """A number that no other nursery of this network namespace has: its lock is a name that dies with the socket."""
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for slot in range(SLOTS):
+        with contextlib.suppress(OSError):
+            lock.bind(f"\0tcp-fault-lab/{slot}")
+            return lock, slot
+    raise LabError(f"{SLOTS} nurseries run on this machine. Mend: end some of them")
+
+
+def _prepare() -> tuple[dict[str, object], list[int]]:
+    """Get the right to isolate, and open what only the host's root may open."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        isolation = namespace.become_isolable()
+    except LabUnavailable as error:
+        return {"unavailable": error}, []
+    finally:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        fds = transitions.open_events() if isolation == "root" else []
+    except OSError:
+        fds = []
+    return {"isolation": isolation}, fds
+
+
+def _next_request(channel: Channel, watched: list[int]) -> bool:
+    poller = select.poll()
+    for fd in (channel.fileno(), *watched):
+        poller.register(fd, select.POLLIN)
+    return all(fd == channel.fileno() for fd, _ in poller.poll())
+
+
+def _serve(channel: Channel) -> None:
+    """One request: load roles that will be wanted, make one lab for the process at the other end of the fd sent."""
+    request, (keeper_fd,) = channel.receive()
+    assert isinstance(request, dict)
+    lab = Channel.from_fd(keeper_fd)
+    with contextlib.suppress(LabError):  # the keeper tries again, and tells whoever wants the role
+        roles.load(request.pop("roles_from"))
+    if os.fork() == 0:
+        namespace.die_with_parent()
+        channel.close()
+        os._exit(_guard(lab, request))
+    lab.close()
+
+
+def _guard(lab: Channel, request: dict[str, object]) -> int:
+    """Stand between nursery and keeper: a PID namespace begins with the *child* of the one who made it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        namespace.unshare(namespace.CLONE_NEWNET | namespace.CLONE_NEWPID)
+        child = os.fork()
+    except OSError as error:
+        lab.send(LabUnavailable(f"no namespace for this lab: {error.strerror}", "raise user.max_net_namespaces"))
+        return 1
+    if child == 0:
+        namespace.die_with_parent()
+        os._exit(keeper.main(lab, request))
+    lab.close()
+    os.waitpid(child, 0)
+    return 0

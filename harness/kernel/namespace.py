@@ -1,0 +1,101 @@
+"""Entering namespaces: for the network and the processes always, for the user where we are not root.
+
+`os.unshare` came with Python 3.12; the lab serves 3.11, so the C library is called.
+"""
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+from harness.errors import LabUnavailable
+
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000
+_PR_SET_PDEATHSIG = 1
+_MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def unshare(flags: int) -> None:
+    """unshare(2). OSError: EPERM without the right, ENOSPC past user.max_*_namespaces, EINVAL with threads."""
+    _check(_libc.unshare(flags))
+
+
+def die_with_parent() -> None:
+    """SIGKILL for this process when the thread that forked it ends (prctl(2), PR_SET_PDEATHSIG)."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0))
+
+
+def mount_privately(kind: str, where: str) -> None:
+    """Mount a pseudo file system in a mount namespace of our own, where nobody else sees it."""
+    unshare(CLONE_NEWNS)
+    _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
+    _check(_libc.mount(kind.encode(), where.encode(), kind.encode(), 0, None))
+
+
+def become_isolable() -> str:
+    """Get the right to make network and PID namespaces; say how.
+
+    Returns "root" where the right is there, "user namespace (uid N)" where a user namespace of our own gave it.
+    Raises LabUnavailable. The calling process must have one thread.
+    """
+    if _may_isolate():
+        return "root"
+    uid, gid = os.geteuid(), os.getegid()
+    try:
+        unshare(CLONE_NEWUSER)
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    except OSError as error:
+        raise _unavailable("no user namespace can be made", error) from None
+    if not _may_isolate():
+        # Ubuntu 24.04: unshare(CLONE_NEWUSER) succeeds, but AppArmor's profile "unprivileged_userns" takes every
+        # capability away, so only the second step shows it.
+        raise _unavailable("a user namespace gives no right to make a network namespace", None)
+    return f"user namespace (uid {uid})"
+
+
+def _may_isolate() -> bool:
+    child = os.fork()
+    if child == 0:
+        try:
+            unshare(CLONE_NEWNET | CLONE_NEWPID)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def _unavailable(what: str, error: OSError | None) -> LabUnavailable:
+    reason = f"{what} ({errno.errorcode[error.errno]})" if error and error.errno else what
+    return LabUnavailable(reason, "; or ".join([*_mends(), "run as root"]))
+
+
+def _mends() -> list[str]:
+    """What forbids it here, by the settings known to do so; each with the command that allows it."""
+    mends = []
+    if _setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
+        mends.append("sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu's AppArmor rule)")
+    if _setting("kernel/unprivileged_userns_clone") == "0":
+        mends.append("sudo sysctl kernel.unprivileged_userns_clone=1")
+    if any(_setting(f"user/max_{kind}_namespaces") == "0" for kind in ("user", "net", "pid")):
+        mends.append("sudo sysctl user.max_user_namespaces=1000 user.max_net_namespaces=1000 "
+                     "user.max_pid_namespaces=1000")  # fmt: skip
+    if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
+        mends.append("docker run --privileged (the default seccomp profile forbids namespaces)")
+    return mends
+
+
+def _setting(name: str) -> str | None:
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return None

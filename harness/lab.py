@@ -1,0 +1,290 @@
+"""One run: a private network, its actors and all evidence of it. Opens everything, closes it in reverse order."""
+
+import inspect
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness import expect, predict
+from harness.actor import Actor, Program, check_role
+from harness.channel import Channel
+from harness.errors import ExpectationFailed, Inconclusive, LabError
+from harness.evidence import counters, holders, sockets, wire
+from harness.evidence.sockets import Endpoint, Socket, State
+from harness.evidence.wire import Segment
+from harness.kernel import addresses
+from harness.kernel.sysctls import Setting
+from harness.kernel.sysctls import parse as parse_sysctls
+from harness.nursery import Nursery
+from harness.timeline import Change, Moment, Step, Timeline
+from harness.watch import Watch
+
+__tracebackhide__ = True
+
+FIRST_SERVER_PORT = 8000
+_HOSTS = {name: host for host, name in addresses.HOSTS.items()}
+Since = str | Moment | None
+
+
+def reference_profile() -> list[Setting]:
+    """The sysctls that scenarios run under."""
+    path = Path(__file__).parent / "profiles" / "reference.conf"
+    return parse_sysctls(path.read_text(), path.name)
+
+
+class Lab:
+    """What a scenario has in its hand. Hosts are "client", "server" and "other server"; times are seconds.
+
+    A connection is named by `port`: any one port that it alone has. Without it there must be but one connection.
+    """
+
+    deadline_s = 5.0
+    """How long a verb waits for what should come at once."""
+
+    def __init__(self, nursery: Nursery, roles_from: str, allowance_s: float) -> None:
+        self.allowance_s = allowance_s
+        """Time that the scheduler may take to wake who waits for a timer."""
+        self.server_address: Endpoint = (addresses.SERVER, FIRST_SERVER_PORT + nursery.slot)
+        self.other_server_address: Endpoint = (addresses.OTHER_SERVER, FIRST_SERVER_PORT + nursery.slot)
+        self.timeline = Timeline(time.monotonic_ns())
+        self._roles_from = roles_from
+        self._keeper = nursery.open_lab(reference_profile(), roles_from)
+        self._watch = Watch(self._keeper, nursery.events, self.server_address[1], self.timeline)
+        self._actors: list[Actor | Program] = []
+        self._baseline = self._counters()
+
+    def client_address(self, port: int) -> Endpoint:
+        """The client's host with a port of the scenario's choice: nobody else is in this network."""
+        return addresses.CLIENT, port
+
+    # ── actors ──
+
+    def start(self, role: Callable[..., Any], *arguments: Any, name: str | None = None) -> Actor:
+        """A process that will play `role`, a generator function of the scenario's file; it waits for its first verb."""
+        check_role(role)
+        path = inspect.getsourcefile(role) or ""
+        if path != self._roles_from:
+            raise LabError(f"{role.__qualname__} is defined in {path}. Mend: roles stand in the scenario's own file")
+        title = self._free_name(name or role.__name__)
+        pid, (channel, pidfd, output) = self._keeper.ask_for_fds(
+            "start_role", path=path, role=role.__qualname__, arguments=arguments, title=title
+        )
+        actor = Actor(Channel.from_fd(channel), title, self, self._keeper, pid, pidfd, output)
+        self._actors.append(actor)
+        return actor
+
+    def run_program(self, argv: list[str], name: str | None = None) -> Program:
+        """A real program inside the lab. LabUnavailable where it is not installed."""
+        pid, (pidfd, output) = self._keeper.ask_for_fds("start_program", argv=argv)
+        program = Program(self._free_name(name or Path(argv[0]).name), self, self._keeper, pid, pidfd, output)
+        self._actors.append(program)
+        return program
+
+    def _free_name(self, name: str) -> str:
+        taken = {actor.name for actor in self._actors}
+        names = (name if n == 1 else f"{name} {n}" for n in range(1, len(taken) + 2))
+        return next(each for each in names if each not in taken)
+
+    # ── the wire ──
+
+    def record(self, entry: Step | Change) -> Moment:
+        """Wait until the wire is quiet, then enter one record; the moment is the place after it."""
+        self._watch.settle()
+        return self.timeline.add(entry)
+
+    def segments(self, since: Since = None, until: Since = None, port: int | None = None) -> list[Segment]:
+        """The segments between two steps (or moments), in order. Inconclusive where any segment was lost."""
+        self._watch.settle()
+        if lost := self._watch.lost():
+            raise Inconclusive(f"{lost} segments were lost, so no list is whole. Mend: run it again with less load")
+        found = self.timeline.segments(self._moment(since), self._moment(until))
+        return [segment for segment in found if port is None or port in segment.ports]
+
+    def wire(self, since: Since = None, until: Since = None, port: int | None = None) -> list[str]:
+        """The same as sender and flags: ["client S", "server SA", "client A"]."""
+        return [
+            f"{addresses.HOSTS.get(segment.source[0], segment.source[0])} {segment.flags}"
+            for segment in self.segments(since, until, port)
+        ]
+
+    def provoke(self, segment: Segment, payload: bytes = b"") -> None:
+        """Send a made-up segment, to prove by its answer what the kernel remembers or forgot."""
+        data = wire.build(segment.source, segment.destination, segment.flags, segment.seq, segment.ack, payload)
+        self._keeper.raw.sendto(data, (segment.destination[0], 0))
+        self.record(Change(time.monotonic_ns(), f"provoked: {segment.flags} to {segment.destination}"))
+
+    def _moment(self, since: Since) -> Moment | None:
+        return self.timeline.find(since) if isinstance(since, str) else since
+
+    # ── sockets ──
+
+    def sockets(self) -> list[Socket]:
+        """The whole TCP socket table, once the wire is quiet."""
+        self._watch.settle()
+        rows = sockets.read(self._keeper.table)
+        self._watch.looked(rows)
+        return rows
+
+    def socket(self, end: str, port: int | None = None) -> Socket | None:
+        """One end of a connection, as the kernel has it now; None where it has none (CLOSED)."""
+        host = _host(end)
+        rows = [
+            row
+            for row in self.sockets()
+            if row.state != State.LISTEN and row.local[0] == host and port in (None, row.local[1], row.remote[1])
+        ]
+        if len(rows) > 1:
+            which = ", ".join(f"{row.local[1]}→{row.remote[1]} {row.state}" for row in rows)
+            raise LabError(f"{len(rows)} sockets at the {end}: {which}. Mend: name one by port=")
+        return rows[0] if rows else None
+
+    def state(self, end: str, port: int | None = None) -> State:
+        """The state of one end, CLOSED where the table has no row."""
+        row = self.socket(end, port)
+        return row.state if row else State.CLOSED
+
+    def expect_states(
+        self, *, client: str | None = None, server: str | None = None, port: int | None = None,
+        within_s: float | None = None,
+    ) -> None:  # fmt: skip
+        """Wait until both ends (or the one named) of a connection are in these states at the same look."""
+        wanted = {end: State(state) for end, state in (("client", client), ("server", server)) if state}
+
+        def look() -> dict[str, str]:
+            return {end: self.state(end, port) for end in wanted}
+
+        expect.poll(f"the states of the connection{_named(port)}", wanted, look, within_s or self.deadline_s)
+
+    def expect_socket(self, end: str, port: int | None = None, within_s: float | None = None, **fields: Any) -> Socket:
+        """Wait until one end has these values (state, recv_q, send_q, inode, …, as Socket names them)."""
+
+        def look() -> dict[str, Any] | None:
+            nonlocal row
+            row = self.socket(end, port)
+            return {name: getattr(row, name) for name in fields} if row else None
+
+        row: Socket | None = None
+        expect.poll(f"the {end}'s socket{_named(port)}", fields, look, within_s or self.deadline_s)
+        assert row is not None
+        return row
+
+    def accept_queue(self, end: str = "server") -> int:
+        """Connections that the end's one listener has not yet handed to accept()."""
+        listeners = [row for row in self.sockets() if row.state == State.LISTEN and row.local[0] == _host(end)]
+        if len(listeners) != 1:
+            raise LabError(f"{len(listeners)} listeners at the {end}. Mend: ask while there is exactly one")
+        return listeners[0].recv_q
+
+    def expect_accept_queue(self, length: int, end: str = "server") -> None:
+        """Wait until the listener's queue has this length."""
+        expect.poll(f"the {end}'s accept queue", length, lambda: self.accept_queue(end), self.deadline_s)
+
+    def holders(self, end: str, port: int | None = None) -> list[str]:
+        """The programs (or roles) that have an end open, sorted; empty where no process has it."""
+        row = self.socket(end, port)
+        if row is None or row.inode == 0:
+            return []
+        return sorted(holder.program for holder in holders.read(self._keeper.pid) if holder.inode == row.inode)
+
+    def path(self, end: str, port: int | None = None) -> list[str]:
+        """The states that one end went through, in order, as its segments imply them (evidence/inferred.py)."""
+        self.segments()
+        changes = [
+            change
+            for change in self.timeline.transitions()
+            if change.local[0] == _host(end) and port in (None, change.local[1], change.remote[1])
+        ]
+        return [change.new for change in changes]
+
+    # ── counters ──
+
+    def counter(self, name: str) -> int:
+        """How much a counter (nstat's name) has grown since the lab was ready. LabError for a name not known."""
+        self._watch.settle()
+        now = self._counters()
+        if name not in now:
+            raise LabError(f"this kernel has no counter {name}. Mend: see `nstat -az` for the names")
+        return now[name] - self._baseline[name]
+
+    def _counters(self) -> dict[str, int]:
+        return counters.read(self._keeper.pid)
+
+    # ── what is set ──
+
+    def set_sysctl(self, key: str, value: object) -> None:
+        """Set a sysctl of this lab's network alone; it is on the record."""
+        self._keeper.ask("write_sysctl", key=key, value=str(value))
+        self.timeline.add(Change(time.monotonic_ns(), f"{key} = {value}"))
+
+    def sysctl(self, key: str, default: str | None = None) -> str:
+        """The value in force; `default` where this kernel does not have the key."""
+        try:
+            value: str = self._keeper.ask("read_sysctl", key=key)
+        except LabError:
+            if default is None:
+                raise
+            return default
+        return value
+
+    def drop(self, match: str) -> None:
+        """Drop every segment that matches (nftables syntax) as it arrives; the wire still shows it."""
+        self._keeper.ask("nft", script=_DROP_TABLE + f"add rule inet lab input {match} counter drop\n")
+        self.record(Change(time.monotonic_ns(), f"dropped from here on: {match}"))
+
+    def restore(self) -> None:
+        """Drop nothing any more."""
+        self._keeper.ask("nft", script="add table inet lab\ndelete table inet lab\n")
+        self.record(Change(time.monotonic_ns(), "nothing is dropped any more"))
+
+    # ── time ──
+
+    def connect_timeout(self) -> predict.Interval:
+        """How long a connect() against silence takes under the sysctls in force."""
+        return predict.connect_timeout(
+            int(self.sysctl("net.ipv4.tcp_syn_retries")),
+            int(self.sysctl("net.ipv4.tcp_syn_linear_timeouts", default="0")),
+            int(self.sysctl("net.ipv4.tcp_rto_max_ms", default=str(round(predict.RTO_MAX_S * 1000)))) / 1000,
+            predict.tick_s(),
+        )
+
+    def expect_duration(self, what: str, seconds: float, interval: predict.Interval) -> None:
+        """A measured time lies in the interval, its upper end widened by the scheduling allowance."""
+        allowed = interval.with_allowance(self.allowance_s)
+        if seconds not in allowed:
+            raise ExpectationFailed(f"{what}\n  expected:  {allowed}\n  last seen: {seconds:.3f} s")
+
+    # ── the end ──
+
+    def evidence(self) -> tuple[int, int]:
+        """Segments captured and segments lost so far."""
+        self._watch.settle()
+        return self._watch.captured, self._watch.lost()
+
+    def close(self) -> None:
+        """End everything and wait for its end; then ExpectationFailed if a role had died unnoticed."""
+        try:
+            for actor in self._actors:
+                if isinstance(actor, Actor):
+                    actor.complain()
+        finally:
+            for actor in self._actors:
+                actor.close()
+            self._watch.close()  # before the keeper's copy, or this process would wait for RCU (packet_release)
+            self._keeper.close()
+
+
+_DROP_TABLE = """
+add table inet lab
+add chain inet lab input { type filter hook input priority 0; }
+"""
+
+
+def _host(end: str) -> str:
+    if end not in _HOSTS:
+        raise LabError(f"no host is called {end!r}. Mend: say one of {', '.join(_HOSTS)}")
+    return _HOSTS[end]
+
+
+def _named(port: int | None) -> str:
+    return f" with port {port}" if port else ""

@@ -1,0 +1,133 @@
+"""The parent's side of the nursery: start one clean helper process, ask it for labs, hear what it may do."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+
+from harness.channel import Channel
+from harness.errors import LabError, LabUnavailable
+from harness.evidence import transitions
+from harness.kernel.sysctls import Setting
+
+_BOOT = (
+    "import json, sys; fd, watched, sys.path[:] = json.loads(sys.argv[1]);"
+    "from harness.inside import nursery; nursery.main(fd, watched)"
+)
+
+
+class KeeperHandle:
+    """The line to one lab's keeper."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._sockets: list[socket.socket] = []
+
+    def wait_until_ready(self) -> None:
+        """Take what the keeper hands out when the lab stands: from then on it may be asked for things."""
+        ready, fds = _received(self._channel, "set up a lab")
+        assert ready == "ready"
+        self._sockets = [socket.socket(fileno=fd) for fd in fds[:3]]
+        self.capture, self.table, self.raw = self._sockets
+        self.pid = pid_of(fds[3])
+        """The keeper's number on the host; /proc/PID/net is the lab's."""
+        os.close(fds[3])
+
+    def ask(self, command: str, **arguments: object) -> Any:
+        """Run one of the keeper's commands and return its value; LabError says why not."""
+        value, _ = self.ask_for_fds(command, **arguments)
+        return value
+
+    def ask_for_fds(self, command: str, **arguments: object) -> tuple[Any, list[int]]:
+        """The same, for a command whose answer carries fds: they are the caller's to close."""
+        with contextlib.suppress(BrokenPipeError):
+            self._channel.send((command, arguments))
+        return _received(self._channel, command)
+
+    def close(self) -> None:
+        """End everything that runs in the lab, and wait for its end; the namespaces follow by themselves."""
+        with contextlib.suppress(LabError):
+            self.ask("end")
+        self._channel.close()
+        for sock in self._sockets:
+            sock.close()
+
+
+class Nursery:
+    """One a worker. Opening a lab costs two forks and two namespaces."""
+
+    def __init__(self, also_watch: list[int] | None = None) -> None:
+        """Start the helper and hear its greeting. It ends with this process, or with any of `also_watch` (pids)."""
+        ours, theirs = Channel.pair()
+        boot = json.dumps([theirs.fileno(), [os.getpid(), *(also_watch or [])], sys.path])
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _BOOT, boot],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.close()
+        self._channel = ours
+        hello, fds = _received(ours, "start the nursery")
+        self.unavailable: LabUnavailable | None = hello.get("unavailable")
+        self.isolation: str = hello.get("isolation", "none")
+        self.slot: int = hello["slot"]
+        self.events = transitions.Events(fds) if fds else None
+        self.pid = self._process.pid
+        self._spare: KeeperHandle | None = None
+
+    def open_lab(self, profile: list[Setting], roles_from: str) -> KeeperHandle:
+        """A fresh lab, in which the roles of one file may be played. LabUnavailable says what is missing.
+
+        The next one is ordered at the same time, and stands before it is wanted: the kernel's own waits while a
+        namespace is set up (evidence/ring.py) are then nobody's.
+        """
+        if self.unavailable:
+            raise self.unavailable
+        keeper = self._spare or self._order(profile, roles_from)
+        self._spare = self._order(profile, roles_from)
+        try:
+            keeper.wait_until_ready()
+        except LabError:
+            keeper.close()
+            raise
+        return keeper
+
+    def _order(self, profile: list[Setting], roles_from: str) -> KeeperHandle:
+        ours, theirs = Channel.pair()
+        host_network = os.stat("/proc/self/ns/net").st_ino
+        request = {"profile": profile, "roles_from": roles_from, "host_network": host_network}
+        self._channel.send(request, (theirs.fileno(),))
+        theirs.close()
+        return KeeperHandle(ours)
+
+    def close(self) -> None:
+        """End the helper and wait for its end."""
+        if self.events:
+            self.events.close()
+        if self._spare:
+            self._spare.close()
+        self._channel.close()
+        self._process.wait()
+
+
+def _received(channel: Channel, doing: str) -> tuple[Any, list[int]]:
+    try:
+        value, fds = channel.receive()
+    except EOFError:
+        raise LabError(f"the helper process died (asked to {doing}). Mend: see what ended it, e.g. `dmesg`") from None
+    if isinstance(value, LabError):
+        raise value
+    return value, fds
+
+
+def pid_of(pidfd: int) -> int:
+    """The number in this namespace of the process behind a pidfd; -1 once it is gone."""
+    with open(f"/proc/self/fdinfo/{pidfd}") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    return int(fields["Pid"])
+
+

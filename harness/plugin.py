@@ -1,0 +1,146 @@
+"""pytest's side, and the only room that knows pytest: fixture, options, header, verdicts, closing section."""
+
+import os
+import platform
+import shutil
+from collections import Counter
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pytest
+
+from harness.errors import Inconclusive, LabUnavailable
+from harness.lab import Lab
+from harness.nursery import Nursery
+
+ALLOWANCE_S = 0.25
+SLOW_ALLOWANCE_S = 5.0
+
+_nursery = pytest.StashKey[Nursery]()
+_running_lab = pytest.StashKey[Lab]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lab", "tcp-fault-lab")
+    group.addoption(
+        "--lab-strict", action="store_true", help="fail where a scenario would be skipped for want of an ability"
+    )
+    group.addoption(
+        "--lab-slow", action="store_true",
+        help=f"allow the scheduler {SLOW_ALLOWANCE_S:g} s in place of {ALLOWANCE_S:g} s to wake who waits for a timer; "
+        "states and segments stay as exact as they are",
+    )  # fmt: skip
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if nursery := config.stash.get(_nursery, None):
+        nursery.close()
+
+
+def _the_nursery(config: pytest.Config) -> Nursery:
+    """This process's one nursery, started when it is first needed."""
+    if _nursery not in config.stash:
+        config.stash[_nursery] = Nursery(_controller(config))
+    return config.stash[_nursery]
+
+
+def _controller(config: pytest.Config) -> list[int]:
+    """An xdist worker's parent: when it is killed, the worker may take a while to notice; its labs must not."""
+    return [os.getppid()] if hasattr(config, "workerinput") else []
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """One private network, clean, under the reference profile; everything in it ends with the test."""
+    option = request.config.option
+    allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
+    nursery = _the_nursery(request.config)
+    try:
+        lab = Lab(nursery, str(request.path), allowance_s)
+    except LabUnavailable as error:
+        _unavailable(request.config, error)
+    request.node.stash[_running_lab] = lab
+    try:
+        yield lab
+    finally:
+        lab.close()
+
+
+def _unavailable(config: pytest.Config, error: LabUnavailable) -> None:
+    if config.option.lab_strict:
+        pytest.fail(f"{error} (--lab-strict lets nothing be skipped)", pytrace=False)
+    pytest.skip(str(error))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    try:
+        return (yield)
+    except LabUnavailable as error:
+        return _unavailable(item.config, error)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    lab = item.stash.get(_running_lab, None)
+    if lab and call.when == "call":
+        report.user_properties.append(("lab-evidence", lab.evidence()))
+        if call.excinfo and call.excinfo.errisinstance(Inconclusive):
+            report.user_properties.append(("lab-verdict", "inconclusive"))
+        elif report.failed:
+            from harness.views.transcript import transcript
+
+            report.sections.append(("lab: what happened", transcript(lab.timeline)))
+    return report
+
+
+def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+    """A third verdict beside passed and failed; it is never green (the report stays a failure)."""
+    if ("lab-verdict", "inconclusive") in getattr(report, "user_properties", []) and report.when == "call":
+        return "inconclusive", "I", "INCONCLUSIVE"
+    return None
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if config.option.collectonly or hasattr(config, "workerinput"):
+        return []
+    nursery = _the_nursery(config)
+    kernel = f"tcp-fault-lab: {platform.system()} {platform.release()}, profile reference"
+    if nursery.unavailable:
+        return [kernel, f"isolated: no. {nursery.unavailable}"]
+    states = "reported by the kernel" if nursery.events else "inferred from the segments (root sees them reported)"
+    nft = "nft" if shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") else "no nft (apt install nftables)"
+    return [kernel, f"isolated: {nursery.isolation}; observers: packet ring, sock_diag; states {states}; firewall: {nft}"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    stats = terminalreporter.stats
+    played = [
+        (verdict, report, evidence)
+        for verdict, reports in stats.items()
+        for report in reports
+        for name, evidence in getattr(report, "user_properties", [])
+        if name == "lab-evidence" and report.when == "call"
+    ]
+    skipped = Counter(_reason(report) for report in stats.get("skipped", []))
+    if not played and not skipped:
+        return
+    verdicts = Counter(verdict for verdict, _, _ in played)
+    captured, lost = (sum(evidence[n] for _, _, evidence in played) for n in (0, 1))
+    modules = {report.nodeid.split("::")[0] for _, report, _ in played}
+    terminalreporter.section("tcp-fault-lab")
+    terminalreporter.line(
+        f"{len(played)} stories from {len(modules)} files: {verdicts['passed']} as expected, "
+        f"{verdicts['failed']} not, {verdicts['inconclusive']} inconclusive, {skipped.total()} skipped"
+    )
+    terminalreporter.line(f"{captured} segments captured, {lost} lost")
+    for reason, count in skipped.most_common():
+        terminalreporter.line(f"skipped {count}: {reason}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return reason.removeprefix("Skipped: ")

@@ -1,0 +1,140 @@
+"""What the kernel should do under given sysctls: pure functions, seconds in and out, each with its source.
+
+A kernel timer fires late, never early, so a prediction is an interval: its lower end exact, its upper end the timer
+wheel's granularity later.
+"""
+
+import time
+from dataclasses import dataclass
+
+TIMEOUT_INIT_S = 1.0
+"""Initial RTO (include/net/tcp.h, TCP_TIMEOUT_INIT; RFC 6298, section 2.1)."""
+
+TIME_WAIT_S = 60.0
+"""include/net/tcp.h, TCP_TIMEWAIT_LEN: a constant, which no sysctl shortens."""
+
+RTO_MAX_S = 120.0
+"""include/net/tcp.h, TCP_RTO_MAX_SEC: where net.ipv4.tcp_rto_max_ms does not exist."""
+
+RTO_MIN_S = 0.2
+"""include/net/tcp.h, TCP_RTO_MIN."""
+
+_SLOTS_A_LEVEL = 64
+_LEVEL_SHIFT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Seconds within which a timer's effect is due, both ends included."""
+
+    at_least_s: float
+    at_most_s: float
+
+    def with_allowance(self, allowance_s: float) -> "Interval":
+        """The same with time for the scheduler to wake who waits for it; the lower end stays exact."""
+        return Interval(self.at_least_s, self.at_most_s + allowance_s)
+
+    def __contains__(self, seconds: float) -> bool:
+        return self.at_least_s <= seconds <= self.at_most_s
+
+    def __str__(self) -> str:
+        return f"{self.at_least_s:.3f} to {self.at_most_s:.3f} s"
+
+
+def tick_s() -> float:
+    """One jiffy of this kernel, 1 / CONFIG_HZ: the resolution of the clock that is read only at ticks."""
+    return time.clock_getres(time.CLOCK_MONOTONIC_COARSE)  # type: ignore[attr-defined]
+
+
+def wheel_granularity_s(timer_s: float, tick_s: float) -> float:
+    """How late a timer of that length may fire (kernel/time/timer.c: the table above LVL_CLK_SHIFT, calc_index).
+
+    Level n of the wheel holds 64 slots of 8^n jiffies, and an expiry is rounded up by a whole slot.
+    """
+    jiffies = timer_s / tick_s
+    level = 0
+    while jiffies >= (_SLOTS_A_LEVEL - 1) << (_LEVEL_SHIFT * level):
+        level += 1
+    return tick_s * (1 << (_LEVEL_SHIFT * level))
+
+
+def one_timer(timer_s: float, tick_s: float) -> Interval:
+    """The effect of a single timer."""
+    return timers_in_turn([timer_s], tick_s)
+
+
+def timers_in_turn(timers_s: list[float], tick_s: float) -> Interval:
+    """The effect of the last of timers that each start when the one before fires."""
+    total_s = sum(timers_s)
+    return Interval(total_s, total_s + sum(wheel_granularity_s(each, tick_s) for each in timers_s))
+
+
+def syn_timers_s(syn_retries: int, linear_timeouts: int, rto_max_s: float = RTO_MAX_S) -> list[float]:
+    """The waits of an unanswered connect(): one before each repeated SYN, the last before ETIMEDOUT.
+
+    net/ipv4/tcp_timer.c. tcp_retransmit_timer doubles the RTO once more than tcp_syn_linear_timeouts timeouts have
+    passed (commit ccce324dabfe, "tcp: make the first N SYN RTO backoffs linear"). tcp_write_timeout ends it at the
+    first timeout where either as many SYNs were repeated as tcp_syn_retries + tcp_syn_linear_timeouts allow, or (with
+    at least one repeated) the time has passed that a purely exponential schedule of tcp_syn_retries would take
+    (tcp_model_timeout).
+    """
+    model_s = sum(backoff_s(TIMEOUT_INIT_S, syn_retries + 1, rto_max_s))
+    waits: list[float] = []
+    rto_s = TIMEOUT_INIT_S
+    while True:
+        waits.append(rto_s)
+        repeated = len(waits) - 1
+        if repeated >= syn_retries + linear_timeouts or (repeated and sum(waits) >= model_s):
+            return waits
+        if len(waits) > linear_timeouts:
+            rto_s = min(2 * rto_s, rto_max_s)
+
+
+def connect_timeout(syn_retries: int, linear_timeouts: int, rto_max_s: float, tick_s: float) -> Interval:
+    """How long connect() takes against silence until ETIMEDOUT."""
+    return timers_in_turn(syn_timers_s(syn_retries, linear_timeouts, rto_max_s), tick_s)
+
+
+def backoff_s(first_s: float, count: int, rto_max_s: float = RTO_MAX_S) -> list[float]:
+    """`count` waits that double from `first_s`, none above `rto_max_s`."""
+    return [min(first_s * 2**n, rto_max_s) for n in range(count)]
+
+
+def fin_wait2(fin_timeout: int, tick_s: float) -> Interval:
+    """The life of an orphan's FIN_WAIT2 (net/ipv4/tcp.c, __tcp_close: tcp_fin_time, then tcp_time_wait).
+
+    Up to TCP_TIMEWAIT_LEN it is a minisock with one timer; what is above it is first waited out by the full socket's
+    keepalive timer. At 0 or below there is none: the socket goes at once.
+    """
+    if fin_timeout <= 0:
+        return Interval(0.0, 0.0)
+    excess_s = fin_timeout - TIME_WAIT_S
+    return timers_in_turn([excess_s, TIME_WAIT_S] if excess_s > 0 else [float(fin_timeout)], tick_s)
+
+
+def time_wait(tick_s: float) -> Interval:
+    """The life of a TIME_WAIT (net/ipv4/tcp_minisocks.c, tcp_time_wait): 60 s, whatever tcp_fin_timeout says."""
+    return one_timer(TIME_WAIT_S, tick_s)
+
+
+def syn_recv(synack_retries: int, rto_max_s: float, tick_s: float) -> Interval:
+    """The life of a SYN_RECV whose SYN-ACK is never acknowledged.
+
+    net/ipv4/inet_connection_sock.c, reqsk_timer_handler: the SYN-ACK is repeated with a doubling timeout, and the
+    request dropped at the first expiry after tcp_synack_retries repetitions.
+    """
+    return timers_in_turn(backoff_s(TIMEOUT_INIT_S, synack_retries + 1, rto_max_s), tick_s)
+
+
+def fin_wait1_orphan(orphan_retries: int, rto_s: float, rto_max_s: float, tick_s: float) -> Interval:
+    """The life of an orphan whose FIN is never acknowledged, counted from the FIN, at a measured RTO of `rto_s`.
+
+    net/ipv4/tcp_timer.c, tcp_orphan_retries and tcp_write_timeout: at 0 the kernel takes 8 retries; it gives up at
+    the first timeout at which the time since the first *repeated* FIN reaches tcp_model_timeout(retries, RTO_MIN).
+    """
+    retries = orphan_retries or 8
+    model_s = sum(backoff_s(RTO_MIN_S, retries + 1, rto_max_s))
+    waits = [rto_s]
+    while sum(waits[1:]) < model_s:
+        waits.append(min(2 * waits[-1], rto_max_s))
+    return timers_in_turn(waits, tick_s)

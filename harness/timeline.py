@@ -1,0 +1,121 @@
+"""Everything that was seen in one run, in one order: what a test asserts and what a person reads are views of it.
+
+A step is entered when the wire is quiet, so all that it caused stands before it; that order, and not the clocks of
+different sources, decides what came "since" a step. Within a stretch, the display follows the time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from harness.errors import LabError
+from harness.evidence import inferred, wire
+from harness.evidence.ring import Frame
+from harness.evidence.sockets import Socket
+from harness.evidence.transitions import Transition
+from harness.evidence.wire import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An actor reached a named step of its role, or its end ("finished", "failed")."""
+
+    time_ns: int
+    actor: str
+    name: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The harness itself did something: a sysctl, a firewall rule, a signal, a provoked segment."""
+
+    time_ns: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Sockets at the moment a test looked, where they differ from the look before."""
+
+    time_ns: int
+    sockets: tuple[Socket, ...]
+
+
+Event = Step | Change | Look | Segment | Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A place in the timeline: everything before index `at` had happened."""
+
+    at: int
+    time_ns: int
+    name: str
+
+
+class Timeline:
+    """Entries in the order of their entering; frames are decoded when somebody asks for segments."""
+
+    def __init__(self, start_ns: int) -> None:
+        self.start_ns = start_ns
+        self._entries: list[Step | Change | Look | Transition | _Captured] = []
+
+    def add(self, entry: Step | Change | Look | Transition) -> Moment:
+        """Enter one record; the moment returned is the place just after it."""
+        self._entries.append(entry)
+        name = entry.name if isinstance(entry, Step) else ""
+        return Moment(len(self._entries), entry.time_ns, name)
+
+    def add_frame(self, frame: Frame) -> None:
+        self._entries.append(_Captured(frame))
+
+    def find(self, name: str) -> Moment:
+        """The one step of that name, "actor: step" where two actors share it. LabError lists what there is."""
+        steps = [(at, entry) for at, entry in enumerate(self._entries, 1) if isinstance(entry, Step)]
+        found = [(at, step) for at, step in steps if name in (step.name, f"{step.actor}: {step.name}")]
+        if len(found) == 1:
+            at, step = found[0]
+            return Moment(at, step.time_ns, step.name)
+        there = ", ".join(repr(f"{step.actor}: {step.name}") for _, step in steps) or "none"
+        trouble = "no step" if not found else f"{len(found)} steps"
+        raise LabError(f"{trouble} of the name {name!r}. Mend: name one of: {there}; or give what run_to() returned")
+
+    def segments(self, since: Moment | None = None, until: Moment | None = None) -> list[Segment]:
+        """The segments captured between two moments, in the order of their capture."""
+        stretch = self._entries[since.at if since else 0 : until.at if until else None]
+        return [entry.segment for entry in stretch if isinstance(entry, _Captured) and entry.segment]
+
+    def transitions(self) -> list[Transition]:
+        """Each end's state changes as the segments imply them: complete, minisocks included, the same for every user."""
+        return list(inferred.infer(self.segments()))
+
+    def __iter__(self) -> Iterator[Event]:
+        """For the eye: every record by time; where the kernel reported the state changes, those, else the inferred."""
+        events: list[Event] = list(self._events())
+        if not any(isinstance(event, Transition) for event in events):
+            events += self.transitions()
+        rank: Callable[[Event], tuple[int, int]] = lambda event: (event.time_ns, _RANK[type(event)])  # noqa: E731
+        return iter(sorted(events, key=rank))
+
+    def _events(self) -> Iterator[Event]:
+        latest_ns = 0
+        for entry in self._entries:
+            if not isinstance(entry, _Captured):
+                yield entry
+            elif entry.segment:
+                # Timestamps are taken a few instructions before the ring's slot is: keep the order of the capture.
+                latest_ns = max(latest_ns, entry.segment.time_ns)
+                yield entry.segment
+
+
+_RANK: dict[type, int] = {Segment: 0, Transition: 1, Step: 2, Change: 3, Look: 4}
+
+
+class _Captured:
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+
+    @cached_property
+    def segment(self) -> Segment | None:
+        return wire.decode(self.frame)

@@ -1,0 +1,1 @@
+"""Ways to look at a timeline. A view asks the kernel nothing."""

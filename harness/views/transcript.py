@@ -1,0 +1,64 @@
+"""The timeline as plain text: what a CI log needs, to tell what happened without running it again."""
+
+from collections.abc import Iterator
+
+from harness.evidence.sockets import Endpoint, Socket, State
+from harness.evidence.transitions import Transition
+from harness.evidence.wire import Segment
+from harness.kernel.addresses import HOSTS
+from harness.timeline import Change, Event, Look, Step, Timeline
+
+_ARROW_WIDTH = 34
+
+
+def transcript(timeline: Timeline) -> str:
+    """One line an event: milliseconds since the start, who, what. State changes read off the wire are marked so."""
+    lines = []
+    first_seq: dict[tuple[Endpoint, Endpoint], int] = {}
+    for event in timeline:
+        at_ms = (event.time_ns - timeline.start_ns) / 1e6
+        lines += [f"{at_ms:10.3f} ms  {line}" for line in _lines(event, first_seq)]
+    return "\n".join(lines)
+
+
+def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> Iterator[str]:
+    match event:
+        case Step():
+            yield f"{event.actor}: {event.name}" + (f" ({event.detail})" if event.detail else "")
+        case Change():
+            yield f"lab: {event.text}"
+        case Segment():
+            yield _segment(event, first_seq)
+        case Transition():
+            how = "inferred from the segments" if event.inferred else "reported by the kernel"
+            yield f"    {_name(event.local)} {event.old} → {event.new}  ({how})"
+        case Look():
+            yield "    sockets:"
+            yield from (f"      {_row(row)}" for row in event.sockets)
+
+
+def _segment(segment: Segment, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> str:
+    forth, back = (segment.source, segment.destination), (segment.destination, segment.source)
+    if "S" in segment.flags or forth not in first_seq:
+        first_seq[forth] = segment.seq
+    arrow = f"{_name(segment.source)} ── {segment.flags} ──▶ {_name(segment.destination)}"
+    details = f"seq {(segment.seq - first_seq[forth]) % 2**32}"
+    if "A" in segment.flags:
+        details += f" ack {(segment.ack - first_seq.get(back, segment.ack)) % 2**32}"
+    if segment.length:
+        details += f" length {segment.length}"
+    return f"{arrow:<{_ARROW_WIDTH}} {details}"
+
+
+def _row(row: Socket) -> str:
+    if row.state == State.LISTEN:
+        return f"{_name(row.local)} LISTEN, accept queue {row.recv_q} of {row.send_q}"
+    owner = "" if row.inode else ", no process has it"
+    timer = "" if row.timer.name == "none" else f", timer {row.timer.name} {row.timer.expires_s:.3f} s"
+    ends = f"{_name(row.local)} ↔ {_name(row.remote)}"
+    return f"{ends} {row.state}, Recv-Q {row.recv_q}, Send-Q {row.send_q}{timer}{owner}"
+
+
+def _name(endpoint: Endpoint) -> str:
+    host, port = endpoint
+    return f"{HOSTS.get(host, host)}:{port}"

@@ -1,0 +1,88 @@
+"""Keeps the timeline up to date: reads the capture and the tracepoint until nothing is under way any more."""
+
+import time
+
+from harness.errors import LabError
+from harness.evidence import ring
+from harness.evidence.sockets import Socket
+from harness.evidence.transitions import Events
+from harness.nursery import KeeperHandle
+from harness.timeline import Look, Timeline
+
+_QUIET_WITHIN_S = 1.0
+_MARK_WITHIN_S = 5.0
+
+
+class Watch:
+    """The observers of one lab. Without a settle time: marks sent through the capture say when it is complete."""
+
+    def __init__(self, keeper: KeeperHandle, events: Events | None, port: int, timeline: Timeline) -> None:
+        self._keeper = keeper
+        self._events = events
+        self._port = port
+        self._timeline = timeline
+        self._ring = ring.Ring(keeper.capture)
+        self._latest_look: list[object] = []
+        self.captured = 0
+        for _ in self._ring.read(0):  # what the set-up itself may have sent
+            pass
+        if events:
+            events.read(port)  # what came before this lab is another's
+
+    def settle(self) -> None:
+        """Return when every frame sent so far, and every frame that the kernel sent in answer, is in the timeline.
+
+        A round of marks comes back after all that was queued before it, on every CPU. Whatever a frame provokes is
+        queued, on the same CPU, while that frame is handled: before the marks of the *next* round. So a round that
+        brings no new frame shows that nothing is under way. Timers and running processes may always send again;
+        where they never stop, it returns after a second: the caller's expectations then say what they miss.
+        """
+        deadline = time.monotonic() + _QUIET_WITHIN_S
+        while self._round() and time.monotonic() < deadline:
+            pass
+        if self._events:
+            for change in self._events.read(self._port):
+                self._timeline.add(change)
+
+    def _round(self) -> int:
+        """One round of marks; how many other frames came before its end."""
+        awaited: set[tuple[int, int]] = self._keeper.ask("mark")
+        deadline = time.monotonic() + _MARK_WITHIN_S
+        new = 0
+        while True:
+            offset_ns = _real_minus_monotonic_ns()
+            for frame in self._ring.read(offset_ns):
+                if mark := ring.marked(frame):
+                    awaited.discard(mark)
+                else:
+                    self._timeline.add_frame(frame)
+                    new += 1
+            if not awaited:
+                self.captured += new
+                return new
+            if time.monotonic() > deadline:
+                if self.lost():  # the ring is full: the marks themselves were lost, and the count tells
+                    return 0
+                raise LabError("the capture does not show its own marks. Mend: see that lo of the lab is up")
+            self._ring.wait(0.1)
+
+    def lost(self) -> int:
+        """Segments that the capture had no room for; any number above 0 makes every list inconclusive."""
+        return self._ring.lost()
+
+    def looked(self, rows: list[Socket]) -> None:
+        """Keep a look at the socket table where it differs from the one before."""
+        seen: list[object] = [(row.state, row.local, row.remote, row.recv_q, row.send_q, row.inode) for row in rows]
+        if seen != self._latest_look:  # timers run down between any two looks, and are no news
+            self._latest_look = seen
+            self._timeline.add(Look(time.monotonic_ns(), tuple(rows)))
+
+    def close(self) -> None:
+        self._ring.close()
+
+
+def _real_minus_monotonic_ns() -> int:
+    """The capture stamps CLOCK_REALTIME; the lab's one clock is CLOCK_MONOTONIC."""
+    before = time.monotonic_ns()
+    real = time.time_ns()
+    return real - (before + time.monotonic_ns()) // 2
