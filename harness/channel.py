@@ -3,8 +3,8 @@
 import pickle
 import socket
 
-MESSAGE_LIMIT = 1 << 18
-"""Bytes of the longest message; above it the kernel says EMSGSIZE (net.core.wmem_default bounds it, too)."""
+MESSAGE_LIMIT = 1 << 16
+"""Bytes of the longest message."""
 
 _FDS_LIMIT = 64
 
@@ -31,8 +31,13 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, message: object, fds: tuple[int, ...] = ()) -> None:
-        """Send one message; the receiver gets its own duplicates of `fds`. OSError when the peer is gone."""
+        """Send one message; the receiver gets its own duplicates of `fds`.
+
+        OSError when the peer is gone, ValueError where the message is too long.
+        """
         data = pickle.dumps(message)
+        if len(data) > MESSAGE_LIMIT:
+            raise ValueError(f"{len(data)} bytes are too many for one message (limit: {MESSAGE_LIMIT})")
         if fds:
             socket.send_fds(self._socket, [data], list(fds))
         else:

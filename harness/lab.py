@@ -108,6 +108,10 @@ class Lab:
             for segment in self.segments(since, until, port)
         ]
 
+    def expect_wire(self, expected: list[str], since: Since = None, port: int | None = None) -> None:
+        """Wait until the wire shows exactly this since a step: for what a timer sends (a delayed ACK, a repetition)."""
+        expect.poll("the wire", expected, lambda: self.wire(since, port=port), self.deadline_s)
+
     def provoke(self, segment: Segment, payload: bytes = b"") -> None:
         """Send a made-up segment, to prove by its answer what the kernel remembers or forgot."""
         data = wire.build(segment.source, segment.destination, segment.flags, segment.seq, segment.ack, payload)
@@ -168,6 +172,19 @@ class Lab:
         expect.poll(f"the {end}'s socket{_named(port)}", fields, look, within_s or self.deadline_s)
         assert row is not None
         return row
+
+    def expect_lifetime(
+        self, end: str, state: str, interval: predict.Interval, since: Moment | Segment, port: int | None = None
+    ) -> None:
+        """One end stays in `state` until a time in `interval`, counted from the segment (or step) that began it."""
+        allowed = interval.with_allowance(self.allowance_s)
+        seen, gone_s = State(state), 0.0
+        while seen == state and gone_s <= allowed.at_most_s:
+            seen = self.state(end, port)
+            gone_s = (time.monotonic_ns() - since.time_ns) / 1e9
+            time.sleep(expect.POLL_S)
+        if seen == state or gone_s not in allowed:
+            raise expect.failure(f"the {end}'s {state} ends{_named(port)}", f"after {allowed}", seen, gone_s)
 
     def accept_queue(self, end: str = "server") -> int:
         """Connections that the end's one listener has not yet handed to accept()."""

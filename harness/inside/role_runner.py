@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.channel import Channel
 
+_TRACEBACK_LIMIT = 10_000
 _COMM_BYTES = 15  # TASK_COMM_LEN less the final NUL
 
 
@@ -66,4 +67,4 @@ def _role_traceback(error: BaseException) -> str:
     frames = error.__traceback__
     while frames and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))
+    return "".join(traceback.format_exception(type(error), error, frames))[-_TRACEBACK_LIMIT:]
