@@ -264,7 +264,9 @@ class Actor(Process):
     def _died(self, trouble: _Failure | None, expected: str = "a living role") -> ExpectationFailed:
         assert trouble is not None
         self._unread_failure = None
-        seen = f"{trouble.name}: {trouble.text}, after step {self._last_step!r}\n{trouble.traceback}{self._output_tail()}"
+        seen = (
+            f"{trouble.name}: {trouble.text}, after step {self._last_step!r}\n{trouble.traceback}{self._output_tail()}"
+        )
         return failure(f"{self.name} died", expected, seen, 0.0)
 
     def _hangs(self, what: str, limit_s: float) -> ExpectationFailed:
@@ -298,5 +300,3 @@ def check_role(role: Callable[..., Any]) -> None:
         raise LabError(f"{name} is no role: it is not a generator function. Mend: `yield` the name of a step in it")
     if "<" in name:
         raise LabError(f"{name} cannot be found from another process. Mend: define it at the top level of its file")
-
-

@@ -46,9 +46,7 @@ class Channel:
     def receive(self) -> tuple[object, list[int]]:
         """Wait for one message. EOFError when the peer is gone. The fds are close-on-exec."""
         try:
-            data, fds, _, _ = socket.recv_fds(
-                self._socket, MESSAGE_LIMIT, _FDS_LIMIT, socket.MSG_CMSG_CLOEXEC
-            )
+            data, fds, _, _ = socket.recv_fds(self._socket, MESSAGE_LIMIT, _FDS_LIMIT, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             data, fds = b"", []
         if not data:

@@ -1,7 +1,5 @@
 """The one family of errors. Each message says what was wrong and how to mend it."""
 
-__tracebackhide__ = True
-
 
 class LabError(Exception):
     """The lab was asked for something that it cannot do as asked; the message names the mend."""

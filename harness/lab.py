@@ -153,7 +153,7 @@ class Lab:
         within_s: float | None = None,
     ) -> None:  # fmt: skip
         """Wait until both ends (or the one named) of a connection are in these states at the same look."""
-        wanted = {end: State(state) for end, state in (("client", client), ("server", server)) if state}
+        wanted = {end: _state(state) for end, state in (("client", client), ("server", server)) if state}
 
         def look() -> dict[str, str]:
             return {end: self.state(end, port) for end in wanted}
@@ -163,22 +163,22 @@ class Lab:
     def expect_socket(self, end: str, port: int | None = None, within_s: float | None = None, **fields: Any) -> Socket:
         """Wait until one end has these values (state, recv_q, send_q, inode, …, as Socket names them)."""
 
-        def look() -> dict[str, Any] | None:
-            nonlocal row
-            row = self.socket(end, port)
-            return {name: getattr(row, name) for name in fields} if row else None
+        rows: list[Socket | None] = []
 
-        row: Socket | None = None
+        def look() -> dict[str, Any] | None:
+            rows[:] = [self.socket(end, port)]
+            return {name: getattr(rows[0], name) for name in fields} if rows[0] else None
+
         expect.poll(f"the {end}'s socket{_named(port)}", fields, look, within_s or self.deadline_s)
-        assert row is not None
-        return row
+        assert rows[0] is not None
+        return rows[0]
 
     def expect_lifetime(
         self, end: str, state: str, interval: predict.Interval, since: Moment | Segment, port: int | None = None
     ) -> None:
         """One end stays in `state` until a time in `interval`, counted from the segment (or step) that began it."""
         allowed = interval.with_allowance(self.allowance_s)
-        seen, gone_s = State(state), 0.0
+        seen, gone_s = _state(state), 0.0
         while seen == state and gone_s <= allowed.at_most_s:
             seen = self.state(end, port)
             gone_s = (time.monotonic_ns() - since.time_ns) / 1e9
@@ -203,6 +203,15 @@ class Lab:
         if row is None or row.inode == 0:
             return []
         return sorted(holder.program for holder in holders.read(self._keeper.pid) if holder.inode == row.inode)
+
+    def expect_holders(self, end: str, programs: list[str], port: int | None = None) -> None:
+        """Wait until these programs (sorted) have an end open: exec() closes fds before it gives the new name.
+
+        fs/exec.c, begin_new_exec: do_close_on_exec(), later __set_task_comm().
+        """
+        expect.poll(
+            f"who holds the {end}'s socket{_named(port)}", programs, lambda: self.holders(end, port), self.deadline_s
+        )
 
     def path(self, end: str, port: int | None = None) -> list[str]:
         """The states that one end went through, in order, as its segments imply them (evidence/inferred.py)."""
@@ -301,6 +310,12 @@ def _host(end: str) -> str:
     if end not in _HOSTS:
         raise LabError(f"no host is called {end!r}. Mend: say one of {', '.join(_HOSTS)}")
     return _HOSTS[end]
+
+
+def _state(name: str) -> State:
+    if name not in State.__members__:
+        raise LabError(f"no state is called {name!r}. Mend: say one of {', '.join(State)}")
+    return State[name]
 
 
 def _named(port: int | None) -> str:

@@ -13,6 +13,8 @@ from harness.errors import LabError, LabUnavailable
 from harness.evidence import transitions
 from harness.kernel.sysctls import Setting
 
+__tracebackhide__ = True
+
 _BOOT = (
     "import json, sys; fd, watched, sys.path[:] = json.loads(sys.argv[1]);"
     "from harness.inside import nursery; nursery.main(fd, watched)"
@@ -129,5 +131,3 @@ def pid_of(pidfd: int) -> int:
     with open(f"/proc/self/fdinfo/{pidfd}") as file:
         fields = dict(line.split(":", 1) for line in file)
     return int(fields["Pid"])
-
-

@@ -13,6 +13,8 @@ from harness.errors import Inconclusive, LabUnavailable
 from harness.lab import Lab
 from harness.nursery import Nursery
 
+__tracebackhide__ = True
+
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
 
@@ -90,11 +92,16 @@ def pytest_runtest_makereport(
         report.user_properties.append(("lab-evidence", lab.evidence()))
         if call.excinfo and call.excinfo.errisinstance(Inconclusive):
             report.user_properties.append(("lab-verdict", "inconclusive"))
-        elif report.failed:
+        elif report.failed or _asked_to_show_passed(item.config):
             from harness.views.transcript import transcript
 
             report.sections.append(("lab: what happened", transcript(lab.timeline)))
     return report
+
+
+def _asked_to_show_passed(config: pytest.Config) -> bool:
+    """`-rP` and `-rA` print what a passed test has to say: here, its transcript."""
+    return bool(set(config.option.reportchars) & {"P", "A"})
 
 
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -113,7 +120,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         return [kernel, f"isolated: no. {nursery.unavailable}"]
     states = "reported by the kernel" if nursery.events else "inferred from the segments (root sees them reported)"
     nft = "nft" if shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") else "no nft (apt install nftables)"
-    return [kernel, f"isolated: {nursery.isolation}; observers: packet ring, sock_diag; states {states}; firewall: {nft}"]
+    return [
+        kernel,
+        f"isolated: {nursery.isolation}; observers: packet ring, sock_diag; states {states}; firewall: {nft}",
+    ]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -133,12 +143,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     modules = {report.nodeid.split("::")[0] for _, report, _ in played}
     terminalreporter.section("tcp-fault-lab")
     terminalreporter.line(
-        f"{len(played)} stories from {len(modules)} files: {verdicts['passed']} as expected, "
+        f"{_count(len(played), 'story', 'stories')} from {_count(len(modules), 'file', 'files')}: "
+        f"{verdicts['passed']} as expected, "
         f"{verdicts['failed']} not, {verdicts['inconclusive']} inconclusive, {skipped.total()} skipped"
     )
     terminalreporter.line(f"{captured} segments captured, {lost} lost")
     for reason, count in skipped.most_common():
         terminalreporter.line(f"skipped {count}: {reason}")
+    for report in stats.get("inconclusive", []):
+        terminalreporter.line(f"inconclusive: {report.nodeid}: {report.longrepr.reprcrash.message}")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _reason(report: pytest.TestReport) -> str:

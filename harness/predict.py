@@ -4,6 +4,7 @@ A kernel timer fires late, never early, so a prediction is an interval: its lowe
 wheel's granularity later.
 """
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ RTO_MAX_S = 120.0
 RTO_MIN_S = 0.2
 """include/net/tcp.h, TCP_RTO_MIN."""
 
+_CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; Python's time module has no name for it
 _SLOTS_A_LEVEL = 64
 _LEVEL_SHIFT = 3
 
@@ -43,7 +45,7 @@ class Interval:
 
 def tick_s() -> float:
     """One jiffy of this kernel, 1 / CONFIG_HZ: the resolution of the clock that is read only at ticks."""
-    return time.clock_getres(time.CLOCK_MONOTONIC_COARSE)  # type: ignore[attr-defined]
+    return time.clock_getres(_CLOCK_MONOTONIC_COARSE)
 
 
 def wheel_granularity_s(timer_s: float, tick_s: float) -> float:
@@ -126,15 +128,31 @@ def syn_recv(synack_retries: int, rto_max_s: float, tick_s: float) -> Interval:
     return timers_in_turn(backoff_s(TIMEOUT_INIT_S, synack_retries + 1, rto_max_s), tick_s)
 
 
-def fin_wait1_orphan(orphan_retries: int, rto_s: float, rto_max_s: float, tick_s: float) -> Interval:
-    """The life of an orphan whose FIN is never acknowledged, counted from the FIN, at a measured RTO of `rto_s`.
+def fin_wait1_orphan(
+    orphan_retries: int, rto_s: float, rto_max_s: float, tick_s: float, *, loss_probe: bool = True
+) -> Interval:
+    """The life of an orphan whose FIN, sent alone, is never acknowledged, counted from the FIN, at an RTO of `rto_s`.
 
-    net/ipv4/tcp_timer.c, tcp_orphan_retries and tcp_write_timeout: at 0 the kernel takes 8 retries; it gives up at
-    the first timeout at which the time since the first *repeated* FIN reaches tcp_model_timeout(retries, RTO_MIN).
+    The first repetition is a tail loss probe (`loss_probe`: SACK agreed on, tcp_early_retrans 3 or 4). It comes after
+    min(2 SRTT + RTO_MIN, RTO), and the RTO starts anew from it, not doubled: net/ipv4/tcp_output.c,
+    tcp_schedule_loss_probe and tcp_send_loss_probe. Then net/ipv4/tcp_timer.c, tcp_write_timeout: it ends at the first
+    timeout where the time since a timeout (the probe was none) first repeated the FIN reaches
+    tcp_model_timeout(retries, RTO_MIN). tcp_orphan_retries: at 0 the kernel takes 8, and none once the RTO is at its
+    maximum.
     """
-    retries = orphan_retries or 8
-    model_s = sum(backoff_s(RTO_MIN_S, retries + 1, rto_max_s))
-    waits = [rto_s]
-    while sum(waits[1:]) < model_s:
-        waits.append(min(2 * waits[-1], rto_max_s))
-    return timers_in_turn(waits, tick_s)
+    model_s = sum(backoff_s(RTO_MIN_S, (orphan_retries or 8) + 1, rto_max_s))
+    waits = [rto_s] * (1 + loss_probe)
+    since_repeated: list[float] = []
+    soonest_s = math.inf
+    while True:
+        since_repeated.append(min(2 * (since_repeated or waits)[-1], rto_max_s))
+        if orphan_retries == 0 and since_repeated[-1] == rto_max_s:
+            model_s = 0.0
+        elapsed = timers_in_turn(since_repeated, tick_s)
+        if elapsed.at_most_s >= model_s:  # the timers' lateness alone may make it give up a round earlier
+            soonest_s = min(soonest_s, max(elapsed.at_least_s, model_s))
+        if elapsed.at_least_s >= model_s:
+            probe_early_s = max(0.0, rto_s - RTO_MIN_S) if loss_probe else 0.0
+            return Interval(
+                sum(waits) - probe_early_s + soonest_s, timers_in_turn(waits + since_repeated, tick_s).at_most_s
+            )

@@ -15,6 +15,8 @@ from harness.evidence.sockets import Socket
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
 
+__tracebackhide__ = True
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -68,6 +70,7 @@ class Timeline:
         return Moment(len(self._entries), entry.time_ns, name)
 
     def add_frame(self, frame: Frame) -> None:
+        """Enter one captured frame."""
         self._entries.append(_Captured(frame))
 
     def find(self, name: str) -> Moment:
@@ -87,7 +90,7 @@ class Timeline:
         return [entry.segment for entry in stretch if isinstance(entry, _Captured) and entry.segment]
 
     def transitions(self) -> list[Transition]:
-        """Each end's state changes as the segments imply them: complete, minisocks included, the same for every user."""
+        """Each end's state changes as its segments imply them: minisocks included, and the same for every user."""
         return list(inferred.infer(self.segments()))
 
     def __iter__(self) -> Iterator[Event]:

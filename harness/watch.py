@@ -9,6 +9,8 @@ from harness.evidence.transitions import Events
 from harness.nursery import KeeperHandle
 from harness.timeline import Look, Timeline
 
+__tracebackhide__ = True
+
 _QUIET_WITHIN_S = 1.0
 _MARK_WITHIN_S = 5.0
 
@@ -56,15 +58,14 @@ class Watch:
                     awaited.discard(mark)
                 else:
                     self._timeline.add_frame(frame)
+                    self.captured += 1
                     new += 1
             if not awaited:
-                self.captured += new
                 return new
+            if not self._ring.wait(0.1) and self.lost():  # the ring was full: the marks themselves found no slot
+                return 0
             if time.monotonic() > deadline:
-                if self.lost():  # the ring is full: the marks themselves were lost, and the count tells
-                    return 0
                 raise LabError("the capture does not show its own marks. Mend: see that lo of the lab is up")
-            self._ring.wait(0.1)
 
     def lost(self) -> int:
         """Segments that the capture had no room for; any number above 0 makes every list inconclusive."""
@@ -78,6 +79,7 @@ class Watch:
             self._timeline.add(Look(time.monotonic_ns(), tuple(rows)))
 
     def close(self) -> None:
+        """Stop capturing."""
         self._ring.close()
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from harness.errors import LabError, LabUnavailable
 
+__tracebackhide__ = True
+
 # include/uapi/asm-generic/unistd.h (aarch64 and others), arch/x86/entry/syscalls/syscall_64.tbl.
 _NUMBERS = {
     "x86_64": {

@@ -8,9 +8,7 @@ _FILES = ("netstat", "snmp")
 def read(pid: int) -> dict[str, int]:
     """All counters of the namespace that process `pid` is in."""
     return {
-        name: value
-        for file in _FILES
-        for name, value in parse(Path(f"/proc/{pid}/net/{file}").read_text()).items()
+        name: value for file in _FILES for name, value in parse(Path(f"/proc/{pid}/net/{file}").read_text()).items()
     }
 
 

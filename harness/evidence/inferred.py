@@ -19,6 +19,8 @@ _ON_RECEIVING_FIN = {State.ESTABLISHED: State.CLOSE_WAIT, State.SYN_RECV: State.
                      State.FIN_WAIT1: State.CLOSING, State.FIN_WAIT2: State.TIME_WAIT}  # fmt: skip
 _ON_FIN_ACKNOWLEDGED = {State.FIN_WAIT1: State.FIN_WAIT2, State.CLOSING: State.TIME_WAIT,
                         State.LAST_ACK: State.CLOSED}  # fmt: skip
+_MAY_BE_GONE = {State.CLOSED, State.TIME_WAIT, State.FIN_WAIT2}
+"""A minisock ends without a segment: the next one that its end sends is a new connection's SYN."""
 
 
 @dataclass(slots=True)
@@ -26,6 +28,8 @@ class _End:
     state: State = State.CLOSED
     fin_end: int | None = None
     """The sequence number that acknowledges this end's FIN, once it was sent."""
+    late_fin: bool = False
+    """The other end's FIN has been seen, but arrives only after this end will have sent its own."""
 
 
 _Move = Callable[[_End, State | None], Iterator[Transition]]
@@ -33,11 +37,39 @@ _Move = Callable[[_End, State | None], Iterator[Transition]]
 
 def infer(segments: Iterable[Segment]) -> Iterator[Transition]:
     """Every state change that the segments imply, each at the time of the segment that shows it."""
+    in_order = list(segments)
+    crossing = _crossing_fins(in_order)
     ends: dict[tuple[Endpoint, Endpoint], _End] = {}
-    for segment in segments:
+    for place, segment in enumerate(in_order):
         sender = ends.setdefault((segment.source, segment.destination), _End())
         receiver = ends.setdefault((segment.destination, segment.source), _End())
+        if "S" in segment.flags:
+            sender.fin_end, sender.late_fin = None, False
+        receiver.late_fin |= place in crossing
         yield from _changes(segment, sender, receiver)
+
+
+def _crossing_fins(segments: list[Segment]) -> set[int]:
+    """The places of FINs that met the other end's FIN on the way: that one, seen later, does not acknowledge them.
+
+    The capture sees a segment before a busy socket does (net/ipv4/tcp_ipv4.c, tcp_add_backlog).
+    """
+    crossing: set[int] = set()
+    fins: dict[tuple[Endpoint, Endpoint], tuple[int, list[int]]] = {}
+    for place, segment in enumerate(segments):
+        forth, back = (segment.source, segment.destination), (segment.destination, segment.source)
+        if "S" in segment.flags:
+            fins.pop(forth, None)
+        elif "F" in segment.flags:
+            _, places = fins.setdefault(forth, (_after_fin(segment), []))
+            places.append(place)
+            if len(places) == 1 and back in fins and segment.ack != fins[back][0]:
+                crossing.update(fins[back][1])
+    return crossing
+
+
+def _after_fin(segment: Segment) -> int:
+    return (segment.seq + segment.length + 1) % 2**32
 
 
 def _changes(segment: Segment, sender: _End, receiver: _End) -> Iterator[Transition]:
@@ -49,20 +81,17 @@ def _changes(segment: Segment, sender: _End, receiver: _End) -> Iterator[Transit
         local, remote = (ours, theirs) if end is sender else (theirs, ours)
         yield Transition(segment.time_ns, local, remote, old, new, inferred=True)
 
-    flags = set(segment.flags)
-    if "R" in flags:
-        # A SYN_SENT socket answers an unacceptable ACK with a RST and stays as it is (3.10.7.3, first).
-        if sender.state != State.SYN_SENT:
-            yield from move(sender, State.CLOSED)
-        yield from move(receiver, State.CLOSED)
-    elif flags == {"S"}:
-        if sender.state in (State.CLOSED, State.TIME_WAIT):
+    match "".join(flag for flag in segment.flags if flag in "SFRA"):
+        case "R" | "RA":
+            # A SYN_SENT socket answers an unacceptable ACK with a RST and stays as it is (3.10.7.3, first).
+            yield from move(sender, State.SYN_SENT if sender.state == State.SYN_SENT else State.CLOSED)
+            yield from move(receiver, State.CLOSED)
+        case "S" if sender.state in _MAY_BE_GONE:
             yield from move(sender, State.SYN_SENT)
-    elif flags == {"S", "A"}:
-        if receiver.state == State.SYN_SENT:
+        case "SA" if receiver.state == State.SYN_SENT:
             yield from move(sender, State.SYN_RECV)
-    elif "A" in flags:
-        yield from _acknowledged(segment, sender, receiver, move)
+        case "A" | "FA":
+            yield from _acknowledged(segment, sender, receiver, move)
 
 
 def _acknowledged(segment: Segment, sender: _End, receiver: _End, move: _Move) -> Iterator[Transition]:
@@ -72,9 +101,11 @@ def _acknowledged(segment: Segment, sender: _End, receiver: _End, move: _Move) -
     if sender.state not in _SYNCHRONISED:
         return
     if "F" in segment.flags and sender.state in _ON_SENDING_FIN:
-        sender.fin_end = (segment.seq + segment.length + 1) % 2**32
+        sender.fin_end = _after_fin(segment)
         yield from move(sender, _ON_SENDING_FIN[sender.state])
+        if sender.late_fin:
+            yield from move(sender, State.CLOSING)
     if receiver.fin_end == segment.ack:
         yield from move(receiver, _ON_FIN_ACKNOWLEDGED.get(receiver.state))
-    if "F" in segment.flags:
+    if "F" in segment.flags and not receiver.late_fin:
         yield from move(receiver, _ON_RECEIVING_FIN.get(receiver.state))

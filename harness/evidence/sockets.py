@@ -66,7 +66,9 @@ class Socket:
 _SOCK_DIAG_BY_FAMILY = 20
 _REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2: family, protocol, extensions, states, any socket id
 _ROW = struct.Struct("=4BHH16s16sI8xIIIII")  # struct inet_diag_msg
-_EVERY_STATE = 0xFFFFFFFF
+_EVERY_STATE = (1 << 13) - 1
+"""Not bit 13, TCP_BOUND_INACTIVE: Linux 6.8 and later would add each socket that is only bound, as CLOSED."""
+
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 

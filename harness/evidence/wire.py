@@ -10,6 +10,9 @@ from harness.evidence.sockets import Endpoint
 _FLAG_ORDER = "SFRPAUEC"
 """As Wireshark's users write them: SYN, FIN, RST and PSH before ACK, so S SA A PA FA R RA."""
 
+_SHORTEST_BYTES = 14 + 20 + 20
+"""The Ethernet, IP and TCP headers without any option; scapy's Ethernet header raises where it is cut short."""
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -33,6 +36,8 @@ class Segment:
 
 def decode(frame: Frame) -> Segment | None:
     """The segment in a frame; None where it carries something else (ICMP, UDP, garbage)."""
+    if len(frame.data) < _SHORTEST_BYTES:
+        return None
     scapy = _scapy()
     packet = scapy.Ether(frame.data)
     tcp = packet.getlayer(scapy.TCP)

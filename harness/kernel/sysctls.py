@@ -12,6 +12,7 @@ from harness.errors import LabError
 
 _ROOT = Path("/proc/sys")
 _KEY = re.compile(r"net(\.[A-Za-z0-9_-]+)+")
+_NO_SUCH_KEY = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +43,34 @@ def read(key: str) -> str:
     """The value in force, its fields separated by single spaces. LabError where there is no such key."""
     try:
         return " ".join(_path(key).read_text().split())
-    except FileNotFoundError:
+    except _NO_SUCH_KEY:
         raise _unknown(key) from None
+    except OSError as error:
+        raise LabError(f"sysctl {key} cannot be read ({_name(error)}). Mend: leave it out") from None
 
 
 def write(setting: Setting) -> bool:
     """Set one key; False where it is optional and absent. LabError: unknown, read-only, or the value is refused."""
     try:
-        fd = os.open(_path(setting.key), os.O_WRONLY)  # the profile has 40 lines, and a file object costs four times this
+        fd = os.open(
+            _path(setting.key), os.O_WRONLY
+        )  # the profile has 40 lines, and a file object costs four times this
         try:
             os.write(fd, f"{setting.value}\n".encode())
         finally:
             os.close(fd)
-    except FileNotFoundError:
+    except _NO_SUCH_KEY:
         if setting.optional:
             return False
         raise _unknown(setting.key) from None
     except OSError as error:
-        name = errno.errorcode.get(error.errno or 0, "?")
         if error.errno == errno.EINVAL:
             mend = "give a value inside the range that the kernel documents (ip-sysctl.rst)"
         else:
             mend = "the key is read-only in a network namespace; leave it out"
         raise LabError(
-            f"the kernel refuses {setting.key} = {setting.value!r} ({name}); in force: {read(setting.key)}. Mend: {mend}"
+            f"the kernel refuses {setting.key} = {setting.value!r} ({_name(error)}); in force: {read(setting.key)}. "
+            f"Mend: {mend}"
         ) from None
     return True
 
@@ -77,6 +82,10 @@ def _path(key: str) -> Path:
             "other keys are the host's, and the lab never touches the host"
         )
     return _ROOT / key.replace(".", "/")
+
+
+def _name(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, "?")
 
 
 def _unknown(key: str) -> LabError:

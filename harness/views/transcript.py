@@ -12,7 +12,10 @@ _ARROW_WIDTH = 34
 
 
 def transcript(timeline: Timeline) -> str:
-    """One line an event: milliseconds since the start, who, what. State changes read off the wire are marked so."""
+    """One line an event: milliseconds since the start, who, what.
+
+    A state change is as the kernel reported it, or marked as inferred from the segments. Sequence numbers are relative.
+    """
     lines = []
     first_seq: dict[tuple[Endpoint, Endpoint], int] = {}
     for event in timeline:
@@ -30,8 +33,7 @@ def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> Ite
         case Segment():
             yield _segment(event, first_seq)
         case Transition():
-            how = "inferred from the segments" if event.inferred else "reported by the kernel"
-            yield f"    {_name(event.local)} {event.old} → {event.new}  ({how})"
+            yield f"    {_name(event.local)} {event.old} → {event.new}" + ("  (inferred)" if event.inferred else "")
         case Look():
             yield "    sockets:"
             yield from (f"      {_row(row)}" for row in event.sockets)

@@ -1,0 +1,55 @@
+# Every command sets up what it needs first: a virtual environment in the checkout (versions locked, hashes checked),
+# and, as root, system tools through apt. LAB_APT=no leaves the system alone.
+
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+ARGS ?=
+S ?=
+N ?= 50
+export PATH := $(PATH):/usr/sbin:/sbin
+unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would compile every library anew
+
+.PHONY: scenarios named test check stress bench readme setup tools clean
+
+scenarios: named setup ## the five faults, for real; S=close_with_unread_data plays one of them
+	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/) -n auto $(ARGS)
+
+named:
+	@test -z "$(S)" || test -f "scenarios/$(S).py" || { \
+		echo "There is no scenario $(S). Mend: say S= one of $(notdir $(basename $(wildcard scenarios/*.py)))" >&2; \
+		exit 2; }
+
+test: setup ## the project's own tests
+	$(RUN) pytest tests/ -n auto $(ARGS)
+
+check: setup ## format, lint, types, import rules
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+	$(RUN) mypy
+	$(VENV)/bin/lint-imports --no-logo 2>&1 | sed -n '/^Contracts$$/,$$p'; exit $${PIPESTATUS[0]}
+
+stress: setup ## N runs of all scenarios beside as many busy loops as there are processors
+	$(RUN) tests.stress $(N)
+
+bench: setup ## what a scenario costs beyond the kernel's own waits
+	$(RUN) tests.bench
+
+readme: setup ## writes the transcript in the README anew
+	$(RUN) tests.readme_transcript
+
+setup: tools $(VENV)/ready
+
+$(VENV)/ready: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed, this is " + \
+		sys.version.split()[0] + ". Mend: make PYTHON=python3.12")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@touch $@
+
+tools:
+	@PYTHON="$(PYTHON)" harness/tools.sh
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,28 @@
+#!/bin/sh
+# System tools that the lab and its tests use: installed through apt where that may be done, else named, with what
+# will be skipped for want of each. LAB_APT=no never installs.
+set -eu
+
+missing=""
+want() { # program, Debian package, what is skipped without it
+    command -v "$1" >/dev/null 2>&1 && return
+    missing="$missing $2"
+    echo "tcp-fault-lab: $1 is not there; without it, $3"
+}
+want nft nftables "scenarios that drop a segment are skipped"
+want ss iproute2 "tests with ss as their witness are skipped"
+want tcpdump tcpdump "tests with tcpdump as their witness are skipped"
+if ! "${PYTHON:-python3}" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+    missing="$missing python3-venv"
+    echo "tcp-fault-lab: this Python cannot make a virtual environment; without one, nothing runs"
+fi
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && [ "${LAB_APT:-yes}" != no ] && command -v apt-get >/dev/null 2>&1; then
+    set -x
+    apt-get update -qq
+    # shellcheck disable=SC2086  # a list of package names
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing
+else
+    echo "tcp-fault-lab: to mend it, as root: apt-get install$missing"
+fi

@@ -1,0 +1,170 @@
+"""A leaked CLOSE_WAIT answers a new connect() from the same port with an ACK of the old connection.
+
+The client's FIN_WAIT2 has a timer, the server's CLOSE_WAIT has none: one end forgets, the other remembers for ever.
+When the port comes round again, the old end challenges the SYN, the client answers with RST, and that frees the
+4-tuple. The SYN is repeated two jiffies later; before Linux 5.7 a whole second passed, and in the article of 2016 the
+SYN met silence. Where a firewall eats the RST or the challenge, connect() times out beside a server with room. The
+quick repetition uses up one of tcp_syn_retries: here a challenged connect() gives up a second before an unheard one.
+
+    client                              server
+       |  S ---------------------------> |    CLOSE_WAIT, Recv-Q 1
+       |  <------------------------- A   |    challenge: the numbers of its last ACK, from before
+       |  R ---------------------------> |    seq = the challenge's ack: CLOSED
+       |     (2 jiffies, not 1 s)        |
+       |  S ---------------------------> |    the same SYN again, for the listener
+       |  <------------------------ SA   |
+       |  A ---------------------------> |    ESTABLISHED
+
+Sources: article 001. RFC 9293, 3.5.1 (half-open connections) and 3.10.7.3; RFC 5961, section 4. Kernel:
+tcp_validate_incoming, tcp_send_challenge_ack, tcp_rcv_synsent_state_process (quick retry: commit 9603d47bad46,
+"tcp: Reduce SYN resend delay if a suspicous ACK is received"), tcp_write_timeout.
+"""
+
+import socket
+
+from harness import predict
+
+PORT, RST_LOST, CHALLENGE_LOST, NEIGHBOUR = 40001, 40002, 40003, 40004
+PLAIN_HANDSHAKE = ["client S", "server SA", "client A"]
+QUICK_RETRY_S = 2 * predict.tick_s()  # include/net/tcp.h, TCP_TIMEOUT_MIN
+
+
+def serve(address, closes):
+    listener = socket.create_server(address)
+    leaked = []
+    yield "listening"
+    while True:
+        connection, _ = listener.accept()
+        yield "accepted"
+        if closes:
+            connection.recv(1)
+            connection.close()
+        else:
+            leaked.append(connection)
+        yield "served"
+
+
+def call(own_address, address):
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    connection.bind(own_address)
+    yield "calling"
+    connection.connect(address)
+    yield "connected"
+    connection.close()
+
+
+def start_call(lab, port):
+    return lab.start(call, lab.client_address(port), lab.server_address)
+
+
+def play(lab, server_closes, ports):
+    """One call from each port, which the server ends or leaks."""
+    server = lab.start(serve, lab.server_address, server_closes)
+    server.run_to("listening")
+    for port in ports:
+        client = start_call(lab, port)
+        client.run_to("connected")
+        # Before the FIN, not after it: the first look at segments loads the decoder, which would eat into FIN_WAIT2.
+        assert lab.wire(port=port) == PLAIN_HANDSHAKE
+        server.run_to("accepted")
+        client.finish()
+        # Before the server may close: on another CPU its FIN could overtake the delayed ACK (process_backlog). TIME_WAIT
+        # would answer that ACK as an old one, and the RST that comes back would end it (RFC 1337).
+        lab.expect_states(client="FIN_WAIT2", server="CLOSE_WAIT", port=port)
+        server.run_to("served")
+    return server
+
+
+def drop_rst_and_challenge(lab):
+    lab.drop(f"tcp sport {RST_LOST} tcp flags & rst == rst")
+    lab.drop(f"tcp dport {CHALLENGE_LOST} tcp flags & (syn | ack) == ack")
+
+
+def challenged_connect_timeout(lab):
+    """lab.connect_timeout() with the quick retry in place of the first RTO, where tcp_syn_linear_timeouts is 0.
+
+    tcp_rcv_synsent_state_process shortens the running timer alone, and only once; RTO and count go on as ever.
+    """
+    rto_max_s = int(lab.sysctl("net.ipv4.tcp_rto_max_ms", default="120000")) / 1000
+    _, *later_s = predict.syn_timers_s(int(lab.sysctl("net.ipv4.tcp_syn_retries")), 0, rto_max_s)
+    return predict.timers_in_turn([QUICK_RETRY_S, *later_s], predict.tick_s())
+
+
+def test_close_wait_challenges_a_reused_port_and_the_second_syn_connects(lab):
+    """Proves: 001-1, 001-2, 001-4."""
+    server = play(lab, server_closes=False, ports=[PORT])
+    *_, fin, last_ack = lab.segments()
+    fin_wait2 = predict.fin_wait2(int(lab.sysctl("net.ipv4.tcp_fin_timeout")), predict.tick_s())
+    lab.expect_lifetime("client", "FIN_WAIT2", fin_wait2, since=last_ack)
+    assert lab.wire() == [*PLAIN_HANDSHAKE, "client FA", "server A"]
+    leaked = lab.socket("server")
+    # No timer runs: nothing but its process, or a segment, can end it.
+    assert (leaked.state, leaked.recv_q, leaked.timer.name) == ("CLOSE_WAIT", 1, "none")
+    assert lab.holders("server") == ["serve"]
+
+    client = start_call(lab, PORT)
+    calling = client.run_to("calling")
+    client.run_to("connected")
+    assert lab.wire(since=calling) == ["client S", "server A", "client R", *PLAIN_HANDSHAKE]
+    syn, challenge, reset, retry, *_ = lab.segments(since=calling)
+    assert challenge.ack == (fin.seq + 1) % 2**32
+    assert (challenge.seq, reset.seq, retry.seq) == (last_ack.seq, challenge.ack, syn.seq)
+    waited_s = (retry.time_ns - challenge.time_ns) / 1e9
+    lab.expect_duration("the quick retry", waited_s, predict.one_timer(QUICK_RETRY_S, predict.tick_s()))
+    assert lab.counter("TcpExtTCPChallengeACK") == lab.counter("TcpExtTCPSYNChallenge") == 1
+    assert lab.counter("TcpExtTCPSynRetrans") == lab.counter("TcpEstabResets") == 1
+    server.run_to("accepted")
+    lab.expect_states(client="ESTABLISHED", server="ESTABLISHED")
+    assert lab.accept_queue() == lab.counter("TcpExtListenOverflows") == lab.counter("TcpExtListenDrops") == 0
+
+
+def test_control_a_server_that_closes_leaves_the_port_free(lab):
+    """Proves: 001-2, by the cure. A bound port with timestamps takes its own TIME_WAIT over (tcp_twsk_unique)."""
+    play(lab, server_closes=True, ports=[PORT])
+    lab.expect_states(client="TIME_WAIT", server="CLOSED")
+    client = start_call(lab, PORT)
+    calling = client.run_to("calling")
+    client.run_to("connected")
+    assert lab.wire(since=calling) == PLAIN_HANDSHAKE
+    assert lab.counter("TcpExtTCPChallengeACK") == lab.counter("TcpExtTCPSynRetrans") == 0
+
+
+def test_without_rst_or_challenge_connect_times_out_beside_a_server_with_room(lab):
+    """Proves: 001-3, 001-4. It need not wait for the end of FIN_WAIT2, for the same reason as the control above."""
+    lab.set_sysctl("net.ipv4.tcp_syn_retries", 1)
+    server = play(lab, server_closes=False, ports=[RST_LOST, CHALLENGE_LOST])
+    drop_rst_and_challenge(lab)
+    rst_lost, challenge_lost = start_call(lab, RST_LOST), start_call(lab, CHALLENGE_LOST)
+    calling = rst_lost.run_to("calling")
+    rst_lost.stay_blocked(in_="connect")
+    challenge_lost.run_to("calling")
+    challenge_lost.stay_blocked(in_="connect")
+
+    # A full queue, or EMFILE in accept(), would hit this one too.
+    start_call(lab, NEIGHBOUR).run_to("connected")
+    server.run_to("accepted")
+    assert lab.wire(port=NEIGHBOUR) == PLAIN_HANDSHAKE
+    assert lab.accept_queue() == lab.counter("TcpExtListenOverflows") == lab.counter("TcpExtListenDrops") == 0
+
+    rst_lost.fail_with("ETIMEDOUT")
+    challenge_lost.fail_with("ETIMEDOUT")
+    lab.expect_duration("RST lost", rst_lost.elapsed_s("calling", "failed"), challenged_connect_timeout(lab))
+    lab.expect_duration("challenge lost", challenge_lost.elapsed_s("calling", "failed"), lab.connect_timeout())
+    # The quick SYN comes within tcp_invalid_ratelimit (500 ms) of the first challenge: __tcp_oow_rate_limited.
+    assert lab.wire(since=calling, port=RST_LOST) == ["client S", "server A", "client R", "client S"]
+    assert lab.counter("TcpExtTCPACKSkippedChallenge") == 1
+    assert lab.wire(since=calling, port=CHALLENGE_LOST) == ["client S", "server A", "client S", "server A"]
+    lab.expect_socket("server", port=RST_LOST, state="CLOSE_WAIT", recv_q=1)
+    lab.expect_socket("server", port=CHALLENGE_LOST, state="CLOSE_WAIT", recv_q=1)
+
+
+def test_control_the_same_firewall_is_harmless_where_the_server_closes(lab):
+    """Proves: 001-3, by the cure."""
+    play(lab, server_closes=True, ports=[RST_LOST, CHALLENGE_LOST])
+    drop_rst_and_challenge(lab)
+    for port in (RST_LOST, CHALLENGE_LOST):
+        client = start_call(lab, port)
+        calling = client.run_to("calling")
+        client.run_to("connected")
+        assert lab.wire(since=calling, port=port) == PLAIN_HANDSHAKE

@@ -1,0 +1,29 @@
+"""Playing a scenario of the tests' own making in a pytest of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+Play = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def pytest_command(path: Path, *arguments: str) -> list[str]:
+    """The command that plays one file, wherever it lies, as if it lay in scenarios/."""
+    settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(path.parent), "-p", "harness.plugin"]
+    return [sys.executable, "-m", "pytest", *settings, str(path), *arguments]
+
+
+def clean_environment() -> dict[str, str]:
+    """Ours, less what would reach into a pytest inside a pytest."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return environment | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+
+
+def run_pytest(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Play one file to its end; what pytest printed, and its exit status."""
+    return subprocess.run(
+        pytest_command(path, *arguments), capture_output=True, text=True, timeout=50, env=clean_environment()
+    )

@@ -1,0 +1,110 @@
+"""In which system call a process sleeps: seen in real ones, and read from every line that the kernel may write."""
+
+import platform
+import select
+import signal
+import socket
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import ExpectationFailed, LabError
+from harness.evidence import blocked
+
+
+def wait_in(call, address):
+    """Everything that it may wait for is its own: nobody connects, sends or accepts."""
+    listener = socket.create_server(address, backlog=0)
+    peer = socket.create_connection(address) if call != "accept" else None
+    yield "ready"
+    match call:
+        case "accept":
+            listener.accept()
+        case "connect":
+            socket.create_connection(address)  # the accept queue is full: its SYN is dropped
+        case "recv":
+            peer.recv(1)
+        case "send":
+            while True:
+                peer.sendall(bytes(1 << 20))
+        case "poll":
+            select.select([peer], [], [])
+        case "wait":
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            subprocess.run(["sleep", "60"], check=False)
+
+
+def run_for_ever():
+    yield "running"
+    while True:
+        pass
+
+
+@pytest.mark.parametrize("call", ["accept", "connect", "recv", "send", "poll", "wait"])
+def test_each_way_of_blocking_is_recognised(lab, call):
+    actor = lab.start(wait_in, call, lab.server_address)
+    actor.run_to("ready")
+    actor.stay_blocked(in_=call)
+    assert blocked.same_call(call, actor.blocked_in())
+    assert [word for word in blocked._WORDS if blocked.same_call(word, actor.blocked_in())] == [call]
+
+
+def test_one_call_is_not_taken_for_another(lab):
+    actor = lab.start(wait_in, "accept", lab.server_address)
+    actor.run_to("ready")
+    lab.deadline_s = 0.05
+    with pytest.raises(ExpectationFailed, match=r"asleep in recv\(\)\n.*it sleeps in accept"):
+        actor.stay_blocked(in_="recv")
+
+
+def test_whoever_runs_sleeps_nowhere(lab):
+    actor = lab.start(run_for_ever)
+    actor.run_to("running")
+    actor.resume()
+    assert actor.blocked_in() in (None, "recvmsg")  # the second: it has not yet woken
+    lab.deadline_s = 0.05
+    with pytest.raises(ExpectationFailed, match="it runs"):
+        actor.stay_blocked(in_="recv")
+    actor.kill()
+    assert actor.blocked_in() is None
+
+
+def test_an_unknown_word_is_refused_with_those_that_are_known():
+    with pytest.raises(LabError, match=r"'select'.*accept, connect, recv, send, poll, wait"):
+        blocked.same_call("select", "select")
+
+
+def test_no_call_answers_to_two_words():
+    calls = [call for calls in blocked._WORDS.values() for call in calls]
+    assert len(calls) == len(set(calls))
+    assert "recvmsg" not in calls  # an actor that waits for its next verb
+
+
+@pytest.mark.parametrize(
+    ("line", "machine", "call"),
+    [
+        ("43 0x3 0x0 0x0 0x0 0x0 0x0 0x7ffd 0x7f3c\n", "x86_64", "accept"),
+        ("202 0x3 0x0 0x0 0x0 0x0 0x0 0x7ffd 0x7f3c\n", "aarch64", "accept"),
+        ("202 0x3 0x0 0x0 0x0 0x0 0x0 0x7ffd 0x7f3c\n", "x86_64", "futex"),
+        ("9999 0x3\n", "x86_64", "syscall 9999"),
+        ("43 0x3\n", "riscv64", "syscall 43"),
+        ("running\n", "x86_64", None),
+        ("-1 0x7ffd 0x7f3c\n", "x86_64", None),
+        ("", "x86_64", None),
+    ],
+)
+def test_a_line_of_the_kernel_is_read(line, machine, call):
+    assert blocked.named(line, machine) == call
+
+
+@given(
+    st.integers(0, 1 << 31),
+    st.lists(st.integers(0, (1 << 64) - 1), min_size=8, max_size=8),
+    st.sampled_from(["x86_64", "aarch64", platform.machine(), "toaster"]),
+)
+def test_any_call_has_a_name_or_keeps_its_number(number, words, machine):
+    line = " ".join([str(number), *map(hex, words)]) + "\n"
+    name = blocked.named(line, machine)
+    assert name == blocked._NUMBERS.get(machine, {}).get(number, f"syscall {number}")

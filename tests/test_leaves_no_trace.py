@@ -1,0 +1,176 @@
+"""However a run ends, nothing of it stays; and the host's settings are as they were."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.playing import ROOT, clean_environment, pytest_command
+
+BUSY_STORY = """
+import os, socket, subprocess
+from pathlib import Path
+
+def serve(address):
+    listener = socket.create_server(address)
+    child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    yield "listening"
+    listener.accept()
+
+def call(address):
+    connection = socket.create_connection(address)
+    connection.send(b"unread")
+    yield "connected"
+    connection.recv(1)
+
+def test_busy(lab):
+    server = lab.start(serve, lab.server_address)
+    client = lab.start(call, lab.server_address)
+    server.run_to("listening")
+    lab.run_program(["sleep", "601"])
+    client.run_to("connected")
+    client.stay_blocked(in_="recv")
+    Path(__file__).with_name("ready").write_text(str(os.getpid()))
+    client.finish(within_s=600)
+"""
+
+
+LIMIT = 8
+COUNTED = f"""
+import os, signal, subprocess, sys, time
+from pathlib import Path
+from harness.kernel import namespace
+
+uid, gid = os.geteuid(), os.getegid()
+namespace.unshare(namespace.CLONE_NEWUSER)
+Path("/proc/self/setgroups").write_text("deny")
+Path("/proc/self/uid_map").write_text(f"0 {{uid}} 1")
+Path("/proc/self/gid_map").write_text(f"0 {{gid}} 1")
+Path("/proc/sys/user/max_net_namespaces").write_text("{LIMIT}")
+
+ready = Path(sys.argv[1])
+run = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL)
+while not ready.exists():
+    time.sleep(0.01)
+run.kill()
+deadline = time.monotonic() + 1
+
+children = []
+for _ in range({LIMIT}):
+    if (pid := os.fork()) == 0:
+        while time.monotonic() < deadline:
+            try:
+                namespace.unshare(namespace.CLONE_NEWNET)
+            except OSError:
+                time.sleep(0.01)
+            else:
+                time.sleep(deadline - time.monotonic())  # hold it while the others try
+                os._exit(0)
+        os._exit(1)
+    children.append(pid)
+print(sum(os.waitpid(pid, 0)[1] == 0 for pid in children))
+"""
+
+
+@pytest.fixture
+def busy(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
+    """A pytest in the middle of a story: a blocked client, a server with a child of its own, a program."""
+    story = tmp_path / "story.py"
+    story.write_text(BUSY_STORY)
+    run = subprocess.Popen(pytest_command(story, *request.param), env=clean_environment(), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "ready").exists():
+        assert time.monotonic() < deadline
+        assert run.poll() is None
+        time.sleep(0.01)
+    yield run
+    run.kill()
+    run.wait()
+
+
+def family(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def expect_gone(processes: list[psutil.Process], within_s: float = 1.0) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=within_s)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.parametrize("busy", [["-p", "no:xdist"], ["-n", "1"]], indirect=True, ids=["alone", "xdist"])
+def test_sigkill_of_pytest_ends_everything_within_a_second(busy: subprocess.Popen[bytes]) -> None:
+    started = family(busy.pid)
+    lab = [process for process in started if "xdist" not in " ".join(process.cmdline())]
+    assert {"sleep", "serve", "call"} <= {process.name() for process in lab}
+    busy.kill()
+    expect_gone([process for process in lab if process.name() in {"sleep", "serve", "call"}])
+    expect_gone(started, within_s=5.0)  # xdist's own workers notice later
+
+
+def test_after_sigkill_the_kernel_has_freed_every_network_namespace(tmp_path: Path) -> None:
+    """In a user namespace that may have so many and no more: a second later, all of them are to be had again."""
+    story = tmp_path / "story.py"
+    story.write_text(BUSY_STORY)
+    command = [sys.executable, "-c", COUNTED, str(tmp_path / "ready"), *pytest_command(story, "-p", "no:xdist")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=clean_environment())
+    assert done.stdout == f"{LIMIT}\n", done.stderr
+
+
+@pytest.mark.parametrize("busy", [["-p", "no:xdist"]], indirect=True)
+@pytest.mark.parametrize("victim", ["nursery", "guard", "keeper"])
+def test_sigkill_of_any_helper_ends_its_lab(busy: subprocess.Popen[bytes], victim: str) -> None:
+    sleeper = next(process for process in family(busy.pid) if process.name() == "serve")
+    keeper = sleeper.parent()
+    victims = {"keeper": keeper, "guard": keeper.parent(), "nursery": keeper.parent().parent()}
+    actors = [process for process in family(busy.pid) if process.name() in {"sleep", "serve", "call"}]
+    assert len(actors) == 4
+    victims[victim].kill()
+    expect_gone(actors)
+
+
+@pytest.mark.parametrize("busy", [["-p", "no:xdist"]], indirect=True)
+def test_interrupt_ends_everything_and_pytest_reports(busy: subprocess.Popen[bytes]) -> None:
+    started = family(busy.pid)
+    busy.send_signal(signal.SIGINT)
+    assert busy.wait(10) == 2
+    expect_gone(started)
+
+
+def settings() -> dict[str, str]:
+    """Every readable sysctl of the host's network, less those that count by themselves."""
+    found = {}
+    for path in Path("/proc/sys/net").rglob("*"):
+        if path.is_file() and "conntrack_count" not in path.name:
+            try:
+                found[str(path)] = path.read_text()
+            except OSError:
+                continue
+    return found
+
+
+def host_network() -> str:
+    commands = [["ip", "address"], ["ip", "route", "show", "table", "all"], ["ip", "rule"], ["ip", "netns"]]
+    if os.geteuid() == 0:
+        commands.append(["nft", "list", "ruleset"])
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    return "".join(
+        subprocess.run(command, capture_output=True, text=True, check=True, env={"PATH": path}).stdout
+        for command in commands
+    )
+
+
+def test_the_host_is_as_it_was() -> None:
+    before, network = settings(), host_network()
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "scenarios/close_with_unread_data.py", "-q"], cwd=ROOT,
+        env=clean_environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert settings() == before
+    assert host_network() == network

@@ -1,0 +1,127 @@
+"""pytest's side: verdicts, options, header, closing section, as a user of pytest would expect them."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.playing import ROOT, Play, clean_environment
+
+FULL_STORY = """
+import socket
+
+def listen(address):
+    listener = socket.create_server(address)
+    yield "listening"
+
+def test_listens(lab):
+    lab.start(listen, lab.server_address).run_to("listening")
+    assert lab.state("server") == "CLOSED"
+"""
+
+UNAVAILABLE = """
+def test_needs_a_program(lab):
+    lab.run_program(["no-such-program"])
+"""
+
+LOSSY = """
+def test_hole_in_the_evidence(lab, monkeypatch):
+    monkeypatch.setattr(lab._watch._ring, "lost", lambda: 3)
+    lab.wire()
+"""
+
+NO_NAMESPACES = """
+import os, sys
+from harness.kernel import namespace
+from pathlib import Path
+uid, gid = os.geteuid(), os.getegid()
+namespace.unshare(namespace.CLONE_NEWUSER)
+Path("/proc/self/setgroups").write_text("deny")
+Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+Path("/proc/sys/user/max_net_namespaces").write_text("0")
+Path("/proc/sys/user/max_user_namespaces").write_text("0")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_header_and_closing_section(play: Play) -> None:
+    done = play(FULL_STORY)
+    assert done.returncode == 0, done.stdout
+    assert f"tcp-fault-lab: Linux {os.uname().release}, profile reference" in done.stdout
+    assert "isolated: " in done.stdout
+    assert "observers: packet ring, sock_diag" in done.stdout
+    assert "1 story from 1 file: 1 as expected, 0 not, 0 inconclusive, 0 skipped" in done.stdout
+    assert "0 lost" in done.stdout
+
+
+def test_closing_section_adds_up_the_workers(play: Play) -> None:
+    done = play(FULL_STORY + FULL_STORY.replace("test_listens", "test_listens_again"), "-n", "2")
+    assert done.returncode == 0, done.stdout
+    assert "2 stories from 1 file: 2 as expected" in done.stdout
+    assert done.stdout.count("isolated: ") == 1
+
+
+def test_a_missing_ability_skips_with_reason_and_mend(play: Play) -> None:
+    done = play(UNAVAILABLE)
+    assert done.returncode == 0, done.stdout
+    assert "1 skipped" in done.stdout
+    reason = "the program no-such-program is not there. Mend: install it, e.g. apt install no-such-program"
+    assert f"skipped 1: {reason}" in done.stdout
+
+
+def test_strict_turns_the_skip_into_a_failure(play: Play) -> None:
+    done = play(UNAVAILABLE, "--lab-strict")
+    assert done.returncode == 1, done.stdout
+    assert "no-such-program is not there" in done.stdout
+    assert "--lab-strict lets nothing be skipped" in done.stdout
+
+
+def test_lost_segments_are_a_third_verdict_and_never_green(play: Play) -> None:
+    done = play(LOSSY)
+    assert done.returncode == 1, done.stdout
+    assert "1 inconclusive" in done.stdout
+    assert "0 as expected, 0 not, 1 inconclusive" in done.stdout
+    assert "3 segments were lost" in done.stdout
+
+
+@pytest.mark.parametrize(("strict", "status"), [([], 0), (["--lab-strict"], 1)])
+def test_without_namespaces_it_says_so_with_the_mend(play: Play, strict: list[str], status: int, tmp_path) -> None:
+    from tests.playing import pytest_command
+
+    (tmp_path / "story.py").write_text(FULL_STORY)
+    command = pytest_command(tmp_path / "story.py", *strict)
+    done = subprocess.run(
+        [sys.executable, "-c", NO_NAMESPACES, *command], capture_output=True, text=True, env=clean_environment()
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "isolated: no." in done.stdout
+    assert "sudo sysctl user.max_user_namespaces" in done.stdout
+    assert ("1 skipped" if status == 0 else "1 error") in done.stdout
+
+
+def test_order_does_not_matter_and_randomly_may_be_named(play: Play) -> None:
+    source = FULL_STORY + UNAVAILABLE
+    assert play(source, "-p", "no:randomly").returncode == 0
+
+
+def test_collecting_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, pytest; status = pytest.main(['--collect-only', '-q', '-p', 'pytest_timeout', 'scenarios']);"
+        "heavy = {'scapy', 'psutil', 'rich', 'pyroute2'} & set(sys.modules); sys.exit(f'{status} {heavy}')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT,
+        env=clean_environment() | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+    )  # fmt: skip
+    assert done.stderr.strip() == "0 set()", done.stdout + done.stderr
+
+
+def test_unknown_scenario_file_is_a_usage_error() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "scenarios/no_such_fault.py"], capture_output=True, text=True, cwd=ROOT,
+        env=clean_environment(),
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert "file or directory not found: scenarios/no_such_fault.py" in done.stdout + done.stderr

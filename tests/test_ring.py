@@ -1,0 +1,96 @@
+"""The wire against `tcpdump`, which captures it inside the lab at the same time; a burst; a ring that overflows."""
+
+import re
+import socket
+
+import pytest
+
+from harness import expect
+from harness.errors import ExpectationFailed, Inconclusive, LabUnavailable
+
+SLOTS = 32768
+"""Frames that the ring holds."""
+
+FLAGS = {"S": "S", "S.": "SA", ".": "A", "P.": "PA", "F.": "FA", "FP.": "FPA", "R": "R", "R.": "RA"}
+LINE = re.compile(
+    r"([\d.]+)\.(\d+) > ([\d.]+)\.(\d+): Flags \[(\S+)\],.*? seq (\d+)(?::\d+)?,(?: ack (\d+),)? win .*length (\d+)$",
+    re.M,
+)
+
+
+def converse(server, client, rounds):
+    """Both ends in one process, each word in a segment of its own: nobody speaks before he has heard."""
+    with socket.create_server(server) as listener:
+        caller = socket.create_connection(server, source_address=client)
+        called, _ = listener.accept()
+    for end in (caller, called):
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    yield "connected"
+    for _ in range(rounds):
+        caller.send(b"?")
+        called.recv(1)
+        called.send(b"!")
+        caller.recv(1)
+    caller.close()
+    yield "one end closed"
+    called.close()
+    yield "both ends closed"
+
+
+def call_in_vain(server, client):
+    try:
+        socket.create_connection(server, source_address=client)
+    except ConnectionRefusedError:
+        yield "refused"
+
+
+def told_by_tcpdump(text):
+    return [
+        ((source, int(port)), (destination, int(their_port)), FLAGS[flags], int(seq), int(ack or 0), int(length))
+        for source, port, destination, their_port, flags, seq, ack, length in LINE.findall(text)
+    ]
+
+
+def start_tcpdump(lab):
+    witness = lab.run_program(["tcpdump", "-i", "lo", "-Z", "root", "-nvv", "-S", "-l", "--immediate-mode", "tcp"])
+    try:
+        witness.expect_output("listening on lo")
+    except ExpectationFailed:
+        if "Couldn't change to 'root'" not in witness.output():
+            raise
+        raise LabUnavailable("tcpdump insists on setting its groups, which an ordinary user's namespace forbids",
+                             "run this test as root") from None  # fmt: skip
+    return witness
+
+
+def test_the_wire_is_the_one_that_tcpdump_shows(lab):
+    witness = start_tcpdump(lab)
+    talk = lab.start(converse, lab.server_address, lab.client_address(40001), 3)
+    talk.run_to("one end closed")
+    lab.expect_states(client="FIN_WAIT2")
+    talk.run_to("both ends closed")
+    lab.start(call_in_vain, lab.server_address, lab.client_address(40002)).run_to("refused")
+
+    seen = [(each.source, each.destination, each.flags, each.seq, each.ack, each.length) for each in lab.segments()]
+    expect.poll("what tcpdump has written", seen, lambda: told_by_tcpdump(witness.output()), 5.0)
+    assert {segment.flags for segment in lab.segments()} == {"S", "SA", "A", "PA", "FA", "RA"}
+    assert sum(segment.length for segment in lab.segments()) == 6
+
+
+def test_a_burst_is_captured_whole(lab):
+    talk = lab.start(converse, lab.server_address, lab.client_address(40001), 10_000)
+    talk.run_to("connected")
+    talk.run_to("both ends closed", within_s=30)
+    captured, lost = lab.evidence()
+    assert lost == 0
+    assert captured >= 20_000
+    assert captured == lab.counter("IpInReceives") == lab.counter("TcpInSegs")
+
+
+def test_an_overfull_ring_makes_every_list_inconclusive(lab):
+    talk = lab.start(converse, lab.server_address, lab.client_address(40001), SLOTS // 2 + 500)
+    talk.run_to("both ends closed", within_s=30)
+    with pytest.raises(Inconclusive, match="segments were lost"):
+        lab.segments()
+    captured, lost = lab.evidence()
+    assert 1000 <= lab.counter("TcpInSegs") - captured <= lost

@@ -1,0 +1,122 @@
+"""Style that a machine can hold: what every scenario has, and what none may have."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.playing import ROOT
+
+SCENARIOS = sorted((ROOT / "scenarios").glob("*.py"))
+CLAIMS = (ROOT / "scenarios" / "CLAIMS.md").read_text()
+ROWS = set(re.findall(r"^\| (00\d-\d+) \|", CLAIMS, re.M))
+PROMISED = {
+    "000-1", "000-2", "000-3", "000-4", "000-5",
+    "001-1", "001-2", "001-3", "001-4",
+    "003-1", "003-2", "003-3", "003-4", "003-5", "003-7", "003-8",
+    "004-1", "004-3", "004-4", "004-5", "004-6", "004-7", "004-8",
+}  # fmt: skip
+LONGEST_LESSON = 170
+
+
+def stories_of(path: Path) -> Iterator[ast.FunctionDef]:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node
+
+
+def rows_proved_by(test: ast.FunctionDef) -> set[str]:
+    """The ids behind "Proves:" in a test's docstring."""
+    proofs = re.findall(r"Proves: ([\d, -]+)", ast.get_docstring(test) or "")
+    return {row for proof in proofs for row in re.findall(r"00\d-\d+", proof)}
+
+
+def test_there_are_scenarios_and_rows() -> None:
+    assert len(SCENARIOS) >= 5
+    assert len(ROWS) == 40
+
+
+def test_every_promised_row_has_a_proof() -> None:
+    proved = {row for path in SCENARIOS for test in stories_of(path) for row in rows_proved_by(test)}
+    assert PROMISED - proved == set()
+
+
+def test_every_row_cited_exists() -> None:
+    cited = {row for path in SCENARIOS for row in re.findall(r"\b00\d-\d+\b", path.read_text())}
+    assert cited - ROWS == set()
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+class TestEveryScenario:
+    def test_is_a_lesson_with_a_ladder_and_sources(self, path: Path) -> None:
+        lesson = ast.get_docstring(ast.parse(path.read_text())) or ""
+        assert re.search(r"(client|controller|prober).*server", lesson), "a ladder, client left, server right"
+        assert re.search(r"──|->|<-", lesson), "a ladder"
+        assert re.search(r"RFC \d+|net/ipv4/|PEP \d+", lesson), "sources"
+        assert re.search(r"\b00[0-4]\b", lesson), "the article"
+
+    def test_fits_two_screens(self, path: Path) -> None:
+        assert len(path.read_text().splitlines()) <= LONGEST_LESSON
+
+    def test_has_a_fault_and_a_control(self, path: Path) -> None:
+        names = [test.name for test in stories_of(path)]
+        controls = [name for name in names if name.startswith("test_control_")]
+        assert controls
+        assert len(controls) < len(names)
+
+    def test_every_test_says_what_it_proves_or_controls(self, path: Path) -> None:
+        silent = [test.name for test in stories_of(path) if not ast.get_docstring(test)]
+        assert silent == []
+
+    def test_never_sleeps(self, path: Path) -> None:
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        assert [ast.unparse(call) for call in calls if ast.unparse(call.func).endswith("sleep")] == []
+
+    def test_roles_know_nothing_of_the_harness(self, path: Path) -> None:
+        tree = ast.parse(path.read_text())
+        of_the_harness = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "harness"
+            for alias in node.names
+        }
+        for role in tree.body:
+            if isinstance(role, ast.FunctionDef) and any(isinstance(node, ast.Yield) for node in ast.walk(role)):
+                names = {node.id for node in ast.walk(role) if isinstance(node, ast.Name)}
+                assert names & (of_the_harness | {"lab"}) == set(), role.name
+
+
+def test_scapy_is_imported_in_one_place() -> None:
+    importers = [
+        str(path.relative_to(ROOT))
+        for folder in ("harness", "scenarios")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(r"^\s*(from|import) scapy", path.read_text(), re.M)
+    ]
+    assert importers == ["harness/evidence/wire.py"]
+
+
+def test_nothing_compares_kernel_versions() -> None:
+    sources = [path.read_text() for path in (ROOT / "harness").rglob("*.py")]
+    assert not any(re.search(r"platform\.release\(\)\s*[<>=]|uname\(\)\.release\s*[<>=]", text) for text in sources)
+
+
+def test_only_the_kernel_room_and_the_addresses_know_the_family() -> None:
+    # wire.py decodes whatever family scapy finds; sockets.py and transitions.py read both.
+    knowers = {"kernel", "evidence"}
+    guilty = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "harness").rglob("*.py")
+        if re.search(r"AF_INET|192\.0\.2\.|127\.0\.0\.", path.read_text())
+        and not knowers & set(path.relative_to(ROOT / "harness").parts)
+    ]
+    assert guilty == []
+
+
+@pytest.mark.parametrize("word", ["TODO", "FIXME", "XXX", "time.sleep(0.5", "shell=True"])
+def test_no_leftovers(word: str) -> None:
+    folders = ("harness", "scenarios")
+    found = [str(path) for folder in folders for path in (ROOT / folder).rglob("*.py") if word in path.read_text()]
+    assert found == []
