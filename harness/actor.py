@@ -1,94 +1,19 @@
-"""The parent's side of an actor: drive a role step by step, or watch a real program; see it block, end, or fail."""
+"""The parent's side of an actor: drive a role step by step; see it block, end, or fail."""
 
-import os
-import select
 import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from harness.channel import Channel
 from harness.errors import ExpectationFailed, LabError
 from harness.evidence import blocked
 from harness.expect import POLL_S, failure
-from harness.nursery import KeeperHandle, pid_of
-from harness.timeline import Change, Moment, Step
+from harness.program import Process, readable
+from harness.timeline import Moment, Step
 
 __tracebackhide__ = True
-
-
-class Recorder(Protocol):
-    """What an actor needs of its lab."""
-
-    deadline_s: float
-
-    def record(self, entry: Step | Change) -> Moment:
-        """Wait until the wire is quiet, then enter one record."""
-
-
-class Process:
-    """Something that runs inside the lab: a role or a real program."""
-
-    def __init__(self, name: str, lab: Recorder, keeper: KeeperHandle, inner_pid: int, pidfd: int, output: int) -> None:
-        self.name = name
-        self._lab = lab
-        self._keeper = keeper
-        self._inner_pid = inner_pid
-        self._pidfd = pidfd
-        self._output = output
-        self.pid = pid_of(pidfd)
-        """The process's number on the host."""
-
-    def output(self) -> str:
-        """What it and its children have written to stdout and stderr so far."""
-        size = os.fstat(self._output).st_size
-        return os.pread(self._output, size, 0).decode(errors="replace")
-
-    def blocked_in(self) -> str | None:
-        """The system call that its main thread sleeps in, by the kernel's name; None while it runs."""
-        return blocked.blocked_in(self.pid)
-
-    def kill(self) -> Moment:
-        """SIGKILL, and wait until it is gone: the kernel has closed what it held."""
-        self._keeper.ask("kill", pid=self._inner_pid, number=signal.SIGKILL)
-        self._wait_for_end(self._lab.deadline_s)
-        return self._lab.record(Change(time.monotonic_ns(), f"{self.name} is killed"))
-
-    def _has_ended(self, within_s: float = 0.0) -> bool:
-        return _readable(self._pidfd, within_s=within_s) == [self._pidfd]
-
-    def _wait_for_end(self, within_s: float) -> int:
-        if not self._has_ended(within_s):
-            raise failure(f"{self.name} ends", "an ended process", self._whereabouts(), within_s)
-        status: int = self._keeper.ask("exit_status", pid=self._inner_pid)
-        return status
-
-    def _whereabouts(self) -> str:
-        call = self.blocked_in()
-        return f"it sleeps in {call}()" if call else "it runs"
-
-    def close(self) -> None:
-        for fd in (self._pidfd, self._output):
-            os.close(fd)
-
-
-class Program(Process):
-    """A real program. Its end is seen, its output kept."""
-
-    def expect_output(self, text: str, within_s: float | None = None) -> None:
-        """Wait until it has written `text`."""
-        deadline = time.monotonic() + (limit := within_s or self._lab.deadline_s)
-        while text not in self.output():
-            if time.monotonic() > deadline or self._has_ended():
-                raise failure(f"{self.name} writes", repr(text), repr(self.output()), limit)
-            time.sleep(POLL_S)
-
-    def finish(self, within_s: float | None = None) -> int:
-        """Wait for its end; its exit status, -N where signal N ended it."""
-        status = self._wait_for_end(within_s or self._lab.deadline_s)
-        self._lab.record(Step(time.monotonic_ns(), self.name, "finished", f"exit status {status}"))
-        return status
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +78,7 @@ class Actor(Process):
         until = None
         while until is None or time.monotonic() < until:
             seen = self.blocked_in()
-            ended_or_stepped = bool(_readable(self._channel.fileno(), self._pidfd, within_s=0.0))
+            ended_or_stepped = bool(readable(self._channel.fileno(), self._pidfd, within_s=0.0))
             if blocked.same_call(in_, seen) and not ended_or_stepped:
                 until = until or time.monotonic() + for_s
             elif until is not None or ended_or_stepped or time.monotonic() > deadline:
@@ -205,7 +130,7 @@ class Actor(Process):
 
     def complain(self) -> None:
         """ExpectationFailed if it died and no verb has said so: nothing dies quietly."""
-        if not self._over and _readable(self._channel.fileno(), within_s=0.0):
+        if not self._over and readable(self._channel.fileno(), within_s=0.0):
             message = self._received()
             if message[0] == "failed":
                 self._conclude(message)
@@ -225,7 +150,7 @@ class Actor(Process):
             raise LabError(f"{self.name} has ended. Mend: start another actor")
         self.resume()
         remaining_s = max(0.0, deadline - time.monotonic())
-        ready = _readable(self._channel.fileno(), self._pidfd, within_s=remaining_s)
+        ready = readable(self._channel.fileno(), self._pidfd, within_s=remaining_s)
         if not ready:
             raise self._hangs(what, limit_s)
         message = self._received()
@@ -237,7 +162,7 @@ class Actor(Process):
 
     def _received(self) -> tuple[Any, ...]:
         # The role's last message is in the channel before its process ends, so an empty channel means a sudden death.
-        if self._channel.fileno() in _readable(self._channel.fileno(), within_s=0.0):
+        if self._channel.fileno() in readable(self._channel.fileno(), within_s=0.0):
             try:
                 message, _ = self._channel.receive()
             except EOFError:
@@ -282,13 +207,6 @@ class Actor(Process):
 
     def _output_tail(self) -> str:
         return f"\nits output:\n{self.output()[-2000:]}" if self.output() else ""
-
-
-def _readable(*fds: int, within_s: float) -> list[int]:
-    poller = select.poll()
-    for fd in fds:
-        poller.register(fd, select.POLLIN)
-    return [fd for fd, _ in poller.poll(within_s * 1000)]
 
 
 def check_role(role: Callable[..., Any]) -> None:

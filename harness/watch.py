@@ -29,7 +29,7 @@ class Watch:
         for _ in self._ring.read(0):  # what the set-up itself may have sent
             pass
         if events:
-            events.read(port)  # what came before this lab is another's
+            events.follow(port)
 
     def settle(self) -> None:
         """Return when every frame sent so far, and every frame that the kernel sent in answer, is in the timeline.

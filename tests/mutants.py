@@ -17,6 +17,14 @@ FD = "blocked_by_inherited_fd"
 CURE = "test_control_each_cure_lets_the_server_serve_while_the_child_lives"
 RESET = "reset_before_accept"
 ORDER = "test_accept_hands_out_the_dead_connection_with_its_address"
+TIME_WAIT = "time_wait_port_exhaustion"
+STEPS_ASIDE = "test_time_wait_steps_aside_for_a_syn_with_a_newer"
+REUSE = "test_reuse_takes_a_time_wait_over_after_the_delay_and_not_before"
+NEVER = "test_reuse_never_helps_off_loopback_at_2_nor_without_timestamps"
+REUSED = "close_wait_meets_reused_port"
+UNREAD = "close_with_unread_data"
+OLD_DATA = "test_the_next_connection_knows_old_data_by_its_old_acknowledgement_alone"
+RFC1337 = "test_rfc1337_decides_whether_a_reset_with_the_exact_number_ends_time_wait"
 
 MUTANTS = [
     Mutant(FD, "test_a_slow_call_delays_a_fast_one", "start_server(lab)\n", 'start_server(lab, "threads")\n'),
@@ -106,5 +114,134 @@ MUTANTS = [
         "test_control_accepting_in_one_place_and_greeting_in_another_survives_the_same_probes",
         "threading.Thread(target=greet, args=[connection], daemon=True).start()",
         "greet(connection)",
+    ),
+    Mutant(
+        TIME_WAIT,
+        "test_neither_fin_wait2_nor_time_wait_needs_an_fd",
+        'lab.start(call, lab.server_address).run_to("closed")',
+        'lab.start(call, lab.server_address).run_to("half closed")',
+    ),
+    Mutant(
+        TIME_WAIT,
+        "test_control_before_close_fin_wait2_has_an_fd_and_no_timer",
+        'lab.start(call, lab.server_address).run_to("half closed")',
+        'lab.start(call, lab.server_address).run_to("closed")',
+    ),
+    Mutant(
+        TIME_WAIT,
+        "test_two_time_waits_use_up_two_ports_towards_one_server",
+        'first_to_close="client")\n    assert [lab.state',
+        'first_to_close="server")\n    assert [lab.state',
+    ),
+    Mutant(
+        TIME_WAIT,
+        "test_two_time_waits_use_up_two_ports_towards_one_server",
+        'f"{ports[0]} {ports[-1]}"',
+        'f"{ports[0]} {ports[-1] + 2}"',
+    ),
+    Mutant(
+        TIME_WAIT,
+        "test_control_a_server_that_closes_first_leaves_both_ports_free",
+        'play(lab, lab.server_address, first_to_close="server")',
+        'play(lab, lab.server_address, first_to_close="client")',
+    ),
+    Mutant(
+        TIME_WAIT,
+        f"{STEPS_ASIDE}[timestamp alone]",
+        '(1, UPLOAD, "SA", ABOVE_THE_OLD)',
+        '(0, UPLOAD, "SA", ABOVE_THE_OLD)',
+    ),
+    Mutant(
+        TIME_WAIT,
+        f"{STEPS_ASIDE}[sequence number alone]",
+        '(0, 0, "SA", ABOVE_THE_OLD)',
+        '(0, UPLOAD, "SA", ABOVE_THE_OLD)',
+    ),
+    Mutant(TIME_WAIT, f"{STEPS_ASIDE}[neither]", '(0, UPLOAD, "A", 2)', '(1, UPLOAD, "A", 2)'),
+    Mutant(TIME_WAIT, REUSE, "delay_ms=60000", "delay_ms=1"),
+    Mutant(TIME_WAIT, REUSE, "delay_ms=20)", "delay_ms=60000)"),
+    Mutant(TIME_WAIT, f"{NEVER}[2-1-127.0.0.2]", "set_reuse(lab, mode, delay_ms=1)", "set_reuse(lab, 1, delay_ms=1)"),
+    Mutant(
+        TIME_WAIT,
+        f"{NEVER}[1-0-192.0.2.3]",
+        'timestamps)\n    play(lab, lab.server_address, first_to_close="client")',
+        '1)\n    play(lab, lab.server_address, first_to_close="client")',
+    ),
+    Mutant(
+        UNREAD,
+        "test_unread_data_turns_close_into_a_reset",
+        "connection.recv(reads, socket.MSG_WAITALL)",
+        "connection.recv(REQUEST_BYTES, socket.MSG_WAITALL)",
+    ),
+    Mutant(
+        UNREAD,
+        "test_control_reading_first_closes_with_fin",
+        "leave_time_wait(lab, reads=REQUEST_BYTES)",
+        "leave_time_wait(lab, reads=REQUEST_BYTES - 1)",
+    ),
+    Mutant(
+        UNREAD,
+        "test_shutdown_before_close_sends_fin_and_leaves_time_wait",
+        'connection.shutdown(socket.SHUT_WR)\n        yield "shut down"',
+        'connection.shutdown(socket.SHUT_RD)\n        yield "shut down"',
+    ),
+    Mutant(
+        UNREAD,
+        "test_shutdown_does_not_help_while_its_fin_is_not_acknowledged",
+        '    lab.drop(f"tcp dport {lab.server_address[1]}")\n',
+        "",
+    ),
+    Mutant(
+        UNREAD,
+        "test_after_a_reset_the_port_is_free_and_an_old_segment_unknown",
+        "leave_nothing(lab)\n    replay",
+        "leave_time_wait(lab, shuts_down=True)\n    replay",
+    ),
+    Mutant(
+        UNREAD,
+        "test_control_time_wait_keeps_the_port_and_acknowledges_an_old_segment",
+        'lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)',
+        'lab.set_sysctl("net.ipv4.tcp_rfc1337", 0)',
+    ),
+    Mutant(
+        UNREAD, f"{OLD_DATA}[True-0]", "acknowledged = old_syn_ack if ack_is_old else syn_ack", "acknowledged = syn_ack"
+    ),
+    Mutant(
+        UNREAD,
+        f"{OLD_DATA}[False-3]",
+        "acknowledged = old_syn_ack if ack_is_old else syn_ack",
+        "acknowledged = old_syn_ack",
+    ),
+    Mutant(UNREAD, f"{RFC1337}[0-0-CLOSED]", "fin.seq + 1 + beyond", "fin.seq + beyond"),
+    Mutant(
+        UNREAD,
+        f"{RFC1337}[1-0-TIME_WAIT]",
+        'lab.set_sysctl("net.ipv4.tcp_rfc1337", rfc1337)',
+        'lab.set_sysctl("net.ipv4.tcp_rfc1337", 0)',
+    ),
+    Mutant(UNREAD, f"{RFC1337}[0-1-TIME_WAIT]", "fin.seq + 1 + beyond", "fin.seq + 1"),
+    Mutant(
+        REUSED,
+        "test_close_wait_challenges_a_reused_port_and_the_second_syn_connects",
+        "play(lab, server_closes=False, ports=[PORT])",
+        "play(lab, server_closes=True, ports=[PORT])",
+    ),
+    Mutant(
+        REUSED,
+        "test_control_a_server_that_closes_leaves_the_port_free",
+        "play(lab, server_closes=True, ports=[PORT])",
+        "play(lab, server_closes=False, ports=[PORT])",
+    ),
+    Mutant(
+        REUSED,
+        "test_without_rst_or_challenge_connect_times_out_beside_a_server_with_room",
+        "drop_rst_and_challenge(lab)\n    rst_lost,",
+        "rst_lost,",
+    ),
+    Mutant(
+        REUSED,
+        "test_control_the_same_firewall_is_harmless_where_the_server_closes",
+        "play(lab, server_closes=True, ports=[RST_LOST, CHALLENGE_LOST])",
+        "play(lab, server_closes=False, ports=[RST_LOST, CHALLENGE_LOST])",
     ),
 ]

@@ -8,6 +8,7 @@ as CLOSED, and its end not at all. It sees every namespace; a lab knows its own 
 """
 
 import ctypes
+import fcntl
 import mmap
 import os
 import re
@@ -32,6 +33,7 @@ _RECORD_LOST, _RECORD_SAMPLE = 2, 9
 _PAGES = 64
 _HEADER = struct.Struct("=IHH")
 _DATA_HEAD_AT, _DATA_TAIL_AT = 1024, 1032
+_PERF_EVENT_IOC_SET_FILTER = 0x40082406
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,20 @@ class Events:
     def __init__(self, fds: list[int]) -> None:
         self._fds = fds
         self._buffers = [mmap.mmap(fd, (1 + _PAGES) * mmap.PAGESIZE) for fd in fds]
+        self._port: int | None = None
         self.lost = 0
+
+    def follow(self, port: int) -> None:
+        """Hear from now on of sockets that have `port` at one end, and forget what was heard before.
+
+        The kernel itself leaves the others out, or every connection made on this machine would help to fill the
+        buffers. A filter can be set once (kernel/trace/trace_events_filter.c, ftrace_profile_set_filter).
+        """
+        if self._port is None:
+            self._port = port
+            for fd in self._fds:
+                fcntl.ioctl(fd, _PERF_EVENT_IOC_SET_FILTER, f"sport == {port} || dport == {port}\0".encode())
+        self.read(port)
 
     def read(self, port: int) -> list[Transition]:
         """All changes since the last read of sockets that have `port` at one end, in order of time."""

@@ -1,0 +1,202 @@
+"""What a test may see of a lab: a verb looks once, an expect_ verb polls to a deadline."""
+
+import time
+from typing import Any
+
+from harness import expect, predict
+from harness.errors import ExpectationFailed, Inconclusive, LabError
+from harness.evidence import counters, holders, sockets
+from harness.evidence.sockets import Socket, State
+from harness.evidence.wire import Segment
+from harness.kernel import addresses
+from harness.nursery import KeeperHandle
+from harness.timeline import Change, Moment, Step, Timeline
+from harness.watch import Watch
+
+__tracebackhide__ = True
+
+_HOSTS = {name: host for host, name in addresses.HOSTS.items()}
+Since = str | Moment | None
+
+
+class Observer:
+    """Hosts are "client", "server" and "other server"; times are seconds.
+
+    A connection is named by `port`: any one port that it alone has. Without it there must be but one connection.
+    """
+
+    deadline_s = 5.0
+    """How long a verb waits for what should come at once."""
+
+    def __init__(self, keeper: KeeperHandle, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
+        self.allowance_s = allowance_s
+        """Time that the scheduler may take to wake who waits for a timer."""
+        self.timeline = timeline
+        self._keeper = keeper
+        self._watch = watch
+        self._baseline = self._counters()
+
+    def record(self, entry: Step | Change) -> Moment:
+        """Wait until the wire is quiet, then enter one record; the moment is the place after it."""
+        self._watch.settle()
+        return self.timeline.add(entry)
+
+    def segments(self, since: Since = None, until: Since = None, port: int | None = None) -> list[Segment]:
+        """The segments between two steps (or moments), in order. Inconclusive where any segment was lost."""
+        self._watch.settle()
+        if lost := self._watch.lost():
+            raise Inconclusive(f"{lost} segments were lost, so no list is whole. Mend: run it again with less load")
+        found = self.timeline.segments(self._moment(since), self._moment(until))
+        return [segment for segment in found if port is None or port in segment.ports]
+
+    def wire(self, since: Since = None, until: Since = None, port: int | None = None) -> list[str]:
+        """The same as sender and flags: ["client S", "server SA", "client A"]."""
+        return [
+            f"{addresses.HOSTS.get(segment.source[0], segment.source[0])} {segment.flags}"
+            for segment in self.segments(since, until, port)
+        ]
+
+    def expect_wire(self, expected: list[str], since: Since = None, port: int | None = None) -> None:
+        """Wait until the wire shows exactly this since a step: for what a timer sends (a delayed ACK, a repetition)."""
+        expect.poll("the wire", expected, lambda: self.wire(since, port=port), self.deadline_s)
+
+    def _moment(self, since: Since) -> Moment | None:
+        return self.timeline.find(since) if isinstance(since, str) else since
+
+    def sockets(self) -> list[Socket]:
+        """The whole TCP socket table, once the wire is quiet."""
+        self._watch.settle()
+        rows = sockets.read(self._keeper.table)
+        self._watch.looked(rows)
+        return rows
+
+    def socket(self, end: str, port: int | None = None) -> Socket | None:
+        """One end of a connection, as the kernel has it now; None where it has none (CLOSED)."""
+        host = _host(end)
+        rows = [
+            row
+            for row in self.sockets()
+            if row.state != State.LISTEN and row.local[0] == host and port in (None, row.local[1], row.remote[1])
+        ]
+        if len(rows) > 1:
+            which = ", ".join(f"{row.local[1]}→{row.remote[1]} {row.state}" for row in rows)
+            raise LabError(f"{len(rows)} sockets at the {end}: {which}. Mend: name one by port=")
+        return rows[0] if rows else None
+
+    def state(self, end: str, port: int | None = None) -> State:
+        """The state of one end, CLOSED where the table has no row."""
+        row = self.socket(end, port)
+        return row.state if row else State.CLOSED
+
+    def expect_states(
+        self, *, client: str | None = None, server: str | None = None, port: int | None = None,
+        within_s: float | None = None,
+    ) -> None:  # fmt: skip
+        """Wait until both ends (or the one named) of a connection are in these states at the same look."""
+        wanted = {end: _state(state) for end, state in (("client", client), ("server", server)) if state}
+
+        def look() -> dict[str, str]:
+            return {end: self.state(end, port) for end in wanted}
+
+        expect.poll(f"the states of the connection{_named(port)}", wanted, look, within_s or self.deadline_s)
+
+    def expect_socket(self, end: str, port: int | None = None, within_s: float | None = None, **fields: Any) -> Socket:
+        """Wait until one end has these values (state, recv_q, send_q, inode, …, as Socket names them)."""
+
+        rows: list[Socket | None] = []
+
+        def look() -> dict[str, Any] | None:
+            rows[:] = [self.socket(end, port)]
+            return {name: getattr(rows[0], name) for name in fields} if rows[0] else None
+
+        expect.poll(f"the {end}'s socket{_named(port)}", fields, look, within_s or self.deadline_s)
+        assert rows[0] is not None
+        return rows[0]
+
+    def expect_lifetime(
+        self, end: str, state: str, interval: predict.Interval, since: Moment | Segment, port: int | None = None
+    ) -> None:
+        """One end stays in `state` until a time in `interval`, counted from the segment (or step) that began it."""
+        allowed = interval.with_allowance(self.allowance_s)
+        seen, gone_s = _state(state), 0.0
+        while seen == state and gone_s <= allowed.at_most_s:
+            seen = self.state(end, port)
+            gone_s = (time.monotonic_ns() - since.time_ns) / 1e9
+            time.sleep(expect.POLL_S)
+        if seen == state or gone_s not in allowed:
+            raise expect.failure(f"the {end}'s {state} ends{_named(port)}", f"after {allowed}", seen, gone_s)
+
+    def accept_queue(self, end: str = "server") -> int:
+        """Connections that the end's one listener has not yet handed to accept()."""
+        listeners = [row for row in self.sockets() if row.state == State.LISTEN and row.local[0] == _host(end)]
+        if len(listeners) != 1:
+            raise LabError(f"{len(listeners)} listeners at the {end}. Mend: ask while there is exactly one")
+        return listeners[0].recv_q
+
+    def expect_accept_queue(self, length: int, end: str = "server") -> None:
+        """Wait until the listener's queue has this length."""
+        expect.poll(f"the {end}'s accept queue", length, lambda: self.accept_queue(end), self.deadline_s)
+
+    def holders(self, end: str, port: int | None = None) -> list[str]:
+        """The programs (or roles) that have an end open, sorted; empty where no process has it."""
+        row = self.socket(end, port)
+        if row is None or row.inode == 0:
+            return []
+        return sorted(holder.program for holder in holders.read(self._keeper.pid) if holder.inode == row.inode)
+
+    def expect_holders(self, end: str, programs: list[str], port: int | None = None) -> None:
+        """Wait until these programs (sorted) have an end open: exec() closes fds before it gives the new name.
+
+        fs/exec.c, begin_new_exec: do_close_on_exec(), later __set_task_comm().
+        """
+        expect.poll(
+            f"who holds the {end}'s socket{_named(port)}", programs, lambda: self.holders(end, port), self.deadline_s
+        )
+
+    def path(self, end: str, port: int | None = None) -> list[str]:
+        """The states that one end went through, in order, as its segments imply them (evidence/inferred.py)."""
+        self.segments()
+        changes = [
+            change
+            for change in self.timeline.transitions()
+            if change.local[0] == _host(end) and port in (None, change.local[1], change.remote[1])
+        ]
+        return [change.new for change in changes]
+
+    def counter(self, name: str) -> int:
+        """How much a counter (nstat's name) has grown since the lab was ready. LabError for a name not known."""
+        self._watch.settle()
+        now = self._counters()
+        if name not in now:
+            raise LabError(f"this kernel has no counter {name}. Mend: see `nstat -az` for the names")
+        return now[name] - self._baseline[name]
+
+    def _counters(self) -> dict[str, int]:
+        return counters.read(self._keeper.pid)
+
+    def expect_duration(self, what: str, seconds: float, interval: predict.Interval) -> None:
+        """A measured time lies in the interval, its upper end widened by the scheduling allowance."""
+        allowed = interval.with_allowance(self.allowance_s)
+        if seconds not in allowed:
+            raise ExpectationFailed(f"{what}\n  expected:  {allowed}\n  last seen: {seconds:.3f} s")
+
+    def evidence(self) -> tuple[int, int]:
+        """Segments captured and segments lost so far."""
+        self._watch.settle()
+        return self._watch.captured, self._watch.lost()
+
+
+def _host(end: str) -> str:
+    if end not in _HOSTS:
+        raise LabError(f"no host is called {end!r}. Mend: say one of {', '.join(_HOSTS)}")
+    return _HOSTS[end]
+
+
+def _state(name: str) -> State:
+    if name not in State.__members__:
+        raise LabError(f"no state is called {name!r}. Mend: say one of {', '.join(State)}")
+    return State[name]
+
+
+def _named(port: int | None) -> str:
+    return f" with port {port}" if port else ""

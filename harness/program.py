@@ -1,0 +1,95 @@
+"""Something that runs inside a lab, as the harness sees it from outside; a real program is just that."""
+
+import os
+import select
+import signal
+import time
+from typing import Protocol
+
+from harness.evidence import blocked
+from harness.expect import POLL_S, failure
+from harness.nursery import KeeperHandle, pid_of
+from harness.timeline import Change, Moment, Step
+
+__tracebackhide__ = True
+
+
+class Recorder(Protocol):
+    """What an actor needs of its lab."""
+
+    deadline_s: float
+
+    def record(self, entry: Step | Change) -> Moment:
+        """Wait until the wire is quiet, then enter one record."""
+
+
+class Process:
+    """Something that runs inside the lab: a role or a real program."""
+
+    def __init__(self, name: str, lab: Recorder, keeper: KeeperHandle, inner_pid: int, pidfd: int, output: int) -> None:
+        self.name = name
+        self._lab = lab
+        self._keeper = keeper
+        self._inner_pid = inner_pid
+        self._pidfd = pidfd
+        self._output = output
+        self.pid = pid_of(pidfd)
+        """The process's number on the host."""
+
+    def output(self) -> str:
+        """What it and its children have written to stdout and stderr so far."""
+        size = os.fstat(self._output).st_size
+        return os.pread(self._output, size, 0).decode(errors="replace")
+
+    def blocked_in(self) -> str | None:
+        """The system call that its main thread sleeps in, by the kernel's name; None while it runs."""
+        return blocked.blocked_in(self.pid)
+
+    def kill(self) -> Moment:
+        """SIGKILL, and wait until it is gone: the kernel has closed what it held."""
+        self._keeper.ask("kill", pid=self._inner_pid, number=signal.SIGKILL)
+        self._wait_for_end(self._lab.deadline_s)
+        return self._lab.record(Change(time.monotonic_ns(), f"{self.name} is killed"))
+
+    def _has_ended(self, within_s: float = 0.0) -> bool:
+        return readable(self._pidfd, within_s=within_s) == [self._pidfd]
+
+    def _wait_for_end(self, within_s: float) -> int:
+        if not self._has_ended(within_s):
+            raise failure(f"{self.name} ends", "an ended process", self._whereabouts(), within_s)
+        status: int = self._keeper.ask("exit_status", pid=self._inner_pid)
+        return status
+
+    def _whereabouts(self) -> str:
+        call = self.blocked_in()
+        return f"it sleeps in {call}()" if call else "it runs"
+
+    def close(self) -> None:
+        for fd in (self._pidfd, self._output):
+            os.close(fd)
+
+
+class Program(Process):
+    """A real program. Its end is seen, its output kept."""
+
+    def expect_output(self, text: str, within_s: float | None = None) -> None:
+        """Wait until it has written `text`."""
+        deadline = time.monotonic() + (limit := within_s or self._lab.deadline_s)
+        while text not in self.output():
+            if time.monotonic() > deadline or self._has_ended():
+                raise failure(f"{self.name} writes", repr(text), repr(self.output()), limit)
+            time.sleep(POLL_S)
+
+    def finish(self, within_s: float | None = None) -> int:
+        """Wait for its end; its exit status, -N where signal N ended it."""
+        status = self._wait_for_end(within_s or self._lab.deadline_s)
+        self._lab.record(Step(time.monotonic_ns(), self.name, "finished", f"exit status {status}"))
+        return status
+
+
+def readable(*fds: int, within_s: float) -> list[int]:
+    """Those of `fds` that can be read now, or as soon as the first of them can."""
+    poller = select.poll()
+    for fd in fds:
+        poller.register(fd, select.POLLIN)
+    return [fd for fd, _ in poller.poll(within_s * 1000)]

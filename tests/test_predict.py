@@ -1,0 +1,147 @@
+"""Predictions: known values, bounds that hold for all settings, and the timer wheel's granularity."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import predict
+from harness.predict import Interval
+
+TICK_S = 0.004
+
+ticks = st.sampled_from([0.001, 0.004, 1 / 300, 0.01])
+retries = st.integers(1, 12)
+linear = st.integers(0, 8)
+rto_max = st.floats(1.0, 120.0)
+lengths = st.floats(0.001, 200.0)
+
+
+@pytest.mark.parametrize(
+    ("hz", "starts_ms", "granularities_ms"),
+    [
+        # Where each level begins: 63 << 3n jiffies (kernel/time/timer.c, LVL_START).
+        (1000, [0, 63, 504, 4032, 32256], [1, 8, 64, 512, 4096]),
+        (250, [0, 252, 2016, 16128, 129024], [4, 32, 256, 2048, 16384]),
+        (100, [0, 630, 5040, 40320, 322560], [10, 80, 640, 5120, 40960]),
+    ],
+)
+def test_the_wheels_levels(hz, starts_ms, granularities_ms):
+    for start_ms, granularity_ms in zip(starts_ms, granularities_ms, strict=True):
+        at_start, before = ((start_ms + shift) / 1000 for shift in (0.01, -0.01))
+        assert predict.wheel_granularity_s(at_start, 1 / hz) * 1000 == pytest.approx(granularity_ms)
+        assert predict.wheel_granularity_s(before, 1 / hz) * 1000 == pytest.approx(max(granularity_ms / 8, 1000 / hz))
+
+
+@given(lengths, lengths, ticks)
+def test_a_longer_timer_is_no_more_exact(one, other, tick):
+    short, long = sorted([one, other])
+    assert tick <= predict.wheel_granularity_s(short, tick) <= predict.wheel_granularity_s(long, tick)
+
+
+@given(lengths, ticks)
+def test_a_timer_is_late_by_an_eighth_at_most(length, tick):
+    late = predict.wheel_granularity_s(length, tick)
+    assert late <= max(tick, length * 8 / 63)
+
+
+@given(st.lists(lengths, max_size=5), ticks)
+def test_timers_in_turn_take_their_sum_and_are_each_late(timers, tick):
+    interval = predict.timers_in_turn(timers, tick)
+    assert interval.at_least_s == sum(timers)
+    assert interval.at_most_s >= interval.at_least_s + len(timers) * tick * 0.999
+
+
+def test_an_interval_has_an_exact_lower_end_and_an_upper_one_that_may_be_widened():
+    interval = Interval(1.0, 1.032)
+    assert 1.0 in interval
+    assert 1.032 in interval
+    assert 0.9999 not in interval
+    assert 1.033 not in interval
+    assert interval.with_allowance(0.25) == Interval(1.0, 1.282)
+    assert str(interval) == "1.000 to 1.032 s"
+
+
+def test_this_kernels_tick_is_one_that_can_be_built():
+    assert round(1 / predict.tick_s()) in {100, 250, 300, 1000}
+
+
+@pytest.mark.parametrize(
+    ("settings", "waits"),
+    [
+        ((3, 0, 120.0), [1, 2, 4, 8]),
+        ((6, 4, 120.0), [1, 1, 1, 1, 1, 2, 4, 8, 16, 32, 64]),  # the defaults
+        ((2, 0, 1.0), [1, 1, 1]),  # the reference profile
+        ((1, 0, 120.0), [1, 2]),
+        ((3, 0, 2.0), [1, 2, 2, 2]),
+        ((1, 4, 120.0), [1, 1, 1]),  # ended by the time that an exponential schedule would take
+        ((6, 4, 1.0), [1, 1, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_the_schedule_of_syns(settings, waits):
+    assert predict.syn_timers_s(*settings) == waits
+
+
+@pytest.mark.parametrize(
+    ("interval", "measured_s"),
+    [
+        (predict.connect_timeout(3, 0, 120.0, TICK_S), 15.5),
+        (predict.connect_timeout(6, 4, 120.0, TICK_S), 133.9),
+        (predict.fin_wait2(1, TICK_S), 1.02),
+        (predict.fin_wait2(2, TICK_S), 2.01),
+        (predict.fin_wait2(3, TICK_S), 3.08),
+        (predict.time_wait(TICK_S), 60.1),
+        (predict.time_wait(TICK_S), 62.0),
+        (predict.syn_recv(0, 120.0, TICK_S), 1.03),
+        (predict.syn_recv(1, 120.0, TICK_S), 3.05),
+        (predict.syn_recv(2, 120.0, TICK_S), 7.2),
+        (predict.fin_wait1_orphan(1, 0.204, 120.0, TICK_S), 1.66),
+        (predict.fin_wait1_orphan(2, 0.204, 120.0, TICK_S), 3.30),
+        (predict.fin_wait1_orphan(0, 0.204, 120.0, TICK_S), 107.0),
+        (predict.fin_wait1_orphan(1, 0.204, 1.0, TICK_S, loss_probe=False), 1.473),
+        (predict.fin_wait1_orphan(2, 0.204, 1.0, TICK_S), 2.694),
+        (predict.fin_wait1_orphan(0, 0.204, 1.0, TICK_S), 2.705),
+        (predict.fin_wait1_orphan(3, 0.204, 1.0, TICK_S), 3.711),
+    ],
+)
+def test_what_was_measured_on_linux_6_18_at_250_hz_is_predicted(interval, measured_s):
+    assert measured_s in interval
+    assert interval.at_most_s - interval.at_least_s <= measured_s / 8
+
+
+def test_a_long_fin_wait2_is_two_timers_and_one_of_nothing_is_none():
+    assert predict.fin_wait2(90, TICK_S) == predict.timers_in_turn([30.0, 60.0], TICK_S)
+    assert predict.fin_wait2(0, TICK_S) == predict.fin_wait2(-1, TICK_S) == Interval(0.0, 0.0)
+
+
+@given(retries, linear, rto_max, ticks)
+def test_connect_waits_longer_the_more_it_may(syn_retries, linear_timeouts, rto_max_s, tick):
+    waits = predict.syn_timers_s(syn_retries, linear_timeouts, rto_max_s)
+    assert 2 <= len(waits) <= syn_retries + linear_timeouts + 1
+    assert waits == sorted(waits)
+    assert waits[0] == 1.0
+    assert waits[-1] <= rto_max_s
+    interval = predict.connect_timeout(syn_retries, linear_timeouts, rto_max_s, tick)
+    more = predict.connect_timeout(syn_retries + 1, linear_timeouts, rto_max_s, tick)
+    assert interval.at_least_s < more.at_least_s
+    assert interval.at_most_s < more.at_most_s
+    longer = predict.connect_timeout(syn_retries, linear_timeouts, rto_max_s + 10, tick)
+    assert interval.at_least_s <= longer.at_least_s
+
+
+@given(st.integers(0, 8), rto_max, ticks)
+def test_syn_recv_lives_longer_the_more_it_may(synack_retries, rto_max_s, tick):
+    interval = predict.syn_recv(synack_retries, rto_max_s, tick)
+    assert 1.0 <= interval.at_least_s < interval.at_most_s
+    assert interval.at_least_s < predict.syn_recv(synack_retries + 1, rto_max_s, tick).at_least_s
+
+
+@given(st.integers(0, 12), st.floats(0.2, 1.0), rto_max, ticks, st.booleans())
+def test_an_orphan_lives_at_least_as_long_as_its_model(orphan_retries, rto_s, rto_max_s, tick, loss_probe):
+    interval = predict.fin_wait1_orphan(orphan_retries, rto_s, rto_max_s, tick, loss_probe=loss_probe)
+    assert rto_s + 0.2 <= interval.at_least_s < interval.at_most_s
+    if orphan_retries:
+        model_s = sum(predict.backoff_s(0.2, orphan_retries + 1, rto_max_s))
+        assert interval.at_least_s >= rto_s + model_s
+        more = predict.fin_wait1_orphan(orphan_retries + 1, rto_s, rto_max_s, tick, loss_probe=loss_probe)
+        assert interval.at_least_s <= more.at_least_s
+        assert interval.at_most_s <= more.at_most_s
