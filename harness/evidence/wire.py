@@ -1,4 +1,4 @@
-"""Frames decoded into segments: the only place that imports scapy, and only when a segment is asked for."""
+"""Frames decoded into segments: the only place that imports scapy, and not before the first lab."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +32,11 @@ class Segment:
     @property
     def ports(self) -> tuple[int, int]:
         return self.source[1], self.destination[1]
+
+
+def load_decoder() -> None:
+    """Import scapy, which takes 300 ms the first time."""
+    _scapy()
 
 
 def decode(frame: Frame) -> Segment | None:
