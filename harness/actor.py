@@ -1,27 +1,20 @@
 """The parent's side of an actor: drive a role step by step; see it block, end, or fail."""
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from harness.channel import Channel
 from harness.errors import ExpectationFailed, LabError
 from harness.evidence import blocked
 from harness.expect import POLL_S, failure
+from harness.inside.reports import Failed, Finished, Reached, Report
 from harness.program import Process, readable
 from harness.timeline import Moment, Step
 
 __tracebackhide__ = True
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    time_ns: int
-    name: str
-    text: str
-    traceback: str
 
 
 class Actor(Process):
@@ -32,8 +25,10 @@ class Actor(Process):
         self._channel = channel
         self._moving = False
         self._last_step = "(not started)"
-        self._times_ns: dict[str, int] = {}
-        self._unread_failure: _Failure | None = None
+        self._moment: Moment | None = None
+        self._came_ns: dict[str, int] = {}
+        self._left_ns: dict[str, int] = {}
+        self._unread_failure: Failed | None = None
         self._over = False
 
     def run_to(self, step: str, within_s: float | None = None) -> Moment:
@@ -42,22 +37,14 @@ class Actor(Process):
         The moment returned is when the wire had become quiet after it. ExpectationFailed where the step does not
         come in time, where the role ends before it, or dies.
         """
-        limit = within_s or self._lab.deadline_s
-        deadline = time.monotonic() + limit
-        passed: list[str] = []
-        while True:
-            message = self._next_message(deadline, limit, f"{self.name} reaches step {step!r}")
-            if message[0] == "step":
-                reached = self._lab.record(Step(message[1], self.name, message[2]))
-                if message[2] == step:
-                    return reached
-                passed.append(message[2])
-            elif message[0] == "finished":
-                self._conclude(message)
-                steps = ", ".join(map(repr, passed)) or "no step"
-                raise failure(f"{self.name} reaches step {step!r}", repr(step), f"the role's end, after {steps}", 0.0)
-            else:
-                raise self._died(self._conclude(message))
+        what = f"{self.name} reaches step {step!r}"
+        report = self._go_on(what, within_s, step)
+        if isinstance(report, Failed):
+            raise self._died(report)
+        if isinstance(report, Finished):
+            raise failure(what, repr(step), f"the role's end, after step {self._last_step!r}", 0.0)
+        assert self._moment is not None
+        return self._moment
 
     def resume(self) -> None:
         """Let it go on without waiting: for a call that is meant to block."""
@@ -92,48 +79,37 @@ class Actor(Process):
 
         Its process is gone when this returns, so every fd that it alone held is closed.
         """
-        limit = within_s or self._lab.deadline_s
-        deadline = time.monotonic() + limit
-        while True:
-            message = self._next_message(deadline, limit, f"{self.name} finishes")
-            if message[0] == "step":
-                self._lab.record(Step(message[1], self.name, message[2]))
-            elif message[0] == "finished":
-                self._conclude(message)
-                return message[2]
-            else:
-                raise self._died(self._conclude(message))
+        report = self._go_on(f"{self.name} finishes", within_s)
+        if isinstance(report, Failed):
+            raise self._died(report)
+        assert isinstance(report, Finished)
+        return report.value
 
     def fail_with(self, name: str, within_s: float | None = None) -> None:
         """Let it go on, and expect it to end with this error: ECONNRESET, or the exception's class where no errno."""
-        limit = within_s or self._lab.deadline_s
-        deadline = time.monotonic() + limit
-        while True:
-            message = self._next_message(deadline, limit, f"{self.name} fails with {name}")
-            if message[0] == "step":
-                self._lab.record(Step(message[1], self.name, message[2]))
-                continue
-            trouble = self._conclude(message)
-            if trouble is None:
-                raise failure(f"{self.name} fails", name, f"success: it returned {message[2]!r}", 0.0)
-            if trouble.name != name:
-                raise self._died(trouble, expected=name)
-            self._unread_failure = None
-            return
+        report = self._go_on(f"{self.name} fails with {name}", within_s)
+        if isinstance(report, Finished):
+            raise failure(f"{self.name} fails", name, f"success: it returned {report.value!r}", 0.0)
+        assert isinstance(report, Failed)
+        if report.name != name:
+            raise self._died(report, expected=name)
+        self._unread_failure = None
 
     def elapsed_s(self, since: str, until: str) -> float:
-        """Seconds between two of its steps, by its own clock; the end of a role is "finished" or "failed"."""
-        for step in (since, until):
-            if step not in self._times_ns:
-                raise LabError(f"{self.name} has not reached {step!r}. Mend: name one of {list(self._times_ns)}")
-        return (self._times_ns[until] - self._times_ns[since]) / 1e9
+        """Seconds from its going on from one step to its coming to another, by its own clock.
+
+        The end of a role is "finished" or "failed". The time that it stood at a step, waiting for the harness, is not
+        counted at either end.
+        """
+        for step, times in ((since, self._left_ns), (until, self._came_ns)):
+            if step not in times:
+                raise LabError(f"{self.name} has not been through {step!r}. Mend: name one of {list(times)}")
+        return (self._came_ns[until] - self._left_ns[since]) / 1e9
 
     def complain(self) -> None:
         """ExpectationFailed if it died and no verb has said so: nothing dies quietly."""
         if not self._over and readable(self._channel.fileno(), within_s=0.0):
-            message = self._received()
-            if message[0] == "failed":
-                self._conclude(message)
+            self._take(self._received())
         if self._unread_failure:
             raise self._died(self._unread_failure)
 
@@ -145,49 +121,55 @@ class Actor(Process):
         self._channel.close()
         super().close()
 
-    def _next_message(self, deadline: float, limit_s: float, what: str) -> tuple[Any, ...]:
-        if self._over:
-            raise LabError(f"{self.name} has ended. Mend: start another actor")
-        self.resume()
-        remaining_s = max(0.0, deadline - time.monotonic())
-        ready = readable(self._channel.fileno(), self._pidfd, within_s=remaining_s)
-        if not ready:
-            raise self._hangs(what, limit_s)
-        message = self._received()
-        self._moving = False
-        self._times_ns[message[2] if message[0] == "step" else message[0]] = message[1]
-        if message[0] == "step":
-            self._last_step = message[2]
-        return message
+    def _go_on(self, what: str, within_s: float | None, step: str | None = None) -> Report:
+        """Let it go on until it comes to `step`, or to its end; what it reported there."""
+        limit_s = within_s or self._lab.deadline_s
+        deadline = time.monotonic() + limit_s
+        while True:
+            self.resume()
+            remaining_s = max(0.0, deadline - time.monotonic())
+            if not readable(self._channel.fileno(), self._pidfd, within_s=remaining_s):
+                raise self._hangs(what, limit_s)
+            report = self._received()
+            self._take(report)
+            if not isinstance(report, Reached) or report.step == step:
+                return report
 
-    def _received(self) -> tuple[Any, ...]:
-        # The role's last message is in the channel before its process ends, so an empty channel means a sudden death.
+    def _received(self) -> Report:
+        # The role's last report is in the channel before its process ends, so an empty channel means a sudden death.
         if self._channel.fileno() in readable(self._channel.fileno(), within_s=0.0):
-            try:
-                message, _ = self._channel.receive()
-            except EOFError:
-                pass
-            else:
-                assert isinstance(message, tuple)
-                return message
+            with contextlib.suppress(EOFError):
+                report, _ = self._channel.receive()
+                assert isinstance(report, Report)
+                return report
         status = self._wait_for_end(self._lab.deadline_s)
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-        return ("failed", time.monotonic_ns(), "death", f"its process ended without a word ({how})", "")
+        now = time.monotonic_ns()
+        return Failed(now, now, "death", f"its process ended without a word ({how})", "")
 
-    def _conclude(self, message: tuple[Any, ...]) -> _Failure | None:
+    def _take(self, report: Report) -> None:
+        """Keep what a report says, and enter it in the timeline; at an end, when the process is gone."""
+        self._moving = False
+        self._left_ns[self._last_step] = report.went_on_ns
+        self._came_ns[report.step] = report.time_ns
+        detail = ""
+        match report:
+            case Reached():
+                self._last_step = report.step
+            case Finished():
+                self._end()
+                detail = "" if report.value is None else f"returned {report.value!r}"
+            case Failed():
+                self._end()
+                self._unread_failure = report
+                detail = f"{report.name}: {report.text}"
+        self._moment = self._lab.record(Step(report.time_ns, self.name, report.step, detail))
+
+    def _end(self) -> None:
         self._over = True
         self._wait_for_end(self._lab.deadline_s)
-        if message[0] == "finished":
-            detail = "" if message[2] is None else f"returned {message[2]!r}"
-            self._lab.record(Step(message[1], self.name, "finished", detail))
-            return None
-        trouble = _Failure(*message[1:])
-        self._unread_failure = trouble
-        self._lab.record(Step(trouble.time_ns, self.name, "failed", f"{trouble.name}: {trouble.text}"))
-        return trouble
 
-    def _died(self, trouble: _Failure | None, expected: str = "a living role") -> ExpectationFailed:
-        assert trouble is not None
+    def _died(self, trouble: Failed, expected: str = "a living role") -> ExpectationFailed:
         self._unread_failure = None
         seen = (
             f"{trouble.name}: {trouble.text}, after step {self._last_step!r}\n{trouble.traceback}{self._output_tail()}"
@@ -197,10 +179,10 @@ class Actor(Process):
     def _hangs(self, what: str, limit_s: float) -> ExpectationFailed:
         where = self._whereabouts()
         self._keeper.ask("kill", pid=self._inner_pid, number=signal.SIGUSR1)  # faulthandler writes where it is
-        self._lab_wait_for("File ")
+        self._wait_for_output("File ")
         return failure(what, "in time", f"{where}, after step {self._last_step!r}{self._output_tail()}", limit_s)
 
-    def _lab_wait_for(self, text: str) -> None:
+    def _wait_for_output(self, text: str) -> None:
         deadline = time.monotonic() + 1
         while text not in self.output() and time.monotonic() < deadline:
             time.sleep(POLL_S)

@@ -108,13 +108,14 @@ class Lab(Observer):
         self._keeper.ask("nft", script="add table inet lab\ndelete table inet lab\n")
         self.record(Change(time.monotonic_ns(), "nothing is dropped any more"))
 
-    def connect_timeout(self) -> predict.Interval:
-        """How long a connect() against silence takes under the sysctls in force."""
+    def connect_timeout(self, first_s: float = predict.TIMEOUT_INIT_S) -> predict.Interval:
+        """How long a connect() without an answer takes under the sysctls in force (predict.connect_timeout)."""
         return predict.connect_timeout(
             int(self.sysctl("net.ipv4.tcp_syn_retries")),
             int(self.sysctl("net.ipv4.tcp_syn_linear_timeouts", default="0")),
             int(self.sysctl("net.ipv4.tcp_rto_max_ms", default=str(round(predict.RTO_MAX_S * 1000)))) / 1000,
             predict.tick_s(),
+            first_s,
         )
 
     def close(self) -> None:

@@ -118,11 +118,13 @@ class Observer:
     ) -> None:
         """One end stays in `state` until a time in `interval`, counted from the segment (or step) that began it."""
         allowed = interval.with_allowance(self.allowance_s)
-        seen, gone_s = _state(state), 0.0
+        seen, gone_s, looks = _state(state), 0.0, 0
         while seen == state and gone_s <= allowed.at_most_s:
-            seen = self.state(end, port)
+            seen, looks = self.state(end, port), looks + 1
             gone_s = (time.monotonic_ns() - since.time_ns) / 1e9
             time.sleep(expect.POLL_S)
+        if looks == 1 and gone_s in allowed:
+            raise Inconclusive(f"the first look came after {gone_s:.3f} s, too late to see {state}. Mend: less load")
         if seen == state or gone_s not in allowed:
             raise expect.failure(f"the {end}'s {state} ends{_named(port)}", f"after {allowed}", seen, gone_s)
 

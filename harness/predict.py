@@ -71,8 +71,22 @@ def timers_in_turn(timers_s: list[float], tick_s: float) -> Interval:
     return Interval(total_s, total_s + sum(wheel_granularity_s(each, tick_s) for each in timers_s))
 
 
-def syn_timers_s(syn_retries: int, linear_timeouts: int, rto_max_s: float = RTO_MAX_S) -> list[float]:
+def quick_syn_retry_s(tick_s: float) -> float:
+    """The wait before the first repeated SYN where an ACK of an older connection came in answer: two jiffies.
+
+    net/ipv4/tcp_input.c, tcp_rcv_synsent_state_process, and TCP_TIMEOUT_MIN (commit 9603d47bad46, "tcp: Reduce SYN
+    resend delay if a suspicous ACK is received"; before it, the initial RTO).
+    """
+    return 2 * tick_s
+
+
+def syn_timers_s(
+    syn_retries: int, linear_timeouts: int, rto_max_s: float = RTO_MAX_S, first_s: float = TIMEOUT_INIT_S
+) -> list[float]:
     """The waits of an unanswered connect(): one before each repeated SYN, the last before ETIMEDOUT.
+
+    `first_s` is the first wait alone, where a challenge shortened it (quick_syn_retry_s): the RTO, the count and the
+    time that the whole schedule is given are as ever.
 
     net/ipv4/tcp_timer.c. tcp_retransmit_timer doubles the RTO once more than tcp_syn_linear_timeouts timeouts have
     passed (commit ccce324dabfe, "tcp: make the first N SYN RTO backoffs linear"). tcp_write_timeout ends it at the
@@ -84,7 +98,7 @@ def syn_timers_s(syn_retries: int, linear_timeouts: int, rto_max_s: float = RTO_
     waits: list[float] = []
     rto_s = TIMEOUT_INIT_S
     while True:
-        waits.append(rto_s)
+        waits.append(rto_s if waits else first_s)
         repeated = len(waits) - 1
         if repeated >= syn_retries + linear_timeouts or (repeated and sum(waits) >= model_s):
             return waits
@@ -92,9 +106,11 @@ def syn_timers_s(syn_retries: int, linear_timeouts: int, rto_max_s: float = RTO_
             rto_s = min(2 * rto_s, rto_max_s)
 
 
-def connect_timeout(syn_retries: int, linear_timeouts: int, rto_max_s: float, tick_s: float) -> Interval:
-    """How long connect() takes against silence until ETIMEDOUT."""
-    return timers_in_turn(syn_timers_s(syn_retries, linear_timeouts, rto_max_s), tick_s)
+def connect_timeout(
+    syn_retries: int, linear_timeouts: int, rto_max_s: float, tick_s: float, first_s: float = TIMEOUT_INIT_S
+) -> Interval:
+    """How long connect() takes until ETIMEDOUT, against silence, or after a challenge that shortened the first wait."""
+    return timers_in_turn(syn_timers_s(syn_retries, linear_timeouts, rto_max_s, first_s), tick_s)
 
 
 def backoff_s(first_s: float, count: int, rto_max_s: float = RTO_MAX_S) -> list[float]:

@@ -2,8 +2,8 @@
 
 FIN_WAIT2 has a timer, CLOSE_WAIT has none: one end forgets, the other remembers for ever. When the port comes round
 again, the old end challenges the SYN, and the client's RST frees the 4-tuple. The SYN is repeated two jiffies later;
-before Linux 5.7 after a second, and in 2016 it met silence. Where a firewall eats RST or challenge, connect() times
-out beside a server with room; a challenged one a second early, as the quick SYN uses up one of tcp_syn_retries.
+before the commit below after a second, and in 2016 it met silence. Where a firewall eats RST or challenge, connect()
+times out beside a server with room; a challenged one a second early: the quick SYN uses up one of tcp_syn_retries.
 
     client                              server
        |  S ---------------------------> |    CLOSE_WAIT, Recv-Q 1
@@ -26,7 +26,7 @@ from harness import predict
 
 PORT, RST_LOST, CHALLENGE_LOST, NEIGHBOUR = 40001, 40002, 40003, 40004
 PLAIN_HANDSHAKE = ["client S", "server SA", "client A"]
-QUICK_RETRY_S = 2 * predict.tick_s()  # include/net/tcp.h, TCP_TIMEOUT_MIN
+QUICK_RETRY_S = predict.quick_syn_retry_s(predict.tick_s())
 
 
 def serve(address, closes):
@@ -83,13 +83,6 @@ def play(lab, server_closes, ports):
 def drop_rst_and_challenge(lab):
     lab.drop(f"tcp sport {RST_LOST} tcp flags & rst == rst")
     lab.drop(f"tcp dport {CHALLENGE_LOST} tcp flags & (syn | ack) == ack")
-
-
-def challenged_connect_timeout(lab):
-    """Where the first wait alone is cut short, and RTO and count go on as ever (tcp_syn_linear_timeouts being 0)."""
-    rto_max_s = int(lab.sysctl("net.ipv4.tcp_rto_max_ms", default="120000")) / 1000
-    _, *later_s = predict.syn_timers_s(int(lab.sysctl("net.ipv4.tcp_syn_retries")), 0, rto_max_s)
-    return predict.timers_in_turn([QUICK_RETRY_S, *later_s], predict.tick_s())
 
 
 def test_close_wait_challenges_a_reused_port_and_the_second_syn_connects(lab):
@@ -153,7 +146,7 @@ def test_without_rst_or_challenge_connect_times_out_beside_a_server_with_room(la
     assert lab.wire(since=calling, port=RST_LOST) == ["client S", "server A", "client R", "client S"]
     assert lab.counter("TcpExtTCPACKSkippedChallenge") == 1
     assert lab.wire(since=calling, port=CHALLENGE_LOST) == ["client S", "server A", "client S", "server A"]
-    lab.expect_duration("ETIMEDOUT, RST lost", rst_lost_s, challenged_connect_timeout(lab))
+    lab.expect_duration("ETIMEDOUT, RST lost", rst_lost_s, lab.connect_timeout(first_s=QUICK_RETRY_S))
     lab.expect_duration("ETIMEDOUT, challenge lost", challenge_lost_s, lab.connect_timeout())
     for port in (RST_LOST, CHALLENGE_LOST):
         lab.expect_states(client="CLOSED", server="CLOSE_WAIT", port=port)

@@ -160,7 +160,7 @@ WANTED = {
     "test_not_blocked": ["crash stays blocked", "asleep in recv()", "a step, or its end"],
     "test_unknown_way_of_blocking": ["'nanosleep'", "Mend: say one of accept"],
     "test_step_that_never_comes": ["ValueError: a role of bad temper, after step 'calm'", "raise ValueError"],
-    "test_end_before_the_step": ["talk reaches step 'disconnected'", "the role's end, after 'connected'"],
+    "test_end_before_the_step": ["talk reaches step 'disconnected'", "the role's end, after step 'connected'"],
     "test_died_unnoticed": ["print_and_fail 2 died", "ECONNRESET", "words on stdout"],
     "test_killed": ["die died", "signal SIGKILL", "after step 'alive'"],
     "test_wrong_error": ["expected:  EPIPE", "last seen: ECONNRESET: [Errno 104] on purpose", "words on stdout"],

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.channel import Channel
+from harness.inside.reports import Failed, Finished, Reached
 
 _TRACEBACK_LIMIT = 10_000
 _COMM_BYTES = 15  # TASK_COMM_LEN less the final NUL
@@ -33,32 +34,36 @@ def become_actor(channel_fd: int, output_fd: int, title: str) -> None:
 
 
 def run(channel: Channel, role: Callable[..., object], arguments: tuple[object, ...]) -> int:
-    """Go one step for each word from the channel. The messages: (what, time in ns, …)."""
+    """Go one step for each word from the channel, and report it there; the exit status."""
+    went_on = 0
     try:
         channel.receive()
+        went_on = time.monotonic_ns()
         steps = iter(role(*arguments))  # type: ignore[call-overload]
         while True:
             step = next(steps)
             if not isinstance(step, str):
                 raise TypeError(f"a role yields the name of a step, not {step!r}. Mend: yield a string")
-            channel.send(("step", time.monotonic_ns(), step))
+            channel.send(Reached(went_on, time.monotonic_ns(), step))
             channel.receive()
+            went_on = time.monotonic_ns()
     except StopIteration as end:
-        return _finish(channel, ("finished", time.monotonic_ns(), end.value))
+        return _finish(channel, Finished(went_on, time.monotonic_ns(), end.value))
     except EOFError:
         return 1
     except BaseException as error:
         at = time.monotonic_ns()
         number = error.errno if isinstance(error, OSError) else None
         name = errno.errorcode.get(number or 0, type(error).__name__)
-        return _finish(channel, ("failed", at, name, str(error), _role_traceback(error)))
+        return _finish(channel, Failed(went_on, at, name, str(error), _role_traceback(error)))
 
 
-def _finish(channel: Channel, message: tuple[object, ...]) -> int:
+def _finish(channel: Channel, report: Finished | Failed) -> int:
     try:
-        channel.send(message)
+        channel.send(report)
     except Exception as error:
-        channel.send(("failed", message[1], type(error).__name__, f"the role's result cannot be sent: {error}", ""))
+        text = f"the role's result cannot be sent: {error}"
+        channel.send(Failed(report.went_on_ns, report.time_ns, type(error).__name__, text, ""))
     return 0
 
 

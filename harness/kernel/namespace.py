@@ -6,6 +6,7 @@
 import ctypes
 import errno
 import os
+import struct
 from pathlib import Path
 
 from harness.errors import LabUnavailable
@@ -13,6 +14,9 @@ from harness.errors import LabUnavailable
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x10000000, 0x20000000, 0x40000000
 _PR_SET_PDEATHSIG = 1
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+_CAPABILITY_SETS = struct.Struct("=6I")  # effective, permitted, inheritable; then the upper 32 bits of each
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -26,6 +30,23 @@ def _check(result: int) -> None:
 def unshare(flags: int) -> None:
     """unshare(2). OSError: EPERM without the right, ENOSPC past user.max_*_namespaces, EINVAL with threads."""
     _check(_libc.unshare(flags))
+
+
+def keep_capabilities_over_exec() -> None:
+    """Make every capability that we have ambient, so that a program has it too, without being root.
+
+    capabilities(7): a capability is ambient only while it is permitted and inheritable.
+    """
+    header = ctypes.create_string_buffer(struct.pack("=Ii", _LINUX_CAPABILITY_VERSION_3, 0))
+    data = ctypes.create_string_buffer(_CAPABILITY_SETS.size)
+    _check(_libc.capget(header, data))
+    effective, permitted, _, effective_high, permitted_high, _ = _CAPABILITY_SETS.unpack(data.raw)
+    data.raw = _CAPABILITY_SETS.pack(effective, permitted, permitted, effective_high, permitted_high, permitted_high)
+    _check(_libc.capset(header, data))
+    every = permitted | permitted_high << 32
+    for capability in range(every.bit_length()):
+        if every >> capability & 1:
+            _check(_libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, capability, 0, 0))
 
 
 def die_with_parent() -> None:
@@ -52,8 +73,11 @@ def become_isolable() -> str:
     try:
         unshare(CLONE_NEWUSER)
         Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+        # Everybody stays who they are: programs that find themselves root try to become somebody else, and there is
+        # nobody else here (tcpdump gives up), or refuse to run at all (database servers).
+        Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+        keep_capabilities_over_exec()
     except OSError as error:
         raise _unavailable("no user namespace can be made", error) from None
     if not _may_isolate():
