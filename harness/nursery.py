@@ -27,10 +27,11 @@ class KeeperHandle:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._sockets: list[socket.socket] = []
+        self._asked = 0
 
     def wait_until_ready(self) -> None:
         """Take what the keeper hands out when the lab stands: from then on it may be asked for things."""
-        ready, fds = _received(self._channel, "set up a lab")
+        ready, fds = self._answer(0, "set up a lab")
         assert ready == "ready"
         self._sockets = [socket.socket(fileno=fd) for fd in fds[:3]]
         self.capture, self.table, self.raw = self._sockets
@@ -45,9 +46,21 @@ class KeeperHandle:
 
     def ask_for_fds(self, command: str, **arguments: object) -> tuple[Any, list[int]]:
         """The same, for a command whose answer carries fds: they are the caller's to close."""
+        self._asked += 1
         with contextlib.suppress(BrokenPipeError):
-            self._channel.send((command, arguments))
-        return _received(self._channel, command)
+            self._channel.send((self._asked, command, arguments))
+        return self._answer(self._asked, command)
+
+    def _answer(self, number: int, doing: str) -> tuple[Any, list[int]]:
+        while True:
+            (answered, value), fds = _received(self._channel, doing)
+            if answered == number:
+                break
+            for fd in fds:  # the answer to a question that a signal (Ctrl-C, pytest-timeout) made us forget
+                os.close(fd)
+        if isinstance(value, LabError):
+            raise value
+        return value, fds
 
     def close(self) -> None:
         """End everything that runs in the lab, and wait for its end; the namespaces follow by themselves."""

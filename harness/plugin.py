@@ -1,5 +1,6 @@
 """pytest's side, and the only room that knows pytest: fixture, options, header, verdicts, closing section."""
 
+import contextlib
 import os
 import platform
 import shutil
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.errors import Inconclusive, LabUnavailable
+from harness.errors import Inconclusive, LabError, LabUnavailable
 from harness.lab import Lab
 from harness.nursery import Nursery
 
@@ -89,7 +90,8 @@ def pytest_runtest_makereport(
     report = yield
     lab = item.stash.get(_running_lab, None)
     if lab and call.when == "call":
-        report.user_properties.append(("lab-evidence", lab.evidence()))
+        with contextlib.suppress(LabError):  # a lab whose helper died has no more to tell than the test already did
+            report.user_properties.append(("lab-evidence", lab.evidence()))
         if call.excinfo and call.excinfo.errisinstance(Inconclusive):
             report.user_properties.append(("lab-verdict", "inconclusive"))
         elif report.failed or _asked_to_show_passed(item.config):

@@ -1,4 +1,10 @@
-"""State changes: what the kernel reports is what the segments imply."""
+"""State changes: what the kernel reports is what the segments imply.
+
+Both ends are in one process, and the second close follows the first before a delayed ACK is due, so that no change is
+left to a timer. perf drops without a word what happens where its recursion count is off (kernel/events/core.c,
+perf_swevent_get_recursion_context). On one machine that befell each change in the softirq of one idle CPU, which is
+where delayed ACKs are sent; ftrace saw them all.
+"""
 
 import os
 import socket
@@ -8,24 +14,18 @@ import pytest
 
 from harness.evidence.transitions import Transition
 
+OPENED = {"client": ["SYN_SENT", "ESTABLISHED"], "server": ["SYN_RECV", "ESTABLISHED"]}
 FIRST_TO_CLOSE, SECOND_TO_CLOSE = ["FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"], ["CLOSE_WAIT", "LAST_ACK", "CLOSED"]
 WITH_FIN, WITH_RST = struct.pack("=ii", 0, 0), struct.pack("=ii", 1, 0)  # struct linger
 
 
-def listen(address):
+def be_both_ends(address, source, linger, order):
     listener = socket.create_server(address)
-    yield "listening"
-    connection, _ = listener.accept()
-    yield "accepted"
-    connection.close()
-    yield "closed"
-
-
-def call(address, source, linger):
-    connection = socket.create_connection(address, source_address=source)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    ends = {"client": socket.create_connection(address, source_address=source), "server": listener.accept()[0]}
     yield "connected"
-    connection.close()
+    for name in order:
+        ends[name].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        ends[name].close()
     yield "closed"
 
 
@@ -36,57 +36,53 @@ def call_in_vain(address, source):
         yield "refused"
 
 
-def open_connection(lab, linger=WITH_FIN):
-    server = lab.start(listen, lab.server_address)
-    client = lab.start(call, lab.server_address, lab.client_address(40001), linger)
-    server.run_to("listening")
-    client.run_to("connected")
-    server.run_to("accepted")
-    return {"server": server, "client": client}
+def connect(lab, linger, order):
+    actor = lab.start(be_both_ends, lab.server_address, lab.client_address(40001), linger, order)
+    actor.run_to("connected")
+    return actor
 
 
-def expect_paths(lab, client, server):
-    """Both sources show this after the handshake. A minisock's taking over (TIME_WAIT) is reported as CLOSED."""
-    client, server = ["SYN_SENT", "ESTABLISHED", *client], ["SYN_RECV", "ESTABLISHED", *server]
-    assert [lab.path("client"), lab.path("server")] == [client, server]
-    assert reported(lab, lab.client_address(40001)) == [state.replace("TIME_WAIT", "CLOSED") for state in client]
-    assert reported(lab, lab.server_address) == [state.replace("TIME_WAIT", "CLOSED") for state in server]
+def expect_paths(lab, **after_the_handshake):
+    """Both sources show this. A minisock's taking over (TIME_WAIT) is reported as CLOSED."""
+    wanted = {end: OPENED[end] + states for end, states in after_the_handshake.items()}
+    assert {end: lab.path(end) for end in wanted} == wanted
+    told = {end: ["CLOSED" if state == "TIME_WAIT" else state for state in states] for end, states in wanted.items()}
+    assert {end: reported(lab, end) for end in wanted} == told
 
 
-def reported(lab, local):
-    """The states that one end reached, a listener's own left out (it has no remote port), as the timeline shows them.
+def reported(lab, end):
+    """The states that the kernel said one end had reached; a listener's own, without a remote port, are left out."""
+    if lab._watch._events is None:
+        pytest.skip("only root hears the kernel report state changes (tracepoint sock:inet_sock_set_state)")
+    local = lab.client_address(40001) if end == "client" else lab.server_address
+    changes = [each for each in lab.timeline if isinstance(each, Transition) and not each.inferred]
+    return [each.new for each in changes if each.local == local and each.remote[1]]
 
-    Root hears the kernel report them (tracepoint sock:inet_sock_set_state); for others each is marked as inferred.
-    """
-    changes = [each for each in lab.timeline if isinstance(each, Transition) and each.remote[1]]
-    assert {each.inferred for each in changes} == {lab._watch._events is None}
-    return [each.new.replace("TIME_WAIT", "CLOSED") for each in changes if each.local == local]
+
+def test_a_handshake_is_reported_as_the_segments_imply(lab):
+    connect(lab, WITH_FIN, [])
+    expect_paths(lab, client=[], server=[])
 
 
 @pytest.mark.parametrize(("first", "second"), [("client", "server"), ("server", "client")])
 def test_a_close_is_reported_as_the_segments_imply(lab, first, second):
-    actors = open_connection(lab)
-    actors[first].run_to("closed")
-    lab.expect_states(**{first: "FIN_WAIT2"})  # the ACK of its FIN is delayed
-    actors[second].run_to("closed")
+    connect(lab, WITH_FIN, [first, second]).run_to("closed")
     expect_paths(lab, **{first: FIRST_TO_CLOSE, second: SECOND_TO_CLOSE})
 
 
-def test_a_handshake_and_a_reset_are_reported_as_the_segments_imply(lab):
-    actors = open_connection(lab, WITH_RST)
-    expect_paths(lab, [], [])
-    actors["client"].run_to("closed")
-    expect_paths(lab, ["CLOSED"], ["CLOSED"])
+def test_a_reset_is_reported_as_the_segments_imply(lab):
+    connect(lab, WITH_RST, ["client"]).run_to("closed")
+    expect_paths(lab, client=["CLOSED"], server=["CLOSED"])
 
 
 def test_a_refused_connection_was_in_syn_sent(lab):
     lab.start(call_in_vain, lab.server_address, lab.client_address(40001)).run_to("refused")
     assert (lab.path("client"), lab.path("server")) == (["SYN_SENT", "CLOSED"], [])
-    assert reported(lab, lab.client_address(40001)) == ["SYN_SENT", "CLOSED"]
+    assert reported(lab, "client") == ["SYN_SENT", "CLOSED"]
 
 
 def test_what_others_do_on_this_machine_drowns_nothing(lab):
-    actors = open_connection(lab, WITH_RST)
+    actor = connect(lab, WITH_RST, ["client"])
     cpus = os.sched_getaffinity(0)
     for cpu in cpus:  # each CPU's buffer has room for 2,600 changes
         os.sched_setaffinity(0, {cpu})
@@ -94,5 +90,5 @@ def test_what_others_do_on_this_machine_drowns_nothing(lab):
             with socket.socket() as stranger:
                 stranger.connect_ex(("127.0.0.1", 9))
     os.sched_setaffinity(0, cpus)
-    actors["client"].run_to("closed")
-    expect_paths(lab, ["CLOSED"], ["CLOSED"])
+    actor.run_to("closed")
+    expect_paths(lab, client=["CLOSED"], server=["CLOSED"])

@@ -33,6 +33,7 @@ def test_every_field_is_read():
         timestamp=(11, 22),
     )  # fmt: skip
     assert decode(frame_by_hand(0x10)).timestamp is None
+    assert decode(frame_by_hand(0x10, b"\x08\x06\0\0\0\0\1\1")).timestamp is None  # half of one
 
 
 @pytest.mark.parametrize(
@@ -92,5 +93,6 @@ def test_a_damaged_frame_is_a_segment_or_nothing(at, damage, end):
 @settings(deadline=None, max_examples=300)
 def test_senseless_options_harm_nothing(bits, options):
     segment = decode(frame_by_hand(bits, options, b"four"))
-    assert (segment.source, segment.destination, segment.seq, segment.length) == (CLIENT, SERVER, 100, 4)
-    assert segment.timestamp is None or all(isinstance(stamp, int) for stamp in segment.timestamp)
+    if segment is not None:  # scapy gives up where TCP-AO (29) is shorter than its own header
+        assert (segment.source, segment.destination, segment.seq, segment.length) == (CLIENT, SERVER, 100, 4)
+        assert segment.timestamp is None or [type(stamp) for stamp in segment.timestamp] == [int, int]

@@ -50,6 +50,7 @@ def decode(frame: Frame) -> Segment | None:
     if tcp is None or ip is None or tcp.dataofs is None or ip.len is None:
         return None
     flags = str(tcp.flags)
+    stamps = dict(option for option in tcp.options if option[0] == "Timestamp").get("Timestamp")
     return Segment(
         time_ns=frame.time_ns,
         source=(ip.src, tcp.sport),
@@ -59,7 +60,7 @@ def decode(frame: Frame) -> Segment | None:
         ack=tcp.ack,
         length=ip.len - 4 * ip.ihl - 4 * tcp.dataofs,
         window=tcp.window,
-        timestamp=dict(option for option in tcp.options if option[0] == "Timestamp").get("Timestamp"),
+        timestamp=stamps if isinstance(stamps, tuple) else None,  # of a wrong length: scapy leaves the bytes
     )
 
 

@@ -26,12 +26,13 @@ def main(channel: Channel, request: dict[str, Any]) -> int:
     try:
         keeper = Keeper(**request)
     except LabError as error:
-        channel.send(error)
+        channel.send((0, error))
         return 1
     except OSError as error:
-        channel.send(LabUnavailable(f"the namespace cannot be set up: {error}", "see the README, 'What it needs'"))
+        trouble = LabUnavailable(f"the namespace cannot be set up: {error}", "see the README, 'What it needs'")
+        channel.send((0, trouble))
         return 1
-    channel.send("ready", keeper.fds())
+    channel.send((0, "ready"), keeper.fds())
     try:
         while True:
             command, _ = channel.receive()
@@ -41,17 +42,16 @@ def main(channel: Channel, request: dict[str, Any]) -> int:
         return 0
 
 
-def _answer(channel: Channel, keeper: "Keeper", name: str, arguments: dict[str, Any]) -> None:
+def _answer(channel: Channel, keeper: "Keeper", number: int, name: str, arguments: dict[str, Any]) -> None:
     try:
         value, fds = getattr(keeper, name)(**arguments)
     except LabError as error:
-        channel.send(error)
+        value, fds = error, ()
     except Exception:
-        channel.send(LabError(f"the keeper failed at {name}:\n{traceback.format_exc()}"))
-    else:
-        channel.send(value, fds)
-        for fd in fds:
-            os.close(fd)
+        value, fds = LabError(f"the keeper failed at {name}:\n{traceback.format_exc(limit=-5)}"), ()
+    channel.send((number, value), fds)
+    for fd in fds:
+        os.close(fd)
 
 
 class Keeper:

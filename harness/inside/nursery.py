@@ -94,7 +94,8 @@ def _guard(lab: Channel, request: dict[str, object]) -> int:
         namespace.unshare(namespace.CLONE_NEWNET | namespace.CLONE_NEWPID)
         child = os.fork()
     except OSError as error:
-        lab.send(LabUnavailable(f"no namespace for this lab: {error.strerror}", "raise user.max_net_namespaces"))
+        trouble = LabUnavailable(f"no namespace for this lab: {error.strerror}", "raise user.max_net_namespaces")
+        lab.send((0, trouble))
         return 1
     if child == 0:
         namespace.die_with_parent()

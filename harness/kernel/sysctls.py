@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import LabError
+from harness.errors import LabError, LabUnavailable
 
 _ROOT = Path("/proc/sys")
 _KEY = re.compile(r"net(\.[A-Za-z0-9_-]+)+")
@@ -52,9 +52,8 @@ def read(key: str) -> str:
 def write(setting: Setting) -> bool:
     """Set one key; False where it is optional and absent. LabError: unknown, read-only, or the value is refused."""
     try:
-        fd = os.open(
-            _path(setting.key), os.O_WRONLY
-        )  # the profile has 40 lines, and a file object costs four times this
+        # The profile has 40 lines, and a file object would cost four times this.
+        fd = os.open(_path(setting.key), os.O_WRONLY)
         try:
             os.write(fd, f"{setting.value}\n".encode())
         finally:
@@ -64,6 +63,8 @@ def write(setting: Setting) -> bool:
             return False
         raise _unknown(setting.key) from None
     except OSError as error:
+        if error.errno == errno.EROFS:
+            raise LabUnavailable("/proc/sys is read-only here", "docker run --privileged, or run as root") from None
         if error.errno == errno.EINVAL:
             mend = "give a value inside the range that the kernel documents (ip-sysctl.rst)"
         else:
