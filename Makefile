@@ -11,10 +11,10 @@ N ?= 50
 export PATH := $(PATH):/usr/sbin:/sbin
 unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would compile every library anew
 
-.PHONY: scenarios named test check stress bench readme setup tools clean
+.PHONY: scenarios named test check stress bench readme setup tools help clean
 
 scenarios: named setup ## the five faults, for real; S=close_with_unread_data plays one of them
-	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/) -n auto $(ARGS)
+	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/ -n auto) $(ARGS)
 
 named:
 	@test -z "$(S)" || test -f "scenarios/$(S).py" || { \
@@ -50,6 +50,9 @@ $(VENV)/ready: requirements.lock
 
 tools:
 	@PYTHON="$(PYTHON)" harness/tools.sh
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
 
 clean:
 	rm -rf $(VENV)

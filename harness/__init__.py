@@ -1,6 +1,8 @@
-"""The words that a scenario may use; everything else it gets from the fixture `lab`."""
+"""The errors that a scenario may meet; everything else it gets from the fixture `lab` (harness/lab.py), and predict.
+
+Nothing more is imported here: the helper processes import this package, too, and must stay small.
+"""
 
 from harness.errors import ExpectationFailed, Inconclusive, LabError, LabUnavailable
-from harness.lab import Lab
 
-__all__ = ["ExpectationFailed", "Inconclusive", "Lab", "LabError", "LabUnavailable"]
+__all__ = ["ExpectationFailed", "Inconclusive", "LabError", "LabUnavailable"]

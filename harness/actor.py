@@ -1,6 +1,8 @@
 """The parent's side of an actor: drive a role step by step; see it block, end, or fail."""
 
+import builtins
 import contextlib
+import errno
 import signal
 import time
 from collections.abc import Callable
@@ -42,7 +44,8 @@ class Actor(Process):
         if isinstance(report, Failed):
             raise self._died(report)
         if isinstance(report, Finished):
-            raise failure(what, repr(step), f"the role's end, after step {self._last_step!r}", 0.0)
+            steps = ", ".join(map(repr, list(self._came_ns)[:-1])) or "none"
+            raise failure(what, repr(step), f"the role's end; its steps were {steps}", 0.0)
         assert self._moment is not None
         return self._moment
 
@@ -87,6 +90,8 @@ class Actor(Process):
 
     def fail_with(self, name: str, within_s: float | None = None) -> None:
         """Let it go on, and expect it to end with this error: ECONNRESET, or the exception's class where no errno."""
+        if name not in errno.errorcode.values() and not _is_exception(name):
+            raise LabError(f"no error is called {name!r}. Mend: name an errno (ECONNRESET), or an exception's class")
         report = self._go_on(f"{self.name} fails with {name}", within_s)
         if isinstance(report, Finished):
             raise failure(f"{self.name} fails", name, f"success: it returned {report.value!r}", 0.0)
@@ -178,7 +183,7 @@ class Actor(Process):
 
     def _hangs(self, what: str, limit_s: float) -> ExpectationFailed:
         where = self._whereabouts()
-        self._keeper.ask("kill", pid=self._inner_pid, number=signal.SIGUSR1)  # faulthandler writes where it is
+        self._signal(signal.SIGUSR1)  # faulthandler writes where it is
         self._wait_for_output("File ")
         return failure(what, "in time", f"{where}, after step {self._last_step!r}{self._output_tail()}", limit_s)
 
@@ -189,6 +194,11 @@ class Actor(Process):
 
     def _output_tail(self) -> str:
         return f"\nits output:\n{self.output()[-2000:]}" if self.output() else ""
+
+
+def _is_exception(name: str) -> bool:
+    """Built in, or a class of some library's ("xmlrpc.client" calls one Fault): those begin with a capital letter."""
+    return hasattr(builtins, name) or (name[:1].isupper() and not name.isupper())
 
 
 def check_role(role: Callable[..., Any]) -> None:

@@ -1,6 +1,7 @@
 """One run: a private network, its actors and all evidence of it. Opens everything, closes it in reverse order."""
 
 import inspect
+import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,14 +9,12 @@ from typing import Any
 
 from harness import predict
 from harness.actor import Actor, check_role
-from harness.channel import Channel
+from harness.channel import MESSAGE_LIMIT, Channel
 from harness.errors import LabError
 from harness.evidence import wire
 from harness.evidence.sockets import Endpoint
 from harness.evidence.wire import Segment
 from harness.kernel import addresses
-from harness.kernel.sysctls import Setting
-from harness.kernel.sysctls import parse as parse_sysctls
 from harness.nursery import Nursery
 from harness.observer import Observer
 from harness.program import Program
@@ -25,12 +24,7 @@ from harness.watch import Watch
 __tracebackhide__ = True
 
 FIRST_SERVER_PORT = 8000
-
-
-def reference_profile() -> list[Setting]:
-    """The sysctls that scenarios run under."""
-    path = Path(__file__).parent / "profiles" / "reference.conf"
-    return parse_sysctls(path.read_text(), path.name)
+_ARGUMENTS_LIMIT = MESSAGE_LIMIT - 4096
 
 
 class Lab(Observer):
@@ -43,7 +37,7 @@ class Lab(Observer):
         self._roles_from = roles_from
         self._actors: list[Actor | Program] = []
         wire.load_decoder()  # now, once: in the middle of a story its 300 ms would eat into timers
-        keeper = nursery.open_lab(reference_profile(), roles_from)
+        keeper = nursery.open_lab(roles_from)
         timeline = Timeline(time.monotonic_ns())
         super().__init__(keeper, Watch(keeper, nursery.events, port, timeline), timeline, allowance_s)
 
@@ -59,7 +53,7 @@ class Lab(Observer):
             raise LabError(f"{role.__qualname__} is defined in {path}. Mend: roles stand in the scenario's own file")
         title = self._free_name(name or role.__name__)
         pid, (channel, pidfd, output) = self._keeper.ask_for_fds(
-            "start_role", path=path, role=role.__qualname__, arguments=arguments, title=title
+            "start_role", path=path, role=role.__qualname__, arguments=_pickled(arguments), title=title
         )
         actor = Actor(Channel.from_fd(channel), title, self, self._keeper, pid, pidfd, output)
         self._actors.append(actor)
@@ -100,13 +94,8 @@ class Lab(Observer):
 
     def drop(self, match: str) -> None:
         """Drop every segment that matches (nftables syntax) as it arrives; the wire still shows it."""
-        self._keeper.ask("nft", script=_DROP_TABLE + f"add rule inet lab input {match} counter drop\n")
+        self._keeper.ask("drop", match=match)
         self.record(Change(time.monotonic_ns(), f"dropped from here on: {match}"))
-
-    def restore(self) -> None:
-        """Drop nothing any more."""
-        self._keeper.ask("nft", script="add table inet lab\ndelete table inet lab\n")
-        self.record(Change(time.monotonic_ns(), "nothing is dropped any more"))
 
     def connect_timeout(self, first_s: float = predict.TIMEOUT_INIT_S) -> predict.Interval:
         """How long a connect() without an answer takes under the sysctls in force (predict.connect_timeout)."""
@@ -125,13 +114,17 @@ class Lab(Observer):
                 if isinstance(actor, Actor):
                     actor.complain()
         finally:
-            for actor in self._actors:
+            for actor in reversed(self._actors):
                 actor.close()
             self._watch.close()  # before the keeper's copy, or this process would wait for RCU (packet_release)
             self._keeper.close()
 
 
-_DROP_TABLE = """
-add table inet lab
-add chain inet lab input { type filter hook input priority 0; }
-"""
+def _pickled(arguments: tuple[Any, ...]) -> bytes:
+    try:
+        data = pickle.dumps(arguments)
+    except Exception as error:
+        raise LabError(f"the role's arguments cannot be sent: {error}. Mend: pass plain values") from None
+    if len(data) > _ARGUMENTS_LIMIT:
+        raise LabError(f"the role's arguments are {len(data)} bytes. Mend: let the role make what is so large itself")
+    return data

@@ -74,8 +74,12 @@ class KeeperHandle:
 class Nursery:
     """One a worker. Opening a lab costs two forks and two namespaces."""
 
-    def __init__(self, also_watch: list[int] | None = None) -> None:
-        """Start the helper and hear its greeting. It ends with this process, or with any of `also_watch` (pids)."""
+    def __init__(self, profile: list[Setting], also_watch: list[int] | None = None) -> None:
+        """Start the helper, whose labs will have the sysctls of `profile`, and hear its greeting.
+
+        It ends with this process, or with any of `also_watch` (pids).
+        """
+        self._profile = profile
         ours, theirs = Channel.pair()
         boot = json.dumps([theirs.fileno(), [os.getpid(), *(also_watch or [])], sys.path])
         self._process = subprocess.Popen(
@@ -94,7 +98,12 @@ class Nursery:
         self.pid = self._process.pid
         self._spare: KeeperHandle | None = None
 
-    def open_lab(self, profile: list[Setting], roles_from: str) -> KeeperHandle:
+    @property
+    def alive(self) -> bool:
+        """Whether the helper still runs."""
+        return self._process.poll() is None
+
+    def open_lab(self, roles_from: str) -> KeeperHandle:
         """A fresh lab, in which the roles of one file may be played. LabUnavailable says what is missing.
 
         The next one is ordered at the same time, and stands before it is wanted: the kernel's own waits while a
@@ -102,8 +111,8 @@ class Nursery:
         """
         if self.unavailable:
             raise self.unavailable
-        keeper = self._spare or self._order(profile, roles_from)
-        self._spare = self._order(profile, roles_from)
+        keeper = self._spare or self._order(roles_from)
+        self._spare = self._order(roles_from)
         try:
             keeper.wait_until_ready()
         except LabError:
@@ -111,12 +120,17 @@ class Nursery:
             raise
         return keeper
 
-    def _order(self, profile: list[Setting], roles_from: str) -> KeeperHandle:
+    def _order(self, roles_from: str) -> KeeperHandle:
         ours, theirs = Channel.pair()
         host_network = os.stat("/proc/self/ns/net").st_ino
-        request = {"profile": profile, "roles_from": roles_from, "host_network": host_network}
-        self._channel.send(request, (theirs.fileno(),))
-        theirs.close()
+        request = {"profile": self._profile, "roles_from": roles_from, "host_network": host_network}
+        try:
+            self._channel.send(request, (theirs.fileno(),))
+        except OSError as error:
+            ours.close()
+            raise LabError(f"the helper process has died ({error.strerror}). Mend: see what ended it") from None
+        finally:
+            theirs.close()
         return KeeperHandle(ours)
 
     def close(self) -> None:

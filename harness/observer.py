@@ -17,6 +17,7 @@ __tracebackhide__ = True
 
 _HOSTS = {name: host for host, name in addresses.HOSTS.items()}
 Since = str | Moment | None
+_BETWEEN_LOOKS_S = 0.02
 
 
 class Observer:
@@ -103,6 +104,9 @@ class Observer:
     def expect_socket(self, end: str, port: int | None = None, within_s: float | None = None, **fields: Any) -> Socket:
         """Wait until one end has these values (state, recv_q, send_q, inode, …, as Socket names them)."""
 
+        if unknown := set(fields) - set(Socket.__dataclass_fields__):
+            known = ", ".join(Socket.__dataclass_fields__)
+            raise LabError(f"a socket has no {', '.join(unknown)}. Mend: say one of {known}")
         rows: list[Socket | None] = []
 
         def look() -> dict[str, Any] | None:
@@ -118,15 +122,21 @@ class Observer:
     ) -> None:
         """One end stays in `state` until a time in `interval`, counted from the segment (or step) that began it."""
         allowed = interval.with_allowance(self.allowance_s)
-        seen, gone_s, looks = _state(state), 0.0, 0
+        seen, gone_s, held_s = _state(state), 0.0, 0.0
         while seen == state and gone_s <= allowed.at_most_s:
-            seen, looks = self.state(end, port), looks + 1
+            looked_s = (time.monotonic_ns() - since.time_ns) / 1e9
+            row = self.socket(end, port)
+            seen = row.state if row else State.CLOSED
+            if row and seen == state:
+                held_s = looked_s + row.timer.expires_s  # what its timer says lasts, even if the next look comes late
             gone_s = (time.monotonic_ns() - since.time_ns) / 1e9
             time.sleep(expect.POLL_S)
-        if looks == 1 and gone_s in allowed:
-            raise Inconclusive(f"the first look came after {gone_s:.3f} s, too late to see {state}. Mend: less load")
         if seen == state or gone_s not in allowed:
             raise expect.failure(f"the {end}'s {state} ends{_named(port)}", f"after {allowed}", seen, gone_s)
+        if held_s < interval.at_least_s - _BETWEEN_LOOKS_S:
+            raise Inconclusive(
+                f"nobody looked between {held_s:.3f} and {gone_s:.3f} s, so {state} may have ended early"
+            )
 
     def accept_queue(self, end: str = "server") -> int:
         """Connections that the end's one listener has not yet handed to accept()."""
@@ -134,10 +144,6 @@ class Observer:
         if len(listeners) != 1:
             raise LabError(f"{len(listeners)} listeners at the {end}. Mend: ask while there is exactly one")
         return listeners[0].recv_q
-
-    def expect_accept_queue(self, length: int, end: str = "server") -> None:
-        """Wait until the listener's queue has this length."""
-        expect.poll(f"the {end}'s accept queue", length, lambda: self.accept_queue(end), self.deadline_s)
 
     def holders(self, end: str, port: int | None = None) -> list[str]:
         """The programs (or roles) that have an end open, sorted; empty where no process has it."""

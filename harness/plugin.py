@@ -1,6 +1,5 @@
 """pytest's side, and the only room that knows pytest: fixture, options, header, verdicts, closing section."""
 
-import contextlib
 import os
 import platform
 import shutil
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from harness.errors import Inconclusive, LabError, LabUnavailable
+from harness.kernel.sysctls import reference_profile
 from harness.lab import Lab
 from harness.nursery import Nursery
 
@@ -42,9 +42,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def _the_nursery(config: pytest.Config) -> Nursery:
     """This process's one nursery, started when it is first needed."""
-    if _nursery not in config.stash:
-        config.stash[_nursery] = Nursery(_controller(config))
-    return config.stash[_nursery]
+    nursery = config.stash.get(_nursery, None)
+    if nursery and not nursery.alive:
+        nursery.close()
+        nursery = None
+    if not nursery:
+        nursery = config.stash[_nursery] = Nursery(reference_profile(), _controller(config))
+    return nursery
 
 
 def _controller(config: pytest.Config) -> list[int]:
@@ -58,10 +62,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     option = request.config.option
     allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
     nursery = _the_nursery(request.config)
-    try:
-        lab = Lab(nursery, str(request.path), allowance_s)
-    except LabUnavailable as error:
-        _unavailable(request.config, error)
+    lab = Lab(nursery, str(request.path), allowance_s)
     request.node.stash[_running_lab] = lab
     try:
         yield lab
@@ -69,18 +70,21 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         lab.close()
 
 
-def _unavailable(config: pytest.Config, error: LabUnavailable) -> None:
-    if config.option.lab_strict:
-        pytest.fail(f"{error} (--lab-strict lets nothing be skipped)", pytrace=False)
-    pytest.skip(str(error))
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, Any, Any]:
+    return (yield from _skipping_what_is_unavailable())
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+def pytest_runtest_call() -> Generator[None, Any, Any]:
+    return (yield from _skipping_what_is_unavailable())
+
+
+def _skipping_what_is_unavailable() -> Generator[None, Any, Any]:
     try:
         return (yield)
     except LabUnavailable as error:
-        return _unavailable(item.config, error)
+        pytest.skip(str(error))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -88,16 +92,24 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
+    if report.skipped and item.config.option.lab_strict and "lab" in getattr(item, "fixturenames", []):
+        report.longrepr = f"{_reason(report)} (--lab-strict lets nothing be skipped)"
+        report.outcome = "failed"
     lab = item.stash.get(_running_lab, None)
-    if lab and call.when == "call":
-        with contextlib.suppress(LabError):  # a lab whose helper died has no more to tell than the test already did
-            report.user_properties.append(("lab-evidence", lab.evidence()))
+    if not lab:
+        return report
+    if call.when == "call":
+        try:
+            evidence = lab.evidence()
+        except LabError:  # a lab whose helper died has no more to tell than the test already did
+            evidence = (0, 0)
+        report.user_properties.append(("lab-evidence", evidence))
         if call.excinfo and call.excinfo.errisinstance(Inconclusive):
             report.user_properties.append(("lab-verdict", "inconclusive"))
-        elif report.failed or _asked_to_show_passed(item.config):
-            from harness.views.transcript import transcript
+    if report.failed or (call.when == "call" and _asked_to_show_passed(item.config)):
+        from harness.views.transcript import transcript
 
-            report.sections.append(("lab: what happened", transcript(lab.timeline)))
+        report.sections.append(("lab: what happened", transcript(lab.timeline)))
     return report
 
 
@@ -140,7 +152,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     skipped = Counter(_reason(report) for report in stats.get("skipped", []))
     if not played and not skipped:
         return
-    verdicts = Counter(verdict for verdict, _, _ in played)
+    ended_badly = {report.nodeid for report in stats.get("error", [])}
+    verdicts = Counter("failed" if report.nodeid in ended_badly else verdict for verdict, report, _ in played)
     captured, lost = (sum(evidence[n] for _, _, evidence in played) for n in (0, 1))
     modules = {report.nodeid.split("::")[0] for _, report, _ in played}
     terminalreporter.section("tcp-fault-lab")

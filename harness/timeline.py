@@ -4,7 +4,7 @@ A step is entered when the wire is quiet, so all that it caused stands before it
 different sources, decides what came "since" a step. Within a stretch, the display follows the time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -94,22 +94,24 @@ class Timeline:
         return list(inferred.infer(self.segments()))
 
     def __iter__(self) -> Iterator[Event]:
-        """For the eye: every record by time; where the kernel reported the state changes, those, else the inferred."""
-        events: list[Event] = list(self._events())
-        if not any(isinstance(event, Transition) for event in events):
-            events += self.transitions()
-        rank: Callable[[Event], tuple[int, int]] = lambda event: (event.time_ns, _RANK[type(event)])  # noqa: E731
-        return iter(sorted(events, key=rank))
+        """For the eye: every record by time; state changes as the kernel reported them, for other connections inferred.
 
-    def _events(self) -> Iterator[Event]:
+        Segments keep the order of their capture, also where two processors' time stamps disagree.
+        """
+        told = {frozenset((entry.local, entry.remote)) for entry in self._entries if isinstance(entry, Transition)}
+        timed: list[tuple[int, int, Event]] = [
+            (change.time_ns, _RANK[Transition], change)
+            for change in self.transitions()
+            if frozenset((change.local, change.remote)) not in told
+        ]
         latest_ns = 0
         for entry in self._entries:
             if not isinstance(entry, _Captured):
-                yield entry
+                timed.append((entry.time_ns, _RANK[type(entry)], entry))
             elif entry.segment:
-                # Timestamps are taken a few instructions before the ring's slot is: keep the order of the capture.
                 latest_ns = max(latest_ns, entry.segment.time_ns)
-                yield entry.segment
+                timed.append((latest_ns, _RANK[Segment], entry.segment))
+        return (event for _, _, event in sorted(timed, key=lambda each: each[:2]))
 
 
 _RANK: dict[type, int] = {Segment: 0, Transition: 1, Step: 2, Change: 3, Look: 4}

@@ -12,6 +12,10 @@ want() { # program, Debian package, what is skipped without it
 want nft nftables "scenarios that drop a segment are skipped"
 want ss iproute2 "tests with ss as their witness are skipped"
 want tcpdump tcpdump "tests with tcpdump as their witness are skipped"
+if ! command -v "${PYTHON:-python3}" >/dev/null 2>&1; then
+    echo "tcp-fault-lab: there is no ${PYTHON}. Mend: make PYTHON=python3, or another of 3.11 or later" >&2
+    exit 2
+fi
 if ! "${PYTHON:-python3}" -c 'import ensurepip, venv' >/dev/null 2>&1; then
     missing="$missing python3-venv"
     echo "tcp-fault-lab: this Python cannot make a virtual environment; without one, nothing runs"
@@ -19,10 +23,11 @@ fi
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && [ "${LAB_APT:-yes}" != no ] && command -v apt-get >/dev/null 2>&1; then
-    set -x
-    apt-get update -qq
     # shellcheck disable=SC2086  # a list of package names
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing
-else
-    echo "tcp-fault-lab: to mend it, as root: apt-get install$missing"
+    if (
+        set -x
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing
+    ); then exit 0; fi
+    echo "tcp-fault-lab: apt failed; going on without (LAB_APT=no does not even try)"
 fi
+echo "tcp-fault-lab: to mend it, as root: apt-get install$missing"

@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from harness.kernel.sysctls import reference_profile
 from harness.lab import Lab
 from harness.nursery import Nursery
 
@@ -92,7 +93,7 @@ def without_a_nursery() -> float:
 
 
 def main() -> int:
-    nursery = Nursery()
+    nursery = Nursery(reference_profile())
     laps = Laps()
     for number in range(WARM_UP + ROUNDS):
         if number == WARM_UP:
@@ -113,7 +114,7 @@ def main() -> int:
     table.add_row("all of it", f"{median_ms:.2f}", "100%", f"{p95(totals):.2f}")
     Console().print(table)
     plain_ms = statistics.median(without_a_nursery() for _ in range(10)) * 1000
-    print(f"bar: {BAR_MS:g} ms, {'met' if median_ms <= BAR_MS else 'MISSED'}")
+    print(f"bar: {BAR_MS:g} ms, {'met' if median_ms <= BAR_MS else 'MISSED'} (on a machine that does nothing else)")
     ratio = median_ms / plain_ms
     print(f"ratio to a namespace and two Python processes without a nursery ({plain_ms:.0f} ms): {ratio:.2f}")
     return 0 if median_ms <= BAR_MS else 1

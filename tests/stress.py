@@ -25,13 +25,15 @@ def main(runs: int) -> int:
             print(f"run {number} of {runs}: {verdict} in {seconds:.1f} s", flush=True)
             if verdict == "failed":
                 print(done.stdout, done.stderr, flush=True)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
     finally:
         for loop in loops:
             loop.kill()
             loop.wait()
     print(f"{outcomes['passed']} runs passed, {outcomes['failed']} failed, the longest took {longest_s:.1f} s,")
     print(f"beside {len(loops)} busy loops")
-    return 1 if outcomes["failed"] else 0
+    return 0 if outcomes["passed"] == runs else 1
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def test_the_counters_are_those_that_nstat_shows(lab):
 
 def test_a_counter_grows_from_the_moment_when_the_lab_is_ready(lab):
     assert lab.counter("TcpActiveOpens") == 0
+    assert lab.counter("IpDefaultTTL") == 0  # a setting, 64 from the start
     lab.start(make_traffic, lab.server_address, lab.client_address(40001)).run_to("closed")
     assert lab.counter("TcpActiveOpens") == 1
     assert lab.counter("TcpPassiveOpens") == 1

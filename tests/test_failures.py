@@ -147,6 +147,28 @@ def test_two_connections(lab):
 def test_missing_rule_syntax(lab):
     lab.drop("tcp flogs rst")
 
+def test_unknown_port_in_a_rule(lab):
+    lab.drop("tcp dport 70000")
+
+def test_unknown_errno(lab):
+    lab.start(crash).fail_with("ECONRESET")
+
+def test_unknown_field(lab):
+    lab.expect_socket("server", recvq=3)
+
+def test_unsendable_argument(lab):
+    lab.start(listen, lambda: 1)
+
+def test_too_long_an_argument(lab):
+    lab.start(listen, b"x" * 70_000)
+
+def test_kill_after_the_end(lab):
+    program = lab.run_program(["true"])
+    program.finish()
+    program.kill()
+    assert program.output() == "", "killing what has ended is no fault"
+    raise AssertionError("as wanted")
+
 def test_duration(lab):
     from harness import predict
     lab.expect_duration("a nap", 2.0, predict.Interval(1.0, 1.1))
@@ -160,8 +182,8 @@ WANTED = {
     "test_not_blocked": ["crash stays blocked", "asleep in recv()", "a step, or its end"],
     "test_unknown_way_of_blocking": ["'nanosleep'", "Mend: say one of accept"],
     "test_step_that_never_comes": ["ValueError: a role of bad temper, after step 'calm'", "raise ValueError"],
-    "test_end_before_the_step": ["talk reaches step 'disconnected'", "the role's end, after step 'connected'"],
-    "test_died_unnoticed": ["print_and_fail 2 died", "ECONNRESET", "words on stdout"],
+    "test_end_before_the_step": ["talk reaches step 'disconnected'", "the role's end; its steps were 'connected'"],
+    "test_died_unnoticed": ["print_and_fail 2 died", "ECONNRESET", "words on stdout", "lab: what happened"],
     "test_killed": ["die died", "signal SIGKILL", "after step 'alive'"],
     "test_wrong_error": ["expected:  EPIPE", "last seen: ECONNRESET: [Errno 104] on purpose", "words on stdout"],
     "test_success_where_failure_was_expected": ["talk fails", "ECONNREFUSED", "success: it returned None"],
@@ -178,7 +200,13 @@ WANTED = {
     "test_unknown_host": ["no host is called 'sever'", "client, server, other server"],
     "test_unknown_state": ["no state is called 'FIN_WAIT_2'", "FIN_WAIT2"],
     "test_two_connections": ["2 sockets at the client", "Mend: name one by port="],
-    "test_missing_rule_syntax": ["nft does not understand the rule", "flogs"],
+    "test_missing_rule_syntax": ["nft does not understand 'tcp flogs rst'", "syntax error"],
+    "test_unknown_port_in_a_rule": ["nft does not understand 'tcp dport 70000'", "Mend the rule"],
+    "test_unknown_errno": ["no error is called 'ECONRESET'", "Mend: name an errno"],
+    "test_unknown_field": ["a socket has no recvq", "recv_q"],
+    "test_unsendable_argument": ["the role's arguments cannot be sent", "Mend: pass plain values"],
+    "test_too_long_an_argument": ["the role's arguments are 70", "Mend: let the role make"],
+    "test_kill_after_the_end": ["as wanted"],
     "test_duration": ["a nap", "expected:  1.000 to 1.350 s", "last seen: 2.000 s"],
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.playing import ROOT, clean_environment, pytest_command
+from tests.playing import ROOT, Play, clean_environment, pytest_command
 
 BUSY_STORY = """
 import os, socket, subprocess
@@ -132,6 +132,24 @@ def test_sigkill_of_any_helper_ends_its_lab(busy: subprocess.Popen[bytes], victi
     assert len(actors) == 4
     victims[victim].kill()
     expect_gone(actors)
+
+
+def test_when_the_helper_dies_its_test_says_so_and_the_next_gets_another(play: Play) -> None:
+    done = play(
+        "import psutil\n"
+        "def test_first(lab):\n"
+        "    [nursery] = psutil.Process().children()\n"
+        "    nursery.kill()\n"
+        "    nursery.wait()\n"
+        "    lab.sockets()\n"
+        "def test_second(lab):\n"
+        "    assert lab.sockets() == []\n",
+        "-p",
+        "no:xdist",
+    )
+    assert "1 failed, 1 passed" in done.stdout, done.stdout
+    assert "the helper process died (asked to mark). Mend:" in done.stdout
+    assert "1 as expected, 1 not" in done.stdout
 
 
 @pytest.mark.parametrize("busy", [["-p", "no:xdist"]], indirect=True)

@@ -86,6 +86,7 @@ def test_the_schedule_of_syns(settings, waits):
     [
         (predict.connect_timeout(3, 0, 120.0, TICK_S), 15.5),
         (predict.connect_timeout(6, 4, 120.0, TICK_S), 133.9),
+        (predict.connect_timeout(2, 0, 1.0, TICK_S, predict.quick_syn_retry_s(TICK_S)), 2.04),
         (predict.fin_wait2(1, TICK_S), 1.02),
         (predict.fin_wait2(2, TICK_S), 2.01),
         (predict.fin_wait2(3, TICK_S), 3.08),
@@ -106,6 +107,13 @@ def test_the_schedule_of_syns(settings, waits):
 def test_what_was_measured_on_linux_6_18_at_250_hz_is_predicted(interval, measured_s):
     assert measured_s in interval
     assert interval.at_most_s - interval.at_least_s <= measured_s / 8
+
+
+def test_an_orphan_may_give_up_a_round_early_for_its_timers_lateness_alone():
+    # After four rounds 30 RTOs of 204 ms have passed, 6.12 s and the timers' lateness, of the model's 6.2 s.
+    interval = predict.fin_wait1_orphan(4, 0.204, 120.0, TICK_S)
+    assert 6.617 in interval  # measured, as was 6.672
+    assert 0.204 * (1 + 1 + 62) in interval
 
 
 def test_a_long_fin_wait2_is_two_timers_and_one_of_nothing_is_none():

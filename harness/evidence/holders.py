@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from harness.errors import LabUnavailable
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:
@@ -26,10 +28,14 @@ def read(keeper_pid: int) -> list[Holder]:
     for process in psutil.Process(keeper_pid).children(recursive=True):
         try:
             with process.oneshot():
-                program = process.name()
+                program, status = process.name(), process.status()
+            if status == psutil.STATUS_ZOMBIE:
+                continue  # it holds nothing any more, and its /proc folder is root's
             found += [Holder(process.pid, fd, program, inode) for fd, inode in _sockets(process.pid)]
         except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
             continue  # it ended while we looked: it holds nothing
+        except PermissionError:
+            raise LabUnavailable(f"the fds of {program} may not be read", "run as root") from None
     return sorted(found, key=lambda holder: (holder.pid, holder.fd))
 
 

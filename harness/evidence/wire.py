@@ -46,9 +46,10 @@ def decode(frame: Frame) -> Segment | None:
     scapy = _scapy()
     packet = scapy.Ether(frame.data)
     tcp = packet.getlayer(scapy.TCP)
-    ip = packet.getlayer(scapy.IP)
-    if tcp is None or ip is None or tcp.dataofs is None or ip.len is None:
+    ip = packet.getlayer(scapy.IP) or packet.getlayer(scapy.IPv6)
+    if tcp is None or ip is None or tcp.dataofs is None:
         return None
+    carried = ip.plen if ip.version == 6 else ip.len - 4 * ip.ihl
     flags = str(tcp.flags)
     stamps = dict(option for option in tcp.options if option[0] == "Timestamp").get("Timestamp")
     return Segment(
@@ -58,7 +59,7 @@ def decode(frame: Frame) -> Segment | None:
         flags="".join(sorted(flags, key=_FLAG_ORDER.find)),
         seq=tcp.seq,
         ack=tcp.ack,
-        length=ip.len - 4 * ip.ihl - 4 * tcp.dataofs,
+        length=carried - 4 * tcp.dataofs,
         window=tcp.window,
         timestamp=stamps if isinstance(stamps, tuple) else None,  # of a wrong length: scapy leaves the bytes
     )
@@ -68,7 +69,8 @@ def build(source: Endpoint, destination: Endpoint, flags: str, seq: int, ack: in
     """An IP datagram with one TCP segment, checksums filled in."""
     scapy = _scapy()
     tcp = scapy.TCP(sport=source[1], dport=destination[1], flags=flags, seq=seq, ack=ack, window=65535)
-    return bytes(scapy.IP(src=source[0], dst=destination[0]) / tcp / payload)
+    ip = scapy.IPv6 if ":" in source[0] else scapy.IP
+    return bytes(ip(src=source[0], dst=destination[0]) / tcp / payload)
 
 
 @cache
@@ -76,6 +78,6 @@ def _scapy() -> Any:
     from scapy.config import conf
 
     conf.route_autoload = conf.route6_autoload = False  # the host's routes are of no interest, and cost 100 ms
-    import scapy.layers.inet as inet
+    import scapy.layers.inet6 as inet6  # it has the names of inet and l2, too
 
-    return inet
+    return inet6

@@ -6,6 +6,7 @@ When it dies, by any cause, the kernel kills every process of its PID namespace 
 import contextlib
 import fcntl
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -89,15 +90,16 @@ class Keeper:
             os.sched_setaffinity(0, cpus)
         return {(self._round, cpu) for cpu in cpus}, ()
 
-    def start_role(self, path: str, role: str, arguments: tuple[object, ...], title: str) -> Reply:
+    def start_role(self, path: str, role: str, arguments: bytes, title: str) -> Reply:
         """Fork an actor; its channel, its pidfd and its output (a file in memory) are the asker's."""
         roles.load(path)
+        found, given = roles.find(path, role), _unpickled(arguments)
         theirs, ours = Channel.pair()
         output = _output_file()
         pid = os.fork()
         if pid == 0:
             role_runner.become_actor(theirs.fileno(), output, title)
-            os._exit(role_runner.run(theirs, roles.find(path, role), arguments))
+            os._exit(role_runner.run(theirs, found, given))
         theirs.close()
         return pid, (os.dup(ours.fileno()), os.pidfd_open(pid), output)
 
@@ -131,11 +133,6 @@ class Keeper:
             self._statuses[pid] = os.waitpid(pid, 0)[1]
         return os.waitstatus_to_exitcode(self._statuses[pid]), ()
 
-    def kill(self, pid: int, number: int) -> Reply:
-        """Send a signal, by this namespace's number of the process."""
-        os.kill(pid, number)
-        return None, ()
-
     def end(self) -> Reply:
         """Kill and reap whatever is left in the lab: nothing runs any more when this returns.
 
@@ -155,25 +152,40 @@ class Keeper:
         sysctls.write(sysctls.Setting(key, value))
         return None, ()
 
-    def nft(self, script: str) -> Reply:
-        """Run one nftables script as a single transaction."""
-        path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
-        try:
-            done = subprocess.run(
-                ["nft", "-f", "-"],
-                input=script,
-                capture_output=True,
-                text=True,
-                check=False,
-                env={"PATH": path, "LC_ALL": "C"},
-            )
-        except FileNotFoundError:
-            raise LabUnavailable("nft is not there, so no segment can be dropped", "apt install nftables") from None
-        if done.returncode == 0:
-            return None, ()
-        if "syntax error" in done.stderr:
-            raise LabError(f"nft does not understand the rule. Mend its syntax (man nft):\n{done.stderr}")
-        raise LabUnavailable(f"nft fails here: {done.stderr.strip()}", "load nf_tables, or run on a kernel that has it")
+    def drop(self, match: str) -> Reply:
+        """Drop what matches, as one transaction. LabUnavailable where there is no nft at all, LabError for the rule."""
+        trouble = _nft(f"{_TABLE}add rule inet lab input {match} counter drop\n")
+        if trouble and _nft(_TABLE):
+            raise LabUnavailable(f"nft fails here: {trouble}", "load nf_tables, or run on a kernel that has it")
+        if trouble:
+            raise LabError(f"nft does not understand {match!r}. Mend the rule (man nft):\n{trouble}")
+        return None, ()
+
+
+_TABLE = """
+add table inet lab
+add chain inet lab input { type filter hook input priority 0; }
+"""
+
+
+def _nft(script: str) -> str:
+    """Run one script; what nft complains of, empty where it does not."""
+    environment = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            ["nft", "-f", "-"], input=script, capture_output=True, text=True, check=False, env=environment
+        )
+    except FileNotFoundError:
+        raise LabUnavailable("nft is not there, so no segment can be dropped", "apt install nftables") from None
+    return done.stderr.strip() if done.returncode else ""
+
+
+def _unpickled(arguments: bytes) -> tuple[object, ...]:
+    try:
+        given: tuple[object, ...] = pickle.loads(arguments)
+    except Exception as error:
+        raise LabError(f"the role's arguments cannot be received: {error}. Mend: pass plain values") from None
+    return given
 
 
 def _output_file() -> int:

@@ -25,7 +25,11 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; a lab's own keeper undoes this
     channel = Channel.from_fd(channel_fd)
     watched = [os.pidfd_open(pid) for pid in watched_pids]
-    slot_lock, slot = _take_slot()
+    try:
+        slot_lock, slot = _take_slot()
+    except LabError as error:
+        channel.send(error)
+        return
     hello, fds = _prepare()
     channel.send({**hello, "slot": slot}, tuple(fds))
     for fd in fds:

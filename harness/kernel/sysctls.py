@@ -39,6 +39,12 @@ def parse(text: str, source: str) -> list[Setting]:
     return settings
 
 
+def reference_profile() -> list[Setting]:
+    """The settings that scenarios run under."""
+    path = Path(__file__).parent.parent / "profiles" / "reference.conf"
+    return parse(path.read_text(), path.name)
+
+
 def read(key: str) -> str:
     """The value in force, its fields separated by single spaces. LabError where there is no such key."""
     try:

@@ -1,6 +1,7 @@
 """The timeline as plain text: what a CI log needs, to tell what happened without running it again."""
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.transitions import Transition
@@ -9,6 +10,7 @@ from harness.kernel.addresses import HOSTS
 from harness.timeline import Change, Event, Look, Step, Timeline
 
 _ARROW_WIDTH = 34
+_LONG_STRETCH, _SHOWN_OF_LONG = 24, 8
 
 
 def transcript(timeline: Timeline) -> str:
@@ -16,12 +18,20 @@ def transcript(timeline: Timeline) -> str:
 
     A state change is as the kernel reported it, or marked as inferred from the segments. Sequence numbers are relative.
     """
-    lines = []
+    lines: list[str] = []
     first_seq: dict[tuple[Endpoint, Endpoint], int] = {}
-    for event in timeline:
-        at_ms = (event.time_ns - timeline.start_ns) / 1e6
-        lines += [f"{at_ms:10.3f} ms  {line}" for line in _lines(event, first_seq)]
+    for is_segment, stretch in groupby(timeline, lambda event: isinstance(event, Segment)):
+        told = [_told(event, timeline.start_ns, first_seq) for event in stretch]
+        if is_segment and len(told) > _LONG_STRETCH:
+            left_out = len(told) - 2 * _SHOWN_OF_LONG
+            told[_SHOWN_OF_LONG:-_SHOWN_OF_LONG] = [[f"{'':10}     … {left_out} segments more"]]
+        lines += [line for event in told for line in event]
     return "\n".join(lines)
+
+
+def _told(event: Event, start_ns: int, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> list[str]:
+    at_ms = (event.time_ns - start_ns) / 1e6
+    return [f"{at_ms:10.3f} ms  {line}" for line in _lines(event, first_seq)]
 
 
 def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> Iterator[str]:
