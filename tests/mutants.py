@@ -194,8 +194,8 @@ MUTANTS = [
     Mutant(
         UNREAD,
         "test_after_a_reset_the_port_is_free_and_an_old_segment_unknown",
-        "leave_nothing(lab)\n    replay",
-        "leave_time_wait(lab, shuts_down=True)\n    replay",
+        "connection.recv(reads, socket.MSG_WAITALL)",
+        "connection.recv(REQUEST_BYTES, socket.MSG_WAITALL)",
     ),
     Mutant(
         UNREAD,

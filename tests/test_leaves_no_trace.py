@@ -138,9 +138,9 @@ def test_when_the_helper_dies_its_test_says_so_and_the_next_gets_another(play: P
     done = play(
         "import psutil\n"
         "def test_first(lab):\n"
-        "    [nursery] = psutil.Process().children()\n"
-        "    nursery.kill()\n"
-        "    nursery.wait()\n"
+        "    helpers = psutil.Process().children(recursive=True)\n"
+        "    helpers[0].kill()\n"
+        "    assert psutil.wait_procs(helpers, 5)[1] == []\n"
         "    lab.sockets()\n"
         "def test_second(lab):\n"
         "    assert lab.sockets() == []\n",

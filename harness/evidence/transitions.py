@@ -74,14 +74,16 @@ def open_events() -> list[int]:
     return fds
 
 
-_LAYOUT = {"oldstate": 16, "newstate": 20, "sport": 24, "dport": 26, "family": 28, "protocol": 30,
+_LAYOUT = {"skaddr": 8, "oldstate": 16, "newstate": 20, "sport": 24, "dport": 26, "family": 28, "protocol": 30,
            "saddr": 32, "daddr": 36, "saddr_v6": 40, "daddr_v6": 56}  # fmt: skip
-_RAW = struct.Struct("=16xiiHHHH4s4s16s16s")
+_RAW = struct.Struct("=8xQiiHHHH4s4s16s16s")
+_BEGINNINGS = (State.CLOSED, State.LISTEN)
+"""What a socket was before its first change: a passive opener's is reported as LISTEN → SYN_RECV."""
 
 
 def _fields(text: str) -> dict[str, int]:
     found = re.findall(r"field:[^;]*?(\w+)(?:\[\d+\])?;\s*offset:(\d+)", text)
-    return {name: int(offset) for name, offset in found if not name.startswith("common_") and name != "skaddr"}
+    return {name: int(offset) for name, offset in found if not name.startswith("common_")}
 
 
 class Events:
@@ -91,6 +93,7 @@ class Events:
         self._fds = fds
         self._buffers = [mmap.mmap(fd, (1 + _PAGES) * mmap.PAGESIZE) for fd in fds]
         self._port: int | None = None
+        self._born: set[int] = set()
         self.lost = 0
 
     def follow(self, port: int) -> None:
@@ -104,14 +107,23 @@ class Events:
             for fd in self._fds:
                 fcntl.ioctl(fd, _PERF_EVENT_IOC_SET_FILTER, f"sport == {port} || dport == {port}\0".encode())
         self.read(port)
+        self._born.clear()
 
     def read(self, port: int) -> list[Transition]:
-        """All changes since the last read of sockets that have `port` at one end, in order of time."""
-        found = [change for buffer in self._buffers for change in self._drain(buffer)]
-        mine = [change for change in found if port in (change.local[1], change.remote[1])]
-        return sorted(mine, key=lambda change: change.time_ns)
+        """All changes since the last read of sockets that have `port` at one end, in order of time.
 
-    def _drain(self, buffer: mmap.mmap) -> Iterator[Transition]:
+        Of sockets, that is, whose beginning was heard, too: orphans of a lab that is gone (LAST_ACK) end late.
+        """
+        found = [change for buffer in self._buffers for change in self._drain(buffer)]
+        mine = []
+        for address, change in sorted(found, key=lambda each: each[1].time_ns):
+            if change.old in _BEGINNINGS:
+                self._born.add(address)
+            if address in self._born and port in (change.local[1], change.remote[1]):
+                mine.append(change)
+        return mine
+
+    def _drain(self, buffer: mmap.mmap) -> Iterator[tuple[int, Transition]]:
         (head,) = struct.unpack_from("=Q", buffer, _DATA_HEAD_AT)
         (tail,) = struct.unpack_from("=Q", buffer, _DATA_TAIL_AT)
         data = memoryview(buffer)[mmap.PAGESIZE :]
@@ -136,14 +148,17 @@ class Events:
             os.close(fd)
 
 
-def decode(sample: bytes) -> Transition | None:
-    """A PERF_RECORD_SAMPLE's body (time, raw size, raw record); None where it is no TCP socket."""
+def decode(sample: bytes) -> tuple[int, Transition] | None:
+    """A PERF_RECORD_SAMPLE's body (time, raw size, raw record): the socket's address in the kernel, and its change.
+
+    None where it is no TCP socket.
+    """
     time_ns, _ = struct.unpack_from("=QI", sample)
-    old, new, sport, dport, family, protocol, *addresses = _RAW.unpack_from(sample, 12)
+    address, old, new, sport, dport, family, protocol, *addresses = _RAW.unpack_from(sample, 12)
     if protocol != socket.IPPROTO_TCP or old not in STATES or new not in STATES:
         return None
     source, destination = addresses[:2] if family == socket.AF_INET else addresses[2:]
-    return Transition(
+    return address, Transition(
         time_ns,
         (socket.inet_ntop(family, source), sport),
         (socket.inet_ntop(family, destination), dport),
