@@ -128,7 +128,7 @@ class Observer:
             row = self.socket(end, port)
             seen = row.state if row else State.CLOSED
             if row and seen == state:
-                # What its timer says lasts, even if the next look comes late; the look that took least time says it best.
+                # What its timer says lasts, even if the next look comes late; the quickest look says it best.
                 held_s = max(held_s, looked_s + row.timer.expires_s)
             gone_s = (time.monotonic_ns() - since.time_ns) / 1e9
             time.sleep(expect.POLL_S)

@@ -26,7 +26,7 @@ import pytest
 
 PORT = 40001
 REQUEST_BYTES = 18
-UPLOAD = 32 << 20  # uses up as many numbers as the clock in 2.1 s
+UPLOAD = 96 << 20  # uses up as many numbers as the clock in 6.4 s
 
 
 def serve(address, reads, shuts_down):

@@ -22,7 +22,7 @@ import socket
 
 import pytest
 
-UPLOAD = 32 << 20  # initial numbers follow a clock of 64 ns, so the next one falls behind these bytes for 2.1 s
+UPLOAD = 96 << 20  # initial numbers follow a clock of 64 ns, so the next one falls behind these bytes for 6.4 s
 ABOVE_THE_OLD = 65539  # from the initial number of the old connection to that of the new: SYN, FIN, then 65535 + 2
 
 

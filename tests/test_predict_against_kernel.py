@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from harness import predict
+from harness import expect, predict
 
 
 def listen(address):
@@ -56,6 +56,7 @@ def expect_life(lab, end, state, interval, since):
         else:
             gone_s = (time.monotonic_ns() - since.time_ns) / 1e9
         assert alive_s <= interval.at_most_s + 0.5
+        time.sleep(expect.POLL_S)
     assert gone_s >= interval.at_least_s
 
 
