@@ -64,7 +64,6 @@ def play(lab, server_closes, ports):
     for port in ports:
         client = start_call(lab, port)
         client.run_to("connected")
-        # Before the FIN: the first look at segments loads the decoder, which would eat into FIN_WAIT2.
         assert lab.wire(port=port) == PLAIN_HANDSHAKE
         server.run_to("accepted")
         client.finish()
