@@ -1,9 +1,9 @@
 """State changes: what the kernel reports is what the segments imply.
 
 Both ends are in one process, and the second close follows the first before a delayed ACK is due, so that no change is
-left to a timer. perf drops without a word what happens where its recursion count is off (kernel/events/core.c,
-perf_swevent_get_recursion_context). On one machine that befell each change in the softirq of one idle CPU, which is
-where delayed ACKs are sent; ftrace saw them all.
+left to a timer. On one machine perf left out, without a word, the changes in the softirq of one idle CPU, which is
+where delayed ACKs are sent; ftrace saw them all. (A recursion count that is off would explain it: kernel/events/core.c,
+perf_swevent_get_recursion_context. It is not proved.)
 """
 
 import os
