@@ -9,6 +9,19 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 Play = Callable[..., subprocess.CompletedProcess[str]]
 
+AS_ROOT_OF_A_USER_NAMESPACE = """
+import ctypes, os, signal, subprocess, sys, time
+from pathlib import Path
+from harness.kernel import namespace
+
+uid, gid = os.geteuid(), os.getegid()
+namespace.unshare(namespace.CLONE_NEWUSER | namespace.CLONE_NEWNS)
+Path("/proc/self/setgroups").write_text("deny")
+Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+"""
+"""The beginning of a script: there, the limits on namespaces and the mounts are the script's own to change."""
+
 
 def pytest_command(path: Path, *arguments: str) -> list[str]:
     """The command that plays one file, wherever it lies, as if it lay in scenarios/."""

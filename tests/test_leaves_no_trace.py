@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.playing import ROOT, Play, clean_environment, pytest_command
+from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment, pytest_command
 
 BUSY_STORY = """
 import os, socket, subprocess
@@ -42,18 +42,8 @@ def test_busy(lab):
 
 
 LIMIT = 8
-COUNTED = f"""
-import os, signal, subprocess, sys, time
-from pathlib import Path
-from harness.kernel import namespace
-
-uid, gid = os.geteuid(), os.getegid()
-namespace.unshare(namespace.CLONE_NEWUSER)
-Path("/proc/self/setgroups").write_text("deny")
-Path("/proc/self/uid_map").write_text(f"0 {{uid}} 1")
-Path("/proc/self/gid_map").write_text(f"0 {{gid}} 1")
+COUNTED = f"""{AS_ROOT_OF_A_USER_NAMESPACE}
 Path("/proc/sys/user/max_net_namespaces").write_text("{LIMIT}")
-
 ready = Path(sys.argv[1])
 run = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL)
 while not ready.exists():

@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.playing import ROOT, Play, clean_environment
+from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment, pytest_command
 
 FULL_STORY = """
 import socket
@@ -31,19 +32,24 @@ def test_hole_in_the_evidence(lab, monkeypatch):
     lab.wire()
 """
 
-NO_NAMESPACES = """
-import os, sys
-from harness.kernel import namespace
-from pathlib import Path
-uid, gid = os.geteuid(), os.getegid()
-namespace.unshare(namespace.CLONE_NEWUSER)
-Path("/proc/self/setgroups").write_text("deny")
-Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
-Path("/proc/sys/user/max_net_namespaces").write_text("0")
-Path("/proc/sys/user/max_user_namespaces").write_text("0")
-os.execv(sys.argv[1], sys.argv[1:])
-"""
+PLACES = {
+    "no namespaces to be had": (
+        """
+for kind in ("net", "user"):
+    Path(f"/proc/sys/user/max_{kind}_namespaces").write_text("0")
+""",
+        ["isolated: no.", "sudo sysctl user.max_user_namespaces"],
+    ),
+    "/proc/sys is read-only, as in Docker": (
+        """
+libc = ctypes.CDLL(None)
+MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
+assert libc.mount(b"/proc/sys", b"/proc/sys", None, MS_BIND, None) == 0
+assert libc.mount(None, b"/proc/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY, None) == 0
+""",
+        ["/proc/sys is read-only here. Mend: docker run --privileged"],
+    ),
+}
 
 
 def test_header_and_closing_section(play: Play) -> None:
@@ -87,18 +93,26 @@ def test_lost_segments_are_a_third_verdict_and_never_green(play: Play) -> None:
 
 
 @pytest.mark.parametrize(("strict", "status"), [([], 0), (["--lab-strict"], 1)])
-def test_without_namespaces_it_says_so_with_the_mend(play: Play, strict: list[str], status: int, tmp_path) -> None:
-    from tests.playing import pytest_command
-
+@pytest.mark.parametrize("place", PLACES)
+def test_where_no_lab_can_be_had_it_says_so_with_the_mend(
+    tmp_path: Path, place: str, strict: list[str], status: int
+) -> None:
     (tmp_path / "story.py").write_text(FULL_STORY)
-    command = pytest_command(tmp_path / "story.py", *strict)
-    done = subprocess.run(
-        [sys.executable, "-c", NO_NAMESPACES, *command], capture_output=True, text=True, env=clean_environment()
-    )
+    prepare, wanted = PLACES[place]
+    script = AS_ROOT_OF_A_USER_NAMESPACE + prepare + "os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", script, *pytest_command(tmp_path / "story.py", *strict)]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
     assert done.returncode == status, done.stdout + done.stderr
-    assert "isolated: no." in done.stdout
-    assert "sudo sysctl user.max_user_namespaces" in done.stdout
+    assert all(text in done.stdout for text in wanted), done.stdout
     assert ("1 skipped" if status == 0 else "1 error") in done.stdout
+
+
+def test_a_timeout_in_the_middle_of_a_question_is_a_plain_failure(play: Play) -> None:
+    endless = FULL_STORY.replace('assert lab.state("server") == "CLOSED"', "while True:\n        lab.sockets()")
+    done = play(endless, "--timeout=1")
+    assert done.returncode == 1, done.stdout
+    assert "Timeout (>1.0s)" in done.stdout
+    assert "0 as expected, 1 not" in done.stdout
 
 
 def test_order_does_not_matter_and_randomly_may_be_named(play: Play) -> None:
