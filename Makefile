@@ -22,7 +22,7 @@ named:
 		exit 2; }
 
 test: setup ## the project's own tests
-	$(RUN) pytest tests/ -n auto $(ARGS)
+	$(RUN) pytest tests/ -n auto --dist loadgroup $(ARGS)
 
 check: setup ## format, lint, types, import rules
 	$(RUN) ruff format --check .

@@ -1,28 +1,41 @@
 """Each scenario's assertions can fail: with the fault taken out of a role, or the subject changed, it turns red."""
 
+import importlib
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from tests.mutants import MUTANTS, Mutant
+from tests.mutants import Mutant
 from tests.playing import ROOT, run_pytest
 from tests.test_tidy import stories_of
 
 SCENARIOS = ROOT / "scenarios"
+pytestmark = pytest.mark.xdist_group("mutants")  # one worker plays them all, once
+
+
+def mutants_of(scenario: str) -> list[Mutant]:
+    """What stands in the file of the scenario's name; none where there is no such file."""
+    if not (ROOT / "tests" / "mutants" / f"{scenario}.py").exists():
+        return []
+    mutants: list[Mutant] = importlib.import_module(f"tests.mutants.{scenario}").MUTANTS
+    return mutants
+
+
+MUTANTS = [(path.stem, mutant) for path in sorted(SCENARIOS.glob("*.py")) for mutant in mutants_of(path.stem)]
 
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[str, str]]:
     """By the mutant's number: "passed", "failure" or "error", and the message. All are played in one run."""
     folder = tmp_path_factory.mktemp("mutants")
-    for number, mutant in enumerate(MUTANTS):
-        source = (SCENARIOS / f"{mutant.scenario}.py").read_text()
-        assert source.count(mutant.old) == 1, f"{mutant.old!r} stands {source.count(mutant.old)} times"
+    for number, (scenario, mutant) in enumerate(MUTANTS):
+        source = (SCENARIOS / f"{scenario}.py").read_text()
+        assert source.count(mutant.old) == 1, f"{mutant.old!r} stands {source.count(mutant.old)} times in {scenario}"
         (folder / f"mutant_{number}.py").write_text(source.replace(mutant.old, mutant.new))
     # A mutant often waits for what will not come: not for long.
     (folder / "conftest.py").write_text("from harness.lab import Lab\n\nLab.deadline_s = 1.5\n")
-    stories = [f"{folder}/mutant_{number}.py::{mutant.test}" for number, mutant in enumerate(MUTANTS)]
+    stories = [f"{folder}/mutant_{number}.py::{mutant.test}" for number, (_, mutant) in enumerate(MUTANTS)]
     result = folder / "result.xml"
     done = run_pytest(Path(stories[0]), *stories[1:], "-n", "auto", f"--junitxml={result}", "-o", "junit_family=xunit1")
     assert done.returncode == 1, done.stdout
@@ -34,7 +47,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[str, s
     return found
 
 
-@pytest.mark.parametrize("number", range(len(MUTANTS)), ids=lambda n: f"{MUTANTS[n].scenario}-{MUTANTS[n].test}")
+@pytest.mark.parametrize("number", range(len(MUTANTS)), ids=lambda n: f"{MUTANTS[n][0]}-{MUTANTS[n][1].test}")
 def test_mutant_turns_red(verdicts: dict[int, tuple[str, str]], number: int) -> None:
     verdict, message = verdicts[number]
     assert verdict == "failure", f"{MUTANTS[number]}: {verdict} {message}"
@@ -44,9 +57,14 @@ def test_mutant_turns_red(verdicts: dict[int, tuple[str, str]], number: int) -> 
 
 def test_every_test_of_every_scenario_has_a_mutant() -> None:
     tests = {(path.stem, test.name) for path in SCENARIOS.glob("*.py") for test in stories_of(path)}
-    mutated = {(mutant.scenario, mutant.test.partition("[")[0]) for mutant in MUTANTS}
+    mutated = {(scenario, mutant.test.partition("[")[0]) for scenario, mutant in MUTANTS}
     assert tests - mutated == set()
 
 
+def test_every_file_of_mutants_has_its_scenario() -> None:
+    files = {path.stem for path in (ROOT / "tests" / "mutants").glob("*.py")} - {"__init__"}
+    assert files - {path.stem for path in SCENARIOS.glob("*.py")} == set()
+
+
 def test_mutants_change_something() -> None:
-    assert all(isinstance(mutant, Mutant) and mutant.old != mutant.new for mutant in MUTANTS)
+    assert all(mutant.old != mutant.new for _, mutant in MUTANTS)

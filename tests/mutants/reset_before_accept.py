@@ -1,0 +1,59 @@
+"""reset_before_accept, broken on purpose."""
+
+from tests.mutants import Mutant
+
+MUTANTS = [
+    Mutant(
+        "test_only_accept_takes_a_reset_connection_out_of_the_queue",
+        'start(lab, connect_and_reset, "reset", 40001)\n    assert lab.wire()',
+        'start(lab, connect_and_reset, "connected", 40001)\n    assert lab.wire()',
+    ),
+    Mutant(
+        "test_only_accept_takes_a_reset_connection_out_of_the_queue",
+        'server.run_to("accepted")  # with',
+        "pass  # with",
+    ),
+    Mutant(
+        "test_accept_hands_out_the_dead_connection_with_its_address[recv-recv-send-send]",
+        'struct.pack("ii", 1, 0)',
+        'struct.pack("ii", 0, 0)',
+    ),
+    Mutant(
+        "test_accept_hands_out_the_dead_connection_with_its_address[recv-send-recv-send]",
+        'struct.pack("ii", 1, 0)',
+        'struct.pack("ii", 0, 0)',
+    ),
+    Mutant(
+        "test_accept_hands_out_the_dead_connection_with_its_address[send-send-recv-recv]",
+        'struct.pack("ii", 1, 0)',
+        'struct.pack("ii", 0, 0)',
+    ),
+    Mutant(
+        "test_accept_hands_out_the_dead_connection_with_its_address[send-recv-send-recv]",
+        'struct.pack("ii", 1, 0)',
+        'struct.pack("ii", 0, 0)',
+    ),
+    Mutant(
+        "test_accept_hands_out_the_dead_connection_with_its_address[getpeername-getsockopt-recv-send]",
+        'struct.pack("ii", 1, 0)',
+        'struct.pack("ii", 0, 0)',
+    ),
+    Mutant(
+        "test_control_a_connection_that_is_not_reset_waits_in_the_table_without_an_owner_and_works",
+        'client = start(lab, await_greeting, "connected", 40001)',
+        'client = start(lab, connect_and_reset, "reset", 40001)',
+    ),
+    Mutant(
+        "test_an_accept_loop_stuck_on_a_dead_probe_fills_the_queue_and_lets_nobody_in",
+        "def greet_in_the_accept_loop(address):\n    listener = socket.create_server(address, backlog=1)",
+        "def greet_in_the_accept_loop(address):\n    listener = socket.create_server(address, backlog=2)",
+    ),
+    Mutant(
+        "test_control_probes_that_reset_after_the_greeting_do_no_harm", '"greeted", "reset")', '"reset", "greeted")'
+    ),
+    Mutant(
+        "test_control_accepting_in_one_place_and_greeting_in_another_survives_the_same_probes",
+        "threading.Thread(target=greet, args=[connection], daemon=True).start()",
+        "greet(connection)",
+    ),
+]

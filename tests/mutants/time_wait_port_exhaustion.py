@@ -1,0 +1,54 @@
+"""time_wait_port_exhaustion, broken on purpose."""
+
+from tests.mutants import Mutant
+
+MUTANTS = [
+    Mutant(
+        "test_neither_fin_wait2_nor_time_wait_needs_an_fd",
+        'lab.start(call, lab.server_address).run_to("closed")',
+        'lab.start(call, lab.server_address).run_to("half closed")',
+    ),
+    Mutant(
+        "test_control_before_close_fin_wait2_has_an_fd_and_no_timer",
+        'lab.start(call, lab.server_address).run_to("half closed")',
+        'lab.start(call, lab.server_address).run_to("closed")',
+    ),
+    Mutant(
+        "test_two_time_waits_use_up_two_ports_towards_one_server",
+        'first_to_close="client")\n    assert [lab.state',
+        'first_to_close="server")\n    assert [lab.state',
+    ),
+    Mutant(
+        "test_two_time_waits_use_up_two_ports_towards_one_server",
+        'f"{ports[0]} {ports[-1]}"',
+        'f"{ports[0]} {ports[-1] + 2}"',
+    ),
+    Mutant(
+        "test_control_a_server_that_closes_first_leaves_both_ports_free",
+        'play(lab, lab.server_address, first_to_close="server")',
+        'play(lab, lab.server_address, first_to_close="client")',
+    ),
+    Mutant(
+        "test_time_wait_steps_aside_for_a_syn_with_a_newer[timestamp alone]",
+        '(1, UPLOAD, "SA", ABOVE_THE_OLD)',
+        '(0, UPLOAD, "SA", ABOVE_THE_OLD)',
+    ),
+    Mutant(
+        "test_time_wait_steps_aside_for_a_syn_with_a_newer[sequence number alone]",
+        '(0, 0, "SA", ABOVE_THE_OLD)',
+        '(0, UPLOAD, "SA", ABOVE_THE_OLD)',
+    ),
+    Mutant("test_time_wait_steps_aside_for_a_syn_with_a_newer[neither]", '(0, UPLOAD, "A", 2)', '(1, UPLOAD, "A", 2)'),
+    Mutant("test_reuse_takes_a_time_wait_over_after_the_delay_and_not_before", "delay_ms=60000", "delay_ms=1"),
+    Mutant("test_reuse_takes_a_time_wait_over_after_the_delay_and_not_before", "delay_ms=20)", "delay_ms=60000)"),
+    Mutant(
+        "test_reuse_never_helps_off_loopback_at_2_nor_without_timestamps[2-1-127.0.0.2]",
+        "set_reuse(lab, mode, delay_ms=1)",
+        "set_reuse(lab, 1, delay_ms=1)",
+    ),
+    Mutant(
+        "test_reuse_never_helps_off_loopback_at_2_nor_without_timestamps[1-0-192.0.2.3]",
+        'timestamps)\n    play(lab, lab.server_address, first_to_close="client")',
+        '1)\n    play(lab, lab.server_address, first_to_close="client")',
+    ),
+]
