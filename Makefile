@@ -11,7 +11,7 @@ N ?= 50
 export PATH := $(PATH):/usr/sbin:/sbin
 unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would compile every library anew
 
-.PHONY: scenarios named test check stress bench readme setup tools help clean
+.PHONY: scenarios named large test check stress bench readme setup tools help clean
 
 scenarios: named setup ## the five faults, for real; S=close_with_unread_data plays one of them
 	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/ -n auto) $(ARGS)
@@ -20,6 +20,9 @@ named:
 	@test -z "$(S)" || test -f "scenarios/$(S).py" || { \
 		echo "There is no scenario $(S). Mend: say S= one of $(notdir $(basename $(wildcard scenarios/*.py)))" >&2; \
 		exit 2; }
+
+large: setup ## the stories at the real size
+	$(RUN) pytest scenarios/ -m large $(ARGS)
 
 test: setup ## the project's own tests
 	$(RUN) pytest tests/ -n auto --dist loadgroup $(ARGS)

@@ -72,7 +72,7 @@ class Actor(Process):
             if blocked.same_call(in_, seen) and not ended_or_stepped:
                 until = until or time.monotonic() + for_s
             elif until is not None or ended_or_stepped or time.monotonic() > deadline:
-                what = "a step, or its end" if ended_or_stepped else self._whereabouts()
+                what = "a step, or its end" if ended_or_stepped else f"it {self.doing()}"
                 raise failure(f"{self.name} stays blocked", f"asleep in {in_}()", what, for_s)
             time.sleep(POLL_S)
         self._lab.record(Step(time.monotonic_ns(), self.name, f"blocked in {in_}"))
@@ -182,7 +182,7 @@ class Actor(Process):
         return failure(f"{self.name} died", expected, seen, 0.0)
 
     def _hangs(self, what: str, limit_s: float) -> ExpectationFailed:
-        where = self._whereabouts()
+        where = f"it {self.doing()}"
         self._signal(signal.SIGUSR1)  # faulthandler writes where it is
         self._wait_for_output("File ")
         return failure(what, "in time", f"{where}, after step {self._last_step!r}{self._output_tail()}", limit_s)

@@ -11,6 +11,9 @@ __tracebackhide__ = True
 POLL_S = 0.002
 """Between two looks: long enough to leave the processor to the actors, short beside any timer of TCP."""
 
+_LONGEST_POLL_S = 0.02
+"""Who has waited long looks less often: a look costs a millisecond, and the actors want the processor."""
+
 Seen = TypeVar("Seen")
 
 
@@ -24,7 +27,7 @@ def poll(what: str, expected: object, look: Callable[[], Seen], within_s: float)
         waited_s = time.monotonic() - start
         if waited_s >= within_s:
             raise failure(what, expected, seen, waited_s)
-        time.sleep(POLL_S)
+        time.sleep(min(max(POLL_S, waited_s / 20), _LONGEST_POLL_S))
 
 
 def failure(what: str, expected: object, seen: object, waited_s: float) -> ExpectationFailed:

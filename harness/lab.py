@@ -14,6 +14,7 @@ from harness.errors import LabError
 from harness.evidence import wire
 from harness.evidence.sockets import Endpoint
 from harness.evidence.wire import Segment
+from harness.installed import find_program
 from harness.kernel import addresses
 from harness.nursery import Nursery
 from harness.observer import Observer
@@ -45,8 +46,11 @@ class Lab(Observer):
         """The client's host with a port of the scenario's choice: nobody else is in this network."""
         return addresses.CLIENT, port
 
-    def start(self, role: Callable[..., Any], *arguments: Any, name: str | None = None) -> Actor:
-        """A process that will play `role`, a generator function of the scenario's file; it waits for its first verb."""
+    def start(self, role: Callable[..., Any], *arguments: Any, name: str | None = None, to: str | None = None) -> Actor:
+        """A process that will play `role`, a generator function of the scenario's file; it waits for its first verb.
+
+        With `to`, it has been run to that step when this returns.
+        """
         check_role(role)
         path = inspect.getsourcefile(role) or ""
         if path != self._roles_from:
@@ -57,11 +61,13 @@ class Lab(Observer):
         )
         actor = Actor(Channel.from_fd(channel), title, self, self._keeper, pid, pidfd, output)
         self._actors.append(actor)
+        if to:
+            actor.run_to(to)
         return actor
 
     def run_program(self, argv: list[str], name: str | None = None) -> Program:
-        """A real program inside the lab. LabUnavailable where it is not installed."""
-        pid, (pidfd, output) = self._keeper.ask_for_fds("start_program", argv=argv)
+        """A real program inside the lab. LabUnavailable where it is not installed (find_program names its package)."""
+        pid, (pidfd, output) = self._keeper.ask_for_fds("start_program", argv=[find_program(argv[0]), *argv[1:]])
         program = Program(self._free_name(name or Path(argv[0]).name), self, self._keeper, pid, pidfd, output)
         self._actors.append(program)
         return program
@@ -70,6 +76,19 @@ class Lab(Observer):
         taken = {actor.name for actor in self._actors}
         names = (name if n == 1 else f"{name} {n}" for n in range(1, len(taken) + 2))
         return next(each for each in names if each not in taken)
+
+    def folder(self) -> str:
+        """An empty folder in memory, for programs that need files: actors started from now on see it, nobody else.
+
+        It is a file system of the lab's own (mount_namespaces(7)), so it goes with the lab, however that ends.
+        """
+        path: str = self._keeper.ask("folder")
+        return path
+
+    def write_file(self, name: str, text: str) -> str:
+        """Write a file for a program into folder(), and return its path."""
+        path: str = self._keeper.ask("write_file", name=name, text=text)
+        return path
 
     def provoke(self, segment: Segment, payload: bytes = b"") -> None:
         """Send a made-up segment, to prove by its answer what the kernel remembers or forgot."""
@@ -96,6 +115,11 @@ class Lab(Observer):
         """Drop every segment that matches (nftables syntax) as it arrives; the wire still shows it."""
         self._keeper.ask("drop", match=match)
         self.record(Change(time.monotonic_ns(), f"dropped from here on: {match}"))
+
+    def restore(self) -> None:
+        """Let everything through again: no drop() holds any more."""
+        self._keeper.ask("restore")
+        self.record(Change(time.monotonic_ns(), "nothing is dropped from here on"))
 
     def connect_timeout(self, first_s: float = predict.TIMEOUT_INIT_S) -> predict.Interval:
         """How long a connect() without an answer takes under the sysctls in force (predict.connect_timeout)."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from harness import expect, predict
 from harness.errors import ExpectationFailed, Inconclusive, LabError
-from harness.evidence import counters, holders, sockets
+from harness.evidence import counters, holders, memory, sockets
 from harness.evidence.sockets import Socket, State
 from harness.evidence.wire import Segment
 from harness.kernel import addresses
@@ -182,6 +182,17 @@ class Observer:
 
     def _counters(self) -> dict[str, int]:
         return counters.read(self._keeper.pid)
+
+    def sockstat(self, name: str) -> int:
+        """One number of /proc/net/sockstat, "TCP tw" or "TCP orphan", say. LabError for a name not known."""
+        now = memory.sockstat(self._keeper.pid)
+        if name not in now:
+            raise LabError(f"sockstat has no {name!r}. Mend: say one of {', '.join(now)}")
+        return now[name]
+
+    def slab(self, name: str) -> memory.Slab | None:
+        """A cache of kernel objects, of the whole machine ("tw_sock_TCP"); None where only root may see it."""
+        return memory.slab(name)
 
     def expect_duration(self, what: str, seconds: float, interval: predict.Interval) -> None:
         """A measured time lies in the interval, its upper end widened by the scheduling allowance."""

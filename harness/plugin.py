@@ -2,14 +2,15 @@
 
 import os
 import platform
-import shutil
 from collections import Counter
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import Inconclusive, LabError, LabUnavailable
+from harness.installed import find_program
 from harness.kernel.sysctls import reference_profile
 from harness.lab import Lab
 from harness.nursery import Nursery
@@ -133,10 +134,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if nursery.unavailable:
         return [kernel, f"isolated: no. {nursery.unavailable}"]
     states = "reported by the kernel" if nursery.events else "inferred from the segments (root sees them reported)"
-    nft = "nft" if shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin:/bin") else "no nft (apt install nftables)"
+    try:
+        firewall = Path(find_program("nft", "nftables")).name
+    except LabUnavailable as error:
+        firewall = f"none ({error})"
     return [
         kernel,
-        f"isolated: {nursery.isolation}; observers: packet ring, sock_diag; states {states}; firewall: {nft}",
+        f"isolated: {nursery.isolation}; observers: packet ring, sock_diag; states {states}; firewall: {firewall}",
     ]
 
 

@@ -7,6 +7,7 @@ import signal
 import time
 from typing import Protocol
 
+from harness import expect
 from harness.evidence import blocked
 from harness.expect import POLL_S, failure
 from harness.nursery import KeeperHandle, pid_of
@@ -46,6 +47,25 @@ class Process:
         """The system call that its main thread sleeps in, by the kernel's name; None while it runs."""
         return blocked.blocked_in(self.pid)
 
+    def doing(self) -> str:
+        """In words: "runs", "sleeps in accept4()" (its main thread), or "is stopped"."""
+        if blocked.is_stopped(self.pid):
+            return "is stopped"
+        call = self.blocked_in()
+        return f"sleeps in {call}()" if call else "runs"
+
+    def stop(self) -> Moment:
+        """SIGSTOP, and wait until it stands still: from then on the kernel alone answers for its sockets."""
+        self._signal(signal.SIGSTOP)
+        stopped = f"{self.name} is stopped"
+        expect.poll(stopped, True, lambda: blocked.is_stopped(self.pid), self._lab.deadline_s)
+        return self._lab.record(Change(time.monotonic_ns(), stopped))
+
+    def go_on(self) -> Moment:
+        """SIGCONT, after stop()."""
+        self._signal(signal.SIGCONT)
+        return self._lab.record(Change(time.monotonic_ns(), f"{self.name} goes on"))
+
     def kill(self) -> Moment:
         """SIGKILL, and wait until it is gone: the kernel has closed what it held."""
         self._signal(signal.SIGKILL)
@@ -61,13 +81,9 @@ class Process:
 
     def _wait_for_end(self, within_s: float) -> int:
         if not self._has_ended(within_s):
-            raise failure(f"{self.name} ends", "an ended process", self._whereabouts(), within_s)
+            raise failure(f"{self.name} ends", "an ended process", f"it {self.doing()}", within_s)
         status: int = self._keeper.ask("exit_status", pid=self._inner_pid)
         return status
-
-    def _whereabouts(self) -> str:
-        call = self.blocked_in()
-        return f"it sleeps in {call}()" if call else "it runs"
 
     def close(self) -> None:
         for fd in (self._pidfd, self._output):

@@ -1,9 +1,10 @@
-"""Which system call a process sleeps in, from /proc/PID/syscall.
+"""What a process does: which system call it sleeps in, from /proc/PID/syscall, or whether it is stopped.
 
-The file needs the right to trace the process: its parent's user has it, also across a user namespace of its own
+That file needs the right to trace the process: its parent's user has it, also across a user namespace of its own
 (kernel/ptrace.c, __ptrace_may_access).
 """
 
+import os
 import platform
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def same_call(word: str, call: str | None) -> bool:
     if word not in _WORDS:
         raise LabError(f"no way of blocking is called {word!r}. Mend: say one of {', '.join(_WORDS)}")
     return call in _WORDS[word]
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether every thread of `pid` stands still after SIGSTOP (state T in proc(5))."""
+    try:
+        stats = [Path(f"/proc/{pid}/task/{task}/stat").read_text() for task in os.listdir(f"/proc/{pid}/task")]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return bool(stats) and all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 def blocked_in(pid: int) -> str | None:

@@ -11,13 +11,18 @@ import signal
 import socket
 import subprocess
 import traceback
+from pathlib import Path
 from typing import Any
 
 from harness.channel import Channel
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import ring, sockets
 from harness.inside import role_runner, roles
-from harness.kernel import addresses, sysctls
+from harness.installed import find_program
+from harness.kernel import addresses, namespace, sysctls
+
+FOLDER = "/mnt"
+"""Where the lab's own files lie: every system has it, "for temporarily mounted file systems" (FHS 3.0, 3.12)."""
 
 Reply = tuple[object, tuple[int, ...]]
 
@@ -63,6 +68,7 @@ class Keeper:
             raise LabError("the lab is in the host's network namespace, and will not touch it")
         self._statuses: dict[int, int] = {}
         self._round = 0
+        self._folder = ""
         addresses.set_up_loopback()
         for setting in profile:
             sysctls.write(setting)
@@ -107,7 +113,7 @@ class Keeper:
         """Run a real program inside; its pidfd and its output are the asker's."""
         output = _output_file()
         try:
-            pid = os.posix_spawnp(
+            pid = os.posix_spawn(
                 argv[0],
                 argv,
                 os.environ,
@@ -119,12 +125,8 @@ class Keeper:
                 setsid=True,
                 setsigdef=[signal.SIGPIPE],  # Python ignores it, and an ignored signal survives exec
             )
-        except FileNotFoundError:
-            raise LabUnavailable(
-                f"the program {argv[0]} is not there", f"install it, e.g. apt install {argv[0]}"
-            ) from None
-        except PermissionError:
-            raise LabUnavailable(f"the program {argv[0]} may not be run", "make it executable for this user") from None
+        except OSError as error:
+            raise LabUnavailable(f"{argv[0]} does not run: {error.strerror}", "let this user execute it") from None
         return pid, (os.pidfd_open(pid), output)
 
     def exit_status(self, pid: int) -> Reply:
@@ -152,6 +154,25 @@ class Keeper:
         sysctls.write(sysctls.Setting(key, value))
         return None, ()
 
+    def folder(self) -> Reply:
+        """A file system of the lab's own, mounted when it is first asked for."""
+        if not self._folder:
+            namespace.mount_privately("tmpfs", FOLDER)
+            self._folder = FOLDER
+        return self._folder, ()
+
+    def write_file(self, name: str, text: str) -> Reply:
+        folder, _ = self.folder()
+        path = Path(str(folder), name)
+        path.write_text(text)
+        return str(path), ()
+
+    def restore(self) -> Reply:
+        """Remove every rule, whether there was one or not."""
+        if trouble := _nft("add table inet lab\ndelete table inet lab\n"):
+            raise LabError(f"nft fails: {trouble}. Mend: see that drop() came before")
+        return None, ()
+
     def drop(self, match: str) -> Reply:
         """Drop what matches, as one transaction. LabUnavailable where there is no nft at all, LabError for the rule."""
         trouble = _nft(f"{_TABLE}add rule inet lab input {match} counter drop\n")
@@ -170,13 +191,8 @@ add chain inet lab input { type filter hook input priority 0; }
 
 def _nft(script: str) -> str:
     """Run one script; what nft complains of, empty where it does not."""
-    environment = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", "LC_ALL": "C"}
-    try:
-        done = subprocess.run(
-            ["nft", "-f", "-"], input=script, capture_output=True, text=True, check=False, env=environment
-        )
-    except FileNotFoundError:
-        raise LabUnavailable("nft is not there, so no segment can be dropped", "apt install nftables") from None
+    command = [find_program("nft", "nftables"), "-f", "-"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, env={"LC_ALL": "C"})
     return done.stderr.strip() if done.returncode else ""
 
 
