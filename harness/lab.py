@@ -37,7 +37,6 @@ class Lab(Observer):
         self.other_server_address: Endpoint = (addresses.OTHER_SERVER, port)
         self._roles_from = roles_from
         self._actors: list[Actor | Program] = []
-        wire.load_decoder()  # now, once: in the middle of a story its 300 ms would eat into timers
         keeper = nursery.open_lab(roles_from)
         timeline = Timeline(time.monotonic_ns())
         super().__init__(keeper, Watch(keeper, nursery.events, port, timeline), timeline, allowance_s)

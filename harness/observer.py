@@ -1,6 +1,7 @@
 """What a test may see of a lab: a verb looks once, an expect_ verb polls to a deadline."""
 
 import time
+from collections import Counter
 from typing import Any
 
 from harness import expect, predict
@@ -10,7 +11,7 @@ from harness.evidence.sockets import Socket, State
 from harness.evidence.wire import Segment
 from harness.kernel import addresses
 from harness.nursery import KeeperHandle
-from harness.timeline import Change, Moment, Step, Timeline
+from harness.timeline import Change, Finding, Moment, Step, Timeline
 from harness.watch import Watch
 
 __tracebackhide__ = True
@@ -37,10 +38,14 @@ class Observer:
         self._watch = watch
         self._baseline = self._counters()
 
-    def record(self, entry: Step | Change) -> Moment:
+    def record(self, entry: Step | Change | Finding) -> Moment:
         """Wait until the wire is quiet, then enter one record; the moment is the place after it."""
         self._watch.settle()
         return self.timeline.add(entry)
+
+    def finding(self, name: str, value: object) -> None:
+        """Put an observable and its value on the record, for whoever reads the transcript."""
+        self.record(Finding(time.monotonic_ns(), name, value))
 
     def segments(self, since: Since = None, until: Since = None, port: int | None = None) -> list[Segment]:
         """The segments between two steps (or moments), in order. Inconclusive where any segment was lost."""
@@ -138,6 +143,15 @@ class Observer:
             raise Inconclusive(
                 f"nobody looked between {held_s:.3f} and {gone_s:.3f} s, so {state} may have ended early"
             )
+
+    def expect_table(self, within_s: float | None = None, **states: int) -> None:
+        """Wait until the whole table has exactly so many sockets in each state: LISTEN=1, CLOSE_WAIT=300."""
+        wanted = {str(_state(state)): count for state, count in states.items()}
+
+        def look() -> dict[str, int]:
+            return dict(Counter(str(row.state) for row in self.sockets()))
+
+        expect.poll("the sockets in each state", wanted, look, within_s or self.deadline_s)
 
     def accept_queue(self, end: str = "server") -> int:
         """Connections that the end's one listener has not yet handed to accept()."""

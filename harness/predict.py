@@ -118,16 +118,15 @@ def backoff_s(first_s: float, count: int, rto_max_s: float = RTO_MAX_S) -> list[
     return [min(first_s * 2**n, rto_max_s) for n in range(count)]
 
 
-def fin_wait2(fin_timeout: int, tick_s: float) -> Interval:
+def fin_wait2(fin_timeout: int, tick_s: float, rto_s: float = RTO_MIN_S) -> Interval:
     """The life of an orphan's FIN_WAIT2 (net/ipv4/tcp.c, __tcp_close: tcp_fin_time, then tcp_time_wait).
 
     Up to TCP_TIMEWAIT_LEN it is a minisock with one timer; what is above it is first waited out by the full socket's
-    keepalive timer. At 0 or below there is none: the socket goes at once.
+    keepalive timer. At 0 or below it still lasts 3.5 times the connection's RTO (include/net/tcp.h, tcp_fin_time).
     """
-    if fin_timeout <= 0:
-        return Interval(0.0, 0.0)
-    excess_s = fin_timeout - TIME_WAIT_S
-    return timers_in_turn([excess_s, TIME_WAIT_S] if excess_s > 0 else [float(fin_timeout)], tick_s)
+    life_s = max(float(fin_timeout), 3.5 * rto_s)
+    excess_s = life_s - TIME_WAIT_S
+    return timers_in_turn([excess_s, TIME_WAIT_S] if excess_s > 0 else [life_s], tick_s)
 
 
 def time_wait(tick_s: float) -> Interval:

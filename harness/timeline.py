@@ -37,6 +37,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What a scenario found out: a named observable with its value."""
+
+    time_ns: int
+    name: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """Sockets at the moment a test looked, where they differ from the look before."""
 
@@ -44,7 +53,7 @@ class Look:
     sockets: tuple[Socket, ...]
 
 
-Event = Step | Change | Look | Segment | Transition
+Event = Step | Change | Finding | Look | Segment | Transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +70,9 @@ class Timeline:
 
     def __init__(self, start_ns: int) -> None:
         self.start_ns = start_ns
-        self._entries: list[Step | Change | Look | Transition | _Captured] = []
+        self._entries: list[Step | Change | Finding | Look | Transition | _Captured] = []
 
-    def add(self, entry: Step | Change | Look | Transition) -> Moment:
+    def add(self, entry: Step | Change | Finding | Look | Transition) -> Moment:
         """Enter one record; the moment returned is the place just after it."""
         self._entries.append(entry)
         name = entry.name if isinstance(entry, Step) else ""
@@ -114,7 +123,7 @@ class Timeline:
         return (event for _, _, event in sorted(timed, key=lambda each: each[:2]))
 
 
-_RANK: dict[type, int] = {Segment: 0, Transition: 1, Step: 2, Change: 3, Look: 4}
+_RANK: dict[type, int] = {Segment: 0, Transition: 1, Step: 2, Change: 3, Finding: 4, Look: 5}
 
 
 class _Captured:

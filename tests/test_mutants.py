@@ -37,7 +37,17 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[str, s
     (folder / "conftest.py").write_text("from harness.lab import Lab\n\nLab.deadline_s = 1.5\n")
     stories = [f"{folder}/mutant_{number}.py::{mutant.test}" for number, (_, mutant) in enumerate(MUTANTS)]
     result = folder / "result.xml"
-    done = run_pytest(Path(stories[0]), *stories[1:], "-n", "4", f"--junitxml={result}", "-o", "junit_family=xunit1")
+    done = run_pytest(
+        Path(stories[0]),
+        *stories[1:],
+        "-n",
+        "4",
+        "-m",
+        "large or not large",
+        f"--junitxml={result}",
+        "-o",
+        "junit_family=xunit1",
+    )
     assert done.returncode == 1, done.stdout
     found = {}
     for case in ElementTree.parse(result).iter("testcase"):

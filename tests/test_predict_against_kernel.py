@@ -60,14 +60,17 @@ def expect_life(lab, end, state, interval, since):
     assert gone_s >= interval.at_least_s
 
 
-def test_an_orphans_fin_wait2_lives_as_predicted(lab):
+@pytest.mark.parametrize("fin_timeout", [1, 0])
+def test_an_orphans_fin_wait2_lives_as_predicted(lab, fin_timeout):
+    lab.set_sysctl("net.ipv4.tcp_fin_timeout", fin_timeout)
     server, client = connect(lab)
     server.run_to("accepted")
+    rto = rto_s(lab)
     client.run_to("closed")
     lab.expect_states(client="FIN_WAIT2", server="CLOSE_WAIT")
     acknowledgement = lab.segments()[-1]
     assert (acknowledgement.source, acknowledgement.flags) == (lab.server_address, "A")
-    expect_life(lab, "client", "FIN_WAIT2", predict.fin_wait2(1, predict.tick_s()), acknowledgement)
+    expect_life(lab, "client", "FIN_WAIT2", predict.fin_wait2(fin_timeout, predict.tick_s(), rto), acknowledgement)
 
 
 def test_a_syn_recv_that_hears_nothing_lives_as_predicted(lab):

@@ -7,10 +7,10 @@ from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
 from harness.kernel.addresses import HOSTS
-from harness.timeline import Change, Event, Look, Step, Timeline
+from harness.timeline import Change, Event, Finding, Look, Step, Timeline
 
 _ARROW_WIDTH = 34
-_LONG_STRETCH, _SHOWN_OF_LONG = 24, 8
+_LONG_STRETCH, _SHOWN_OF_LONG = 40, 10
 
 
 def transcript(timeline: Timeline) -> str:
@@ -20,13 +20,23 @@ def transcript(timeline: Timeline) -> str:
     """
     lines: list[str] = []
     first_seq: dict[tuple[Endpoint, Endpoint], int] = {}
-    for is_segment, stretch in groupby(timeline, lambda event: isinstance(event, Segment)):
-        told = [_told(event, timeline.start_ns, first_seq) for event in stretch]
-        if is_segment and len(told) > _LONG_STRETCH:
+    for kind, stretch in groupby(timeline, _kind):
+        told = [line for event in stretch for line in _told(event, timeline.start_ns, first_seq)]
+        if kind and len(told) > _LONG_STRETCH:
             left_out = len(told) - 2 * _SHOWN_OF_LONG
-            told[_SHOWN_OF_LONG:-_SHOWN_OF_LONG] = [[f"{'':10}     … {left_out} segments more"]]
-        lines += [line for event in told for line in event]
+            told[_SHOWN_OF_LONG:-_SHOWN_OF_LONG] = [f"{'':10}     … {left_out} lines more: {kind}"]
+        lines += told
     return "\n".join(lines)
+
+
+def _kind(event: Event) -> str:
+    """What a long stretch consists of; nothing for what is always told in full."""
+    match event:
+        case Segment() | Transition():
+            return "segments and state changes"
+        case Look():
+            return "sockets"
+    return ""
 
 
 def _told(event: Event, start_ns: int, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> list[str]:
@@ -40,6 +50,8 @@ def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> Ite
             yield f"{event.actor}: {event.name}" + (f" ({event.detail})" if event.detail else "")
         case Change():
             yield f"lab: {event.text}"
+        case Finding():
+            yield f"found: {event.name}: {event.value}"
         case Segment():
             yield _segment(event, first_seq)
         case Transition():

@@ -1,0 +1,118 @@
+"""A client that closes first runs out of its 28,232 default ports long before it runs out of memory.
+
+Each TIME_WAIT costs one small kernel object in place of a whole socket, and no fd; the port is what is scarce, and it
+is scarce towards one server address and port alone. At 60 s each, 28,232 ports are 470 connections a second, no more.
+
+    client, 32768 to 60999                      echo server
+    FIN_WAIT1    ── FA ───────────────────▶     CLOSE_WAIT: reads the end, closes
+    FIN_WAIT2    ◀──────────────────── A ──
+    TIME_WAIT    ◀─────────────────── FA ──     LAST_ACK
+                 ── A ────────────────────▶     CLOSED
+    28,232 times; then connect(): EADDRNOTAVAIL, without a segment; to another server: S, SA, A
+
+The search for a free port asks about one after the other, so it takes longer the fewer are left; the story opens the
+range a thousand at a time, to keep the search short, and measures it at the end over the whole range.
+
+Sources: article 004; RFC 9293, section 3.4.2 (quiet time). Kernel: tcp_time_wait (inet_twsk_alloc, from the cache
+tw_sock_TCP), __inet_hash_connect (odd ports only when no even one is left), __inet_check_established.
+"""
+
+import errno
+import socket
+import time
+
+import pytest
+
+PORTS = range(32768, 61000)  # the kernel's default (net/ipv4/af_inet.c, inet_init_net)
+WINDOW = 1000
+SOME = 100
+
+
+def echo_server(address):
+    """Article 004's: it sends back what comes, and closes once the client has."""
+    listener = socket.create_server(address, backlog=SOME)
+    yield "listening"
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            while data := connection.recv(1024):
+                connection.sendall(data)
+
+
+def client(address, count):
+    """Article 004's, which closes first."""
+    for _ in range(count):
+        connection = socket.create_connection(address)
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
+        connection.close()
+    yield "closed"
+
+
+def keep_open(address, count):
+    connections = [socket.create_connection(address) for _ in range(count)]
+    yield f"{len(connections)} connected"
+
+
+def one_more(address):
+    yield "ready"
+    began = time.monotonic()
+    try:
+        socket.create_connection(address)
+        answer = "connected"
+    except OSError as error:
+        answer = errno.errorcode[error.errno]
+    return answer, time.monotonic() - began
+
+
+def play(lab, ports):
+    """A connection from each port, closed by the client before the next begins."""
+    # At 0 an ACK that comes late from another CPU (enqueue_to_backlog) would cost the TIME_WAIT: RFC 1337.
+    lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)
+    lab.start(echo_server, lab.server_address, to="listening").resume()
+    for start in range(0, len(ports), WINDOW):
+        window = ports[start : start + WINDOW]
+        lab.set_sysctl("net.ipv4.ip_local_port_range", f"{window[0]} {window[-1]}")
+        lab.start(client, lab.server_address, len(window), to="closed").finish()
+    lab.set_sysctl("net.ipv4.ip_local_port_range", f"{ports[0]} {ports[-1]}")
+
+
+def expect_time_waits(lab, count):
+    lab.expect_table(LISTEN=1, TIME_WAIT=count)
+    assert {row.inode for row in lab.sockets() if row.state == "TIME_WAIT"} == {0}
+    assert lab.sockstat("TCP tw") == count
+    time_wait, whole = lab.slab("tw_sock_TCP"), lab.slab("TCP")
+    if time_wait and whole:  # only root may see them, and they are the whole machine's: no less than ours
+        assert time_wait.objects >= count
+        assert time_wait.object_bytes * 4 < whole.object_bytes
+        kb = count * time_wait.object_bytes // 1024
+        lab.finding(f"kernel memory of {count} TIME_WAITs", f"{kb} KiB; of a whole socket {whole.object_bytes} bytes")
+
+
+def test_a_time_wait_costs_a_small_object_and_no_fd(lab):
+    """Proves: 004-2"""
+    play(lab, PORTS[:SOME])
+    expect_time_waits(lab, SOME)
+
+
+def test_control_a_connection_that_stays_open_costs_a_whole_socket_at_each_end_and_an_fd(lab):
+    """Proves: 004-2"""
+    lab.start(echo_server, lab.server_address, to="listening")
+    lab.start(keep_open, lab.server_address, SOME, to="100 connected")
+    lab.expect_table(LISTEN=1, ESTABLISHED=2 * SOME)
+    assert lab.sockstat("TCP tw") == 0
+    assert len({row.inode for row in lab.sockets() if row.local[0] == lab.client_address(0)[0]}) == SOME
+
+
+@pytest.mark.large
+def test_the_default_range_is_used_up_towards_one_server(lab):
+    """Proves: 004-2, 004-3"""
+    play(lab, PORTS)
+    expect_time_waits(lab, 28232)
+    answer, search_s = lab.start(one_more, lab.server_address, to="ready").finish()
+    assert answer == "EADDRNOTAVAIL"
+    assert lab.wire(since="ready") == []
+    lab.finding("the first connect() that fails", f"{answer} after a search of {search_s * 1000:.1f} ms")
+    lab.start(echo_server, lab.other_server_address, name="other", to="listening")
+    lab.start(keep_open, lab.other_server_address, 1, to="1 connected")
+    assert lab.wire(since="one_more: finished") == ["client S", "other server SA", "client A"]

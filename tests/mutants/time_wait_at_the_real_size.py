@@ -1,0 +1,24 @@
+"""time_wait_at_the_real_size, broken on purpose."""
+
+from tests.mutants import Mutant
+
+LARGE = "test_the_default_range_is_used_up_towards_one_server"
+
+MUTANTS = [
+    Mutant(
+        "test_a_time_wait_costs_a_small_object_and_no_fd",
+        "            while data := connection.recv(1024):\n                connection.sendall(data)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "test_control_a_connection_that_stays_open_costs_a_whole_socket_at_each_end_and_an_fd",
+        "    connections = [socket.create_connection(address) for _ in range(count)]\n",
+        "    connections = [socket.create_connection(address) for _ in range(count)]\n    connections[0].close()\n",
+    ),
+    Mutant(LARGE, "PORTS = range(32768, 61000)", "PORTS = range(32768, 32868)"),
+    Mutant(
+        LARGE,
+        "    play(lab, PORTS)\n    expect_time_waits(lab, 28232)\n",
+        '    play(lab, PORTS[:100])\n    lab.set_sysctl("net.ipv4.ip_local_port_range", "32768 32868")\n',
+    ),
+]
