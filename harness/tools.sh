@@ -1,5 +1,5 @@
 #!/bin/sh
-# System tools that the lab and its tests use: installed through apt where that may be done, else named, with what
+# System tools and real servers that the lab and its tests use: installed through apt where that may be done, else named, with what
 # will be skipped for want of each. LAB_APT=no never installs.
 set -eu
 
@@ -11,7 +11,9 @@ want() { # program, Debian package, what is skipped without it
 }
 want nft nftables "scenarios that drop a segment are skipped"
 want ss iproute2 "tests with ss as their witness are skipped"
-want tcpdump tcpdump "tests with tcpdump as their witness are skipped"
+want tcpdump tcpdump "tests with tcpdump as their witness, and the scenario where it inherits a socket, are skipped"
+want mariadbd mariadb-server-core "scenarios with a real MariaDB are skipped"
+want haproxy haproxy "scenarios with a real HAProxy are skipped"
 if ! command -v "${PYTHON:-python3}" >/dev/null 2>&1; then
     echo "tcp-fault-lab: there is no ${PYTHON}. Mend: make PYTHON=python3, or another of 3.11 or later" >&2
     exit 2
@@ -23,11 +25,18 @@ fi
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && [ "${LAB_APT:-yes}" != no ] && command -v apt-get >/dev/null 2>&1; then
-    # shellcheck disable=SC2086  # a list of package names
-    if (
-        set -x
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing
-    ); then exit 0; fi
+    # The lab starts its servers itself, inside; this machine shall not run them (systemctl's SYSTEMD_OFFLINE).
+    export DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1
+    set -x
+    apt-get update -qq || true
+    failed=""
+    for package in $missing; do # one by one: a package that this release does not have must not cost the others
+        apt-get install -qq -y --no-install-recommends "$package" || failed="$failed $package"
+    done
+    case "$missing" in *haproxy*) systemctl disable --quiet haproxy || true ;; esac
+    set +x
+    [ -n "$failed" ] || exit 0
+    missing="$failed"
     echo "tcp-fault-lab: apt failed; going on without (LAB_APT=no does not even try)"
 fi
 echo "tcp-fault-lab: to mend it, as root: apt-get install$missing"

@@ -28,7 +28,8 @@ PLAIN_HANDSHAKE = ["client S", "server SA", "client A"]
 QUICK_RETRY_S = predict.quick_syn_retry_s(predict.tick_s())
 
 
-def serve(address, closes):
+def leaking_listener(address, closes):
+    """The article's; with `closes`, cured."""
     listener = socket.create_server(address)
     leaked = []
     yield "listening"
@@ -59,7 +60,7 @@ def start_call(lab, port):
 
 def play(lab, server_closes, ports):
     """One call from each port, which the server ends or leaks."""
-    server = lab.start(serve, lab.server_address, server_closes)
+    server = lab.start(leaking_listener, lab.server_address, server_closes, name="listener")
     server.run_to("listening")
     for port in ports:
         client = start_call(lab, port)
@@ -90,7 +91,7 @@ def test_close_wait_challenges_a_reused_port_and_the_second_syn_connects(lab):
     leaked = lab.socket("server")
     # No timer runs: nothing but its process, or a segment, can end it.
     assert (leaked.state, leaked.recv_q, leaked.timer.name) == ("CLOSE_WAIT", 1, "none")
-    assert lab.holders("server") == ["serve"]
+    assert lab.holders("server") == ["listener"]
 
     client = start_call(lab, PORT)
     calling = client.run_to("calling")

@@ -64,7 +64,8 @@ def accept_late(address, calls):
     return peer, [(call, answer(connection, call)) for call in calls]
 
 
-def greet_in_the_accept_loop(address):
+def greeting_server(address):
+    """The article's: it talks to the client in its accept loop, and tries again on any error."""
     listener = socket.create_server(address, backlog=1)
     yield "listening"
     while True:
@@ -75,7 +76,7 @@ def greet_in_the_accept_loop(address):
         connection.close()
 
 
-def greet_in_threads(address):
+def threaded_greeting_server(address):
     def greet(connection):
         while answer(connection, "send") != len(GREETING):
             threading.Event().wait()  # no less stuck than the loop above, but without spinning
@@ -142,7 +143,7 @@ def test_control_a_connection_that_is_not_reset_waits_in_the_table_without_an_ow
 
 def test_an_accept_loop_stuck_on_a_dead_probe_fills_the_queue_and_lets_nobody_in(lab):
     """Proves: 003-4"""
-    play(lab, greet_in_the_accept_loop, "reset", "greeting fails: EPIPE")
+    play(lab, greeting_server, "reset", "greeting fails: EPIPE")
     assert [(row.state, row.recv_q, row.send_q) for row in lab.sockets()] == [("LISTEN", 2, 1)]  # backlog + 1, backlog
     client = lab.start(await_greeting, lab.server_address, 40004)
     client.stay_blocked(in_="connect")
@@ -153,7 +154,7 @@ def test_an_accept_loop_stuck_on_a_dead_probe_fills_the_queue_and_lets_nobody_in
 
 def test_control_probes_that_reset_after_the_greeting_do_no_harm(lab):
     """Proves: 003-7"""
-    server = play(lab, greet_in_the_accept_loop, "greeted", "reset")
+    server = play(lab, greeting_server, "greeted", "reset")
     assert lab.wire(port=40003) == ["client S", "server SA", "client A", "server PA", "client A", "client RA"]
     client = start(lab, await_greeting, "connected", 40004)
     server.run_to("greeted")
@@ -163,7 +164,7 @@ def test_control_probes_that_reset_after_the_greeting_do_no_harm(lab):
 
 def test_control_accepting_in_one_place_and_greeting_in_another_survives_the_same_probes(lab):
     """Proves: 003-8"""
-    server = play(lab, greet_in_threads, "reset", "accepted")
+    server = play(lab, threaded_greeting_server, "reset", "accepted")
     client = start(lab, await_greeting, "connected", 40004)
     server.run_to("accepted")
     assert client.finish() == GREETING

@@ -38,7 +38,8 @@ def serve(address, reads=1):
         yield "closed"
 
 
-def call(address, reads=0, sends=0):
+def two_port_client(address, reads=0, sends=0):
+    """The article's: it has as many ephemeral ports as play() lets it have, and tries again at each step."""
     connection = None
     while not connection:
         try:
@@ -63,7 +64,7 @@ def play(lab, address, first_to_close, upload=0, ports=(45000, 45001)):
     server = lab.start(serve, address, server_reads)
     server.run_to("listening")
     for _ in ports:
-        client = lab.start(call, address, client_reads, upload)
+        client = lab.start(two_port_client, address, client_reads, upload)
         client.run_to("connected")
         client.resume()
         server.run_to("half closed")
@@ -86,7 +87,7 @@ def test_neither_fin_wait2_nor_time_wait_needs_an_fd(lab):
     lab.set_sysctl("net.ipv4.tcp_fin_timeout", 30)
     server = lab.start(serve, lab.server_address)
     server.run_to("listening")
-    lab.start(call, lab.server_address).run_to("closed")
+    lab.start(two_port_client, lab.server_address).run_to("closed")
     fin_wait2 = lab.expect_socket("client", state="FIN_WAIT2", inode=0)
     server.run_to("closed")
     time_wait = lab.expect_socket("client", state="TIME_WAIT", inode=0)
@@ -99,9 +100,9 @@ def test_control_before_close_fin_wait2_has_an_fd_and_no_timer(lab):
     """Proves: 004-1. TIME_WAIT has none even then: the process keeps an fd of a socket that is CLOSED."""
     server = lab.start(serve, lab.server_address)
     server.run_to("listening")
-    lab.start(call, lab.server_address).run_to("half closed")
+    lab.start(two_port_client, lab.server_address).run_to("half closed")
     fin_wait2 = lab.expect_socket("client", state="FIN_WAIT2")
-    assert (lab.holders("client"), fin_wait2.timer.name) == (["call"], "none")
+    assert (lab.holders("client"), fin_wait2.timer.name) == (["two_port_client"], "none")
     server.run_to("closed")
     lab.expect_socket("client", state="TIME_WAIT", inode=0)
 
@@ -110,18 +111,18 @@ def test_two_time_waits_use_up_two_ports_towards_one_server(lab):
     """Proves: 004-3"""
     play(lab, lab.server_address, first_to_close="client")
     assert [lab.state("client", port) for port in (45000, 45001)] == ["TIME_WAIT"] * 2
-    lab.start(call, lab.server_address).run_to("EADDRNOTAVAIL")
-    assert lab.wire(since="call 2: finished") == []
+    lab.start(two_port_client, lab.server_address).run_to("EADDRNOTAVAIL")
+    assert lab.wire(since="two_port_client 2: finished") == []
     for elsewhere in (lab.other_server_address, ("192.0.2.2", 9999)):
         lab.start(serve, elsewhere).run_to("listening")
-        lab.start(call, elsewhere).run_to("connected")
+        lab.start(two_port_client, elsewhere).run_to("connected")
 
 
 def test_control_a_server_that_closes_first_leaves_both_ports_free(lab):
     """Proves: 004-4"""
     play(lab, lab.server_address, first_to_close="server")
-    lab.start(call, lab.server_address).run_to("connected")
-    assert lab.wire(since="call 2: finished") == ["client S", "server SA", "client A"]
+    lab.start(two_port_client, lab.server_address).run_to("connected")
+    assert lab.wire(since="two_port_client 2: finished") == ["client S", "server SA", "client A"]
 
 
 @pytest.mark.parametrize(
@@ -134,9 +135,9 @@ def test_time_wait_steps_aside_for_a_syn_with_a_newer(lab, timestamps, upload, f
     lab.set_sysctl("net.ipv4.tcp_timestamps", timestamps)
     play(lab, lab.server_address, "server", upload, ports=[45000])
     lab.set_sysctl("net.ipv4.tcp_rfc1337", 0)  # an answer A makes the client send R, and its next SYN connects
-    lab.start(call, lab.server_address).run_to("connected")
-    old_syn, old_syn_ack, _ = lab.segments(until="call: connected")
-    new_syn, answer, *_ = lab.segments(since="call: finished")
+    lab.start(two_port_client, lab.server_address).run_to("connected")
+    old_syn, old_syn_ack, _ = lab.segments(until="two_port_client: connected")
+    new_syn, answer, *_ = lab.segments(since="two_port_client: finished")
     assert ((new_syn.seq - old_syn.seq) % 2**32 < upload) == (upload > 0)
     assert (answer.flags, (answer.seq - old_syn_ack.seq) % 2**32) == (flags, above)
 
@@ -144,13 +145,13 @@ def test_time_wait_steps_aside_for_a_syn_with_a_newer(lab, timestamps, upload, f
 def test_reuse_takes_a_time_wait_over_after_the_delay_and_not_before(lab):
     """Proves: 004-5"""
     play(lab, lab.server_address, first_to_close="client")
-    third = lab.start(call, lab.server_address)
+    third = lab.start(two_port_client, lab.server_address)
     if set_reuse(lab, 1, delay_ms=60000):
         third.run_to("EADDRNOTAVAIL")
     delay_s = set_reuse(lab, 1, delay_ms=20) / 1000
     third.run_to("connected")
-    new_syn, _, _ = lab.segments(since="call 2: finished")
-    old_syn, *others = lab.segments(until="call 2: finished", port=new_syn.source[1])
+    new_syn, _, _ = lab.segments(since="two_port_client 2: finished")
+    old_syn, *others = lab.segments(until="two_port_client 2: finished", port=new_syn.source[1])
     fin = next(segment for segment in others if (segment.source, segment.flags) == (lab.server_address, "FA"))
     assert (new_syn.time_ns - fin.time_ns) / 1e9 > delay_s
     assert (new_syn.seq - old_syn.seq) % 2**32 == ABOVE_THE_OLD
@@ -165,6 +166,6 @@ def test_reuse_never_helps_off_loopback_at_2_nor_without_timestamps(lab, mode, t
     lab.set_sysctl("net.ipv4.tcp_timestamps", 1)
     play(lab, (host, 9999), first_to_close="client")
     set_reuse(lab, mode, delay_ms=1)
-    lab.start(call, (host, 9999)).run_to("connected")
-    lab.start(call, lab.server_address).run_to("EADDRNOTAVAIL")
+    lab.start(two_port_client, (host, 9999)).run_to("connected")
+    lab.start(two_port_client, lab.server_address).run_to("EADDRNOTAVAIL")
     assert lab.counter("TcpExtTWRecycled") == 1

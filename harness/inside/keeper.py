@@ -162,6 +162,8 @@ class Keeper:
         return self._folder, ()
 
     def write_file(self, name: str, text: str) -> Reply:
+        if name in ("", "..") or name != Path(name).name:
+            raise LabError(f"{name!r} is no file name. Mend: name a file of the folder itself")
         folder, _ = self.folder()
         path = Path(str(folder), name)
         path.write_text(text)

@@ -5,13 +5,13 @@ from tests.mutants import Mutant
 MUTANTS = [
     Mutant(
         "test_neither_fin_wait2_nor_time_wait_needs_an_fd",
-        'lab.start(call, lab.server_address).run_to("closed")',
-        'lab.start(call, lab.server_address).run_to("half closed")',
+        'lab.start(two_port_client, lab.server_address).run_to("closed")',
+        'lab.start(two_port_client, lab.server_address).run_to("half closed")',
     ),
     Mutant(
         "test_control_before_close_fin_wait2_has_an_fd_and_no_timer",
-        'lab.start(call, lab.server_address).run_to("half closed")',
-        'lab.start(call, lab.server_address).run_to("closed")',
+        'lab.start(two_port_client, lab.server_address).run_to("half closed")',
+        'lab.start(two_port_client, lab.server_address).run_to("closed")',
     ),
     Mutant(
         "test_two_time_waits_use_up_two_ports_towards_one_server",

@@ -1,0 +1,128 @@
+"""What real programs need of a lab: to be found, files of their own, to be stopped, a wire that lets through again."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ExpectationFailed, LabError, LabUnavailable
+from harness.installed import find_program
+
+
+def serve(address):
+    listener = socket.create_server(address)
+    yield "listening"
+    while True:
+        connection, _ = listener.accept()
+        connection.sendall(b"hi")
+        yield "greeted"
+
+
+def call(address, port=0):
+    connection = socket.create_connection(address, source_address=("", port))
+    yield "connected"
+    return connection.recv(2)
+
+
+def read_file(path):
+    yield "ready"
+    return Path(path).read_text()
+
+
+def test_a_program_is_found_where_debian_keeps_the_administrators(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert find_program("nft") in ("/usr/sbin/nft", "/sbin/nft")
+
+
+def test_a_program_that_is_not_there_has_its_package_in_the_mend():
+    with pytest.raises(
+        LabUnavailable, match=r"the program nosuchd is not there. Mend: install it, e.g. apt install nosuch"
+    ):
+        find_program("nosuchd", "nosuch")
+
+
+def test_a_folder_is_the_labs_alone(lab):
+    outside = sorted(os.listdir("/mnt"))
+    path = lab.write_file("settings.conf", "one = 1\n")
+    assert path == f"{lab.folder()}/settings.conf"
+    program = lab.run_program(["cat", path])
+    assert (program.finish(), program.output()) == (0, "one = 1\n")
+    assert lab.start(read_file, path).finish() == "one = 1\n"
+    program = lab.run_program(["ls", "-A", lab.folder()])
+    assert (program.finish(), program.output()) == (0, "settings.conf\n"), "empty but for what was written"
+    assert sorted(os.listdir("/mnt")) == outside
+    assert not Path(path).exists()
+
+
+def test_the_next_lab_has_a_folder_of_its_own(lab):
+    program = lab.run_program(["ls", "-A", lab.folder()])
+    assert (program.finish(), program.output()) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["../escaped", "/etc/escaped", "a/b", "", ".."])
+def test_a_file_stays_in_the_folder(lab, name):
+    with pytest.raises(LabError, match="is no file name"):
+        lab.write_file(name, "")
+
+
+def test_who_is_stopped_stands_still_and_the_kernel_answers_for_it(lab):
+    server = lab.start(serve, lab.server_address, to="listening")
+    server.stay_blocked(in_="accept")
+    assert server.doing() == "sleeps in accept4()"
+    server.stop()
+    assert server.doing() == "is stopped"
+    client = lab.start(call, lab.server_address, to="connected")
+    client.stay_blocked(in_="recv")
+    assert lab.accept_queue() == 1
+    server.go_on()
+    assert client.finish() == b"hi"
+    assert server.doing() != "is stopped"
+
+
+def test_stopping_what_has_ended_says_so(lab):
+    program = lab.run_program(["true"])
+    program.finish()
+    lab.deadline_s = 0.05
+    with pytest.raises(ExpectationFailed, match="true is stopped"):
+        program.stop()
+
+
+def test_what_was_dropped_comes_through_after_restore(lab):
+    lab.start(serve, lab.server_address, to="listening").resume()
+    lab.drop("tcp flags & (syn | ack) == syn")
+    client = lab.start(call, lab.server_address, 40001)
+    client.stay_blocked(in_="connect")
+    lab.expect_states(client="SYN_SENT", server="CLOSED")
+    lab.restore()
+    assert client.finish() == b"hi"
+    assert lab.wire()[:3] == ["client S", "client S", "server SA"]
+
+
+def test_restore_without_a_drop_harms_nothing(lab):
+    lab.restore()
+    lab.restore()
+
+
+def test_a_role_can_be_started_to_a_step(lab):
+    lab.start(serve, lab.server_address, to="listening")
+    assert [row.state for row in lab.sockets()] == ["LISTEN"]
+    with pytest.raises(ExpectationFailed, match="call died"):
+        lab.start(call, ("192.0.2.2", 9), to="connected")
+
+
+def test_the_table_is_counted_by_state(lab):
+    lab.start(serve, lab.server_address, to="listening")
+    lab.start(call, lab.server_address, to="connected")
+    lab.expect_table(LISTEN=1, ESTABLISHED=2)
+    with pytest.raises(ExpectationFailed, match=r"expected: +\{'LISTEN': 1\}\n +last seen: \{.*'ESTABLISHED': 2"):
+        lab.expect_table(LISTEN=1, within_s=0.01)
+    with pytest.raises(LabError, match="no state is called 'LISTENING'"):
+        lab.expect_table(LISTENING=1)
+
+
+def test_a_finding_is_in_the_transcript(lab):
+    from harness.views.transcript import transcript
+
+    lab.finding("the first that fails", "EADDRNOTAVAIL")
+    assert "found: the first that fails: EADDRNOTAVAIL" in transcript(lab.timeline)
