@@ -64,8 +64,7 @@ def accept_late(address, calls):
     return peer, [(call, answer(connection, call)) for call in calls]
 
 
-def greeting_server(address):
-    """The article's: it talks to the client in its accept loop, and tries again on any error."""
+def greeting_server(address):  # the article's: it greets in its accept loop
     listener = socket.create_server(address, backlog=1)
     yield "listening"
     while True:

@@ -38,8 +38,7 @@ def serve(address, reads=1):
         yield "closed"
 
 
-def two_port_client(address, reads=0, sends=0):
-    """The article's: it has as many ephemeral ports as play() lets it have, and tries again at each step."""
+def two_port_client(address, reads=0, sends=0):  # the article's; play() leaves it two ports
     connection = None
     while not connection:
         try:
