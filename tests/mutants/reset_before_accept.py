@@ -45,8 +45,8 @@ MUTANTS = [
     ),
     Mutant(
         "test_an_accept_loop_stuck_on_a_dead_probe_fills_the_queue_and_lets_nobody_in",
-        "def greeting_server(address):\n    listener = socket.create_server(address, backlog=1)",
-        "def greeting_server(address):\n    listener = socket.create_server(address, backlog=2)",
+        "it greets in its accept loop\n    listener = socket.create_server(address, backlog=1)",
+        "it greets in its accept loop\n    listener = socket.create_server(address, backlog=2)",
     ),
     Mutant(
         "test_control_probes_that_reset_after_the_greeting_do_no_harm", '"greeted", "reset")', '"reset", "greeted")'
