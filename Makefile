@@ -25,7 +25,7 @@ large: setup ## the stories at the real size
 	$(RUN) pytest scenarios/ -m large $(ARGS)
 
 test: setup ## the project's own tests
-	$(RUN) pytest tests/ -n auto --dist loadgroup $(ARGS)
+	$(RUN) pytest tests/ -n auto --dist loadfile $(ARGS)
 
 check: setup ## format, lint, types, import rules
 	$(RUN) ruff format --check .

@@ -19,6 +19,7 @@ __tracebackhide__ = True
 
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
+_WORKERS_A_PROCESSOR = 3
 
 _nursery = pytest.StashKey[Nursery]()
 _running_lab = pytest.StashKey[Lab]()
@@ -34,6 +35,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"allow the scheduler {SLOW_ALLOWANCE_S:g} s in place of {ALLOWANCE_S:g} s to wake who waits for a timer; "
         "states and segments stay as exact as they are",
     )  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """What `-n auto` means here: stories mostly wait for the kernel's timers, so three of them fit on a processor."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return _WORKERS_A_PROCESSOR * len(os.sched_getaffinity(0))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under xdist, spread the stories that wait long over the first two thirds, the longest first.
+
+    So while some workers wait, the others work, and none waits alone at the end.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    waiting = sorted((item for item in items if _waits_s(item)), key=_waits_s, reverse=True)
+    working = [item for item in items if not _waits_s(item)]
+    hand = 2 * len(working) // (3 * len(waiting)) if waiting else 0
+    dealt = [each for n, item in enumerate(waiting) for each in (item, *working[n * hand : (n + 1) * hand])]
+    items[:] = dealt + working[len(waiting) * hand :]
+
+
+def _waits_s(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("waits")
+    return float(marker.args[0]) if marker else 0.0
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

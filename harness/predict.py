@@ -121,12 +121,13 @@ def backoff_s(first_s: float, count: int, rto_max_s: float = RTO_MAX_S) -> list[
 def fin_wait2(fin_timeout: int, tick_s: float, rto_s: float = RTO_MIN_S) -> Interval:
     """The life of an orphan's FIN_WAIT2 (net/ipv4/tcp.c, __tcp_close: tcp_fin_time, then tcp_time_wait).
 
-    Up to TCP_TIMEWAIT_LEN it is a minisock with one timer; what is above it is first waited out by the full socket's
-    keepalive timer. At 0 or below it still lasts 3.5 times the connection's RTO (include/net/tcp.h, tcp_fin_time).
+    Up to TCP_TIMEWAIT_LEN it is a minisock with one timer. Above that, the excess is waited out by the full socket's
+    keepalive timer, and then once more by a minisock (tcp_keepalive_timer): at 61 s it lasts 2 s. At 0 or below it
+    still lasts 3.5 times the connection's RTO (include/net/tcp.h, tcp_fin_time).
     """
     life_s = max(float(fin_timeout), 3.5 * rto_s)
     excess_s = life_s - TIME_WAIT_S
-    return timers_in_turn([excess_s, TIME_WAIT_S] if excess_s > 0 else [life_s], tick_s)
+    return timers_in_turn([excess_s, excess_s] if excess_s > 0 else [life_s], tick_s)
 
 
 def time_wait(tick_s: float) -> Interval:

@@ -160,7 +160,7 @@ CURES = [("close_fds", [], "TIME_WAIT"), ("CLOEXEC", [], "TIME_WAIT"), ("shutdow
 
 @pytest.mark.parametrize(("cure", "heirs", "end"), CURES)
 def test_control_each_cure_lets_the_server_serve_while_the_child_lives(lab, cure, heirs, end):
-    """Proves: 000-5."""
+    """Proves: 000-5, and 000-2, 000-3, 000-4 by the cure."""
     _, controller = play(lab, cure, heirs)
     assert lab.start(call, lab.server_address, 40002).finish() == "fast"
     lab.expect_states(client=end, port=40001)

@@ -21,6 +21,8 @@ tcp_validate_incoming, tcp_send_challenge_ack, tcp_rcv_synsent_state_process (qu
 
 import socket
 
+import pytest
+
 from harness import predict
 
 PORT, RST_LOST, CHALLENGE_LOST, NEIGHBOUR = 40001, 40002, 40003, 40004
@@ -51,6 +53,8 @@ def call(own_address, address):
     yield "calling"
     connection.connect(address)
     yield "connected"
+    connection.shutdown(socket.SHUT_WR)
+    yield "half closed"
     connection.close()
 
 
@@ -67,10 +71,12 @@ def play(lab, server_closes, ports):
         client.run_to("connected")
         assert lab.wire(port=port) == PLAIN_HANDSHAKE
         server.run_to("accepted")
-        client.finish()
+        client.run_to("half closed")
         # Now, not later: the server's FIN could overtake this delayed ACK on another CPU (process_backlog). TIME_WAIT
-        # would answer the ACK as an old one, and the RST that comes back would end it (RFC 1337).
+        # would answer the ACK as an old one, and the RST that comes back would end it (RFC 1337). And if it came in the
+        # middle of close(), FIN_WAIT2 would end with a RST ("Bad case" in tcp_rcv_state_process).
         lab.expect_wire([*PLAIN_HANDSHAKE, "client FA", "server A"], port=port)
+        client.finish()
         server.run_to("served")
     return server
 
@@ -80,6 +86,7 @@ def drop_rst_and_challenge(lab):
     lab.drop(f"tcp dport {CHALLENGE_LOST} tcp flags & (syn | ack) == ack")
 
 
+@pytest.mark.waits(1)
 def test_close_wait_challenges_a_reused_port_and_the_second_syn_connects(lab):
     """Proves: 001-1, 001-2, 001-4."""
     server = play(lab, server_closes=False, ports=[PORT])
@@ -110,7 +117,7 @@ def test_close_wait_challenges_a_reused_port_and_the_second_syn_connects(lab):
 
 
 def test_control_a_server_that_closes_leaves_the_port_free(lab):
-    """Proves: 001-2, by the cure. A bound port with timestamps takes its own TIME_WAIT over (tcp_twsk_unique)."""
+    """Proves: 001-1, 001-2, by the cure. With timestamps a bound port takes its TIME_WAIT over (tcp_twsk_unique)."""
     play(lab, server_closes=True, ports=[PORT])
     lab.expect_states(client="TIME_WAIT", server="CLOSED")
     client = start_call(lab, PORT)
@@ -119,6 +126,7 @@ def test_control_a_server_that_closes_leaves_the_port_free(lab):
     assert lab.wire(since=calling) == PLAIN_HANDSHAKE
 
 
+@pytest.mark.waits(2)
 def test_without_rst_or_challenge_connect_times_out_beside_a_server_with_room(lab):
     """Proves: 001-3, 001-4. It need not wait for the end of FIN_WAIT2, for the same reason as the control above."""
     lab.set_sysctl("net.ipv4.tcp_syn_retries", 1)

@@ -105,8 +105,8 @@ def test_control_reading_first_closes_with_fin(lab):
     assert lab.counter("TcpExtTCPAbortOnClose") == 0
 
 
-def test_shutdown_before_close_sends_fin_and_leaves_time_wait(lab):
-    """Proves: 004-7. Without shutdown() it is the first test of this file."""
+def test_control_shutdown_before_close_sends_fin_and_leaves_time_wait(lab):
+    """Proves: 004-7, and 004-6 by a cure."""
     leave_time_wait(lab, shuts_down=True)
     assert lab.wire(since="ready to close") == ["server FA", "client A"]
     assert lab.counter("TcpExtTCPAbortOnClose") == 0

@@ -139,6 +139,7 @@ def play(lab, cause, waits_in, server_waits_in=None):
     return Symptoms(*seen, " ".join(segment.flags for segment in segments), ended or "connected")
 
 
+@pytest.mark.waits(2)
 @pytest.mark.parametrize(
     ("cause", "waits_in"),
     [("full accept queue", "connect"), ("mine, RST lost", "connect"), ("dropped SYN", "connect"),

@@ -23,6 +23,8 @@ import select
 import socket
 from collections import defaultdict
 
+import pytest
+
 from harness import predict
 
 PORTS = range(50000, 50512)
@@ -66,6 +68,7 @@ def ordinary_clients(address):
 
 def play(lab):
     """Until the clients of the leaked connections are forgotten, and their ports are everybody's again."""
+    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 0)  # FIN_WAIT2 is over after 3.5 RTOs (tcp_fin_time)
     server = lab.start(leaking_listener, lab.server_address, to="listening")
     layer = lab.start(lay_mines, lab.server_address, lab.client_address(0)[0], to="connected")
     server.run_to("has leaked")
@@ -90,6 +93,7 @@ def let_ordinary_clients_connect(lab):
     return by_port
 
 
+@pytest.mark.waits(1)
 def test_whoever_is_given_the_port_of_a_leaked_connection_pays_for_it(lab):
     """Proves: 001-5"""
     play(lab)
@@ -107,6 +111,7 @@ def test_whoever_is_given_the_port_of_a_leaked_connection_pays_for_it(lab):
     assert "CLOSE_WAIT" not in {row.state for row in lab.sockets() if row.local == lab.server_address and row.inode}
 
 
+@pytest.mark.waits(1)
 def test_control_after_the_leaking_server_has_ended_nobody_steps_on_anything(lab):
     """Proves: 001-5, by the cure that every administrator knows: the kernel closes what the process leaked."""
     play(lab).kill()

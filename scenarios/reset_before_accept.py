@@ -128,7 +128,7 @@ def test_accept_hands_out_the_dead_connection_with_its_address(lab, answers):
 
 
 def test_control_a_connection_that_is_not_reset_waits_in_the_table_without_an_owner_and_works(lab):
-    """Proves: 003-5"""
+    """Proves: 003-5, and 003-1, 003-2, 003-3 without the reset."""
     server = start(lab, accept_late, "listening", ["getpeername", "send"])
     client = start(lab, await_greeting, "connected", 40001)
     lab.expect_states(client="ESTABLISHED", server="ESTABLISHED")
@@ -152,7 +152,7 @@ def test_an_accept_loop_stuck_on_a_dead_probe_fills_the_queue_and_lets_nobody_in
 
 
 def test_control_probes_that_reset_after_the_greeting_do_no_harm(lab):
-    """Proves: 003-7"""
+    """Proves: 003-7, and 003-4 by the cure."""
     server = play(lab, greeting_server, "greeted", "reset")
     assert lab.wire(port=40003) == ["client S", "server SA", "client A", "server PA", "client A", "client RA"]
     client = start(lab, await_greeting, "connected", 40004)
@@ -162,7 +162,7 @@ def test_control_probes_that_reset_after_the_greeting_do_no_harm(lab):
 
 
 def test_control_accepting_in_one_place_and_greeting_in_another_survives_the_same_probes(lab):
-    """Proves: 003-8"""
+    """Proves: 003-8, and 003-4 by the cure."""
     server = play(lab, threaded_greeting_server, "reset", "accepted")
     client = start(lab, await_greeting, "connected", 40004)
     server.run_to("accepted")

@@ -79,7 +79,8 @@ def play(lab, ports):
 
 def expect_time_waits(lab, count):
     lab.expect_table(LISTEN=1, TIME_WAIT=count)
-    assert {row.inode for row in lab.sockets() if row.state == "TIME_WAIT"} == {0}
+    host, _ = lab.client_address(0)
+    assert {(row.local[0], row.inode) for row in lab.sockets() if row.state == "TIME_WAIT"} == {(host, 0)}
     assert lab.sockstat("TCP tw") == count
     time_wait, whole = lab.slab("tw_sock_TCP"), lab.slab("TCP")
     if time_wait and whole:  # only root may see them, and they are the whole machine's: no less than ours

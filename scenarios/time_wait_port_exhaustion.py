@@ -118,7 +118,7 @@ def test_two_time_waits_use_up_two_ports_towards_one_server(lab):
 
 
 def test_control_a_server_that_closes_first_leaves_both_ports_free(lab):
-    """Proves: 004-4"""
+    """Proves: 004-4, and 004-3 by the cure."""
     play(lab, lab.server_address, first_to_close="server")
     lab.start(two_port_client, lab.server_address).run_to("connected")
     assert lab.wire(since="two_port_client 2: finished") == ["client S", "server SA", "client A"]
@@ -158,7 +158,7 @@ def test_reuse_takes_a_time_wait_over_after_the_delay_and_not_before(lab):
 
 
 @pytest.mark.parametrize(("mode", "timestamps", "host"), [(2, 1, "127.0.0.2"), (1, 0, "192.0.2.3")])
-def test_reuse_never_helps_off_loopback_at_2_nor_without_timestamps(lab, mode, timestamps, host):
+def test_control_reuse_never_helps_off_loopback_at_2_nor_without_timestamps(lab, mode, timestamps, host):
     """Proves: 004-5. The TIME_WAITs elsewhere are newer: when they give way, the delay is over for the others too."""
     lab.set_sysctl("net.ipv4.tcp_timestamps", timestamps)
     play(lab, lab.server_address, first_to_close="client")

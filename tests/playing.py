@@ -35,8 +35,8 @@ def clean_environment() -> dict[str, str]:
     return environment | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
-def run_pytest(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_pytest(path: Path, *arguments: str, within_s: float = 50) -> subprocess.CompletedProcess[str]:
     """Play one file to its end; what pytest printed, and its exit status."""
     return subprocess.run(
-        pytest_command(path, *arguments), capture_output=True, text=True, timeout=50, env=clean_environment()
+        pytest_command(path, *arguments), capture_output=True, text=True, timeout=within_s, env=clean_environment()
     )

@@ -247,7 +247,7 @@ def test_every_story_is_looked_at(reports: dict[str, str]) -> None:
 def test_a_role_file_that_cannot_be_imported(play: Play) -> None:
     done = play(
         "import sys\ndef role():\n    yield 'x'\ndef test_it(lab):\n    lab.start(role)\n"
-        "if 'pytest' not in sys.modules:\n    raise RuntimeError('not here')\n"
+        "if '_pytest' not in sys.modules:\n    raise RuntimeError('not here')\n"
     )
     assert done.returncode == 1
     assert "cannot be imported. Mend:" in done.stdout

@@ -11,7 +11,8 @@ from tests.playing import ROOT, run_pytest
 from tests.test_tidy import stories_of
 
 SCENARIOS = ROOT / "scenarios"
-pytestmark = pytest.mark.xdist_group("mutants")  # one worker plays them all, once
+PATIENCE_S = 110
+pytestmark = pytest.mark.timeout(PATIENCE_S + 10)
 
 
 def mutants_of(scenario: str) -> list[Mutant]:
@@ -37,17 +38,8 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[str, s
     (folder / "conftest.py").write_text("from harness.lab import Lab\n\nLab.deadline_s = 1.5\n")
     stories = [f"{folder}/mutant_{number}.py::{mutant.test}" for number, (_, mutant) in enumerate(MUTANTS)]
     result = folder / "result.xml"
-    done = run_pytest(
-        Path(stories[0]),
-        *stories[1:],
-        "-n",
-        "4",
-        "-m",
-        "large or not large",
-        f"--junitxml={result}",
-        "-o",
-        "junit_family=xunit1",
-    )
+    options = ["-n", "6", "-m", "large or not large", "--junitxml", str(result), "-o", "junit_family=xunit1"]
+    done = run_pytest(Path(stories[0]), *stories[1:], *options, within_s=PATIENCE_S)
     assert done.returncode == 1, done.stdout
     found = {}
     for case in ElementTree.parse(result).iter("testcase"):

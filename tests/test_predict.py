@@ -116,8 +116,10 @@ def test_an_orphan_may_give_up_a_round_early_for_its_timers_lateness_alone():
     assert 0.204 * (1 + 1 + 62) in interval
 
 
-def test_a_long_fin_wait2_is_two_timers_and_none_is_shorter_than_3_and_a_half_rto():
-    assert predict.fin_wait2(90, TICK_S) == predict.timers_in_turn([30.0, 60.0], TICK_S)
+def test_a_long_fin_wait2_is_its_excess_twice_and_none_is_shorter_than_3_and_a_half_rto():
+    assert predict.fin_wait2(90, TICK_S) == predict.timers_in_turn([30.0, 30.0], TICK_S)
+    assert 2.06 in predict.fin_wait2(61, TICK_S)  # measured
+    assert 4.03 in predict.fin_wait2(62, TICK_S)  # likewise
     for short in (-1, 0):
         assert predict.fin_wait2(short, TICK_S, rto_s=0.204) == predict.one_timer(3.5 * 0.204, TICK_S)
     assert 0.736 in predict.fin_wait2(0, TICK_S, rto_s=0.204)  # measured

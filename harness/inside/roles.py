@@ -11,6 +11,22 @@ from typing import Any
 from harness.errors import LabError
 
 
+class _NotHere:
+    """Stands for pytest, which takes 80 ms to import and is no concern of a role."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """A decorator gives back what it decorates; anything else (a mark, a parameter) is as little here as pytest."""
+        return arguments[0] if len(arguments) == 1 and callable(arguments[0]) and not named else self
+
+
+sys.modules.setdefault("pytest", _NotHere())  # type: ignore[arg-type]
+
+
 def load(path: str) -> None:
     """Import the file under a name of its own. LabError where it cannot be, or where it starts a thread."""
     if path in sys.modules:

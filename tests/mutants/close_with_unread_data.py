@@ -14,7 +14,7 @@ MUTANTS = [
         "leave_time_wait(lab, reads=REQUEST_BYTES - 1)",
     ),
     Mutant(
-        "test_shutdown_before_close_sends_fin_and_leaves_time_wait",
+        "test_control_shutdown_before_close_sends_fin_and_leaves_time_wait",
         'connection.shutdown(socket.SHUT_WR)\n        yield "shut down"',
         'connection.shutdown(socket.SHUT_RD)\n        yield "shut down"',
     ),

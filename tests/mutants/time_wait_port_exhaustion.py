@@ -42,12 +42,12 @@ MUTANTS = [
     Mutant("test_reuse_takes_a_time_wait_over_after_the_delay_and_not_before", "delay_ms=60000", "delay_ms=1"),
     Mutant("test_reuse_takes_a_time_wait_over_after_the_delay_and_not_before", "delay_ms=20)", "delay_ms=60000)"),
     Mutant(
-        "test_reuse_never_helps_off_loopback_at_2_nor_without_timestamps[2-1-127.0.0.2]",
+        "test_control_reuse_never_helps_off_loopback_at_2_nor_without_timestamps[2-1-127.0.0.2]",
         "set_reuse(lab, mode, delay_ms=1)",
         "set_reuse(lab, 1, delay_ms=1)",
     ),
     Mutant(
-        "test_reuse_never_helps_off_loopback_at_2_nor_without_timestamps[1-0-192.0.2.3]",
+        "test_control_reuse_never_helps_off_loopback_at_2_nor_without_timestamps[1-0-192.0.2.3]",
         'timestamps)\n    play(lab, lab.server_address, first_to_close="client")',
         '1)\n    play(lab, lab.server_address, first_to_close="client")',
     ),

@@ -1,0 +1,288 @@
+"""A health check as a load balancer makes it: connect, wait a little, end with RST or FIN, and again.
+
+    python -m harness.prober ADDRESS PORT -R -i 0.1 -D 0.01 -c 20
+
+The probing client of article 003 (`tcpping -R -i 0.1 -D 0.01`), to be pointed at a server of your own: with --reset and
+--delay 0 its RST may come before accept(), and a server must survive that. It needs Python and nothing else, so the
+file runs alone, too. It is no load generator: one connection at a time, 100 a second at most, never without an end.
+
+What the peer says is counted and never shown. The kernel may still hold some of it when the connection ends, and a
+close() would then reset in place of FIN; so FIN is sent by shutdown(), and close() comes after it.
+"""
+
+import argparse
+import errno
+import io
+import math
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+SHORTEST_INTERVAL_S = 0.01
+MOST_PROBES = 10_000
+LONGEST_DURATION_S = 3600.0
+
+_LONGEST_WAIT_S = 300.0
+_MOST_READ_AT_ONCE = 1 << 16
+_LINGER_0 = struct.pack("ii", 1, 0)
+_RESET_ONCE_CONNECTED = (errno.ECONNRESET, errno.EPIPE)
+"""A RST in answer to the SYN is ECONNREFUSED, one in CLOSE_WAIT is EPIPE (net/ipv4/tcp_input.c, tcp_reset)."""
+
+_ROW = "{:>6}  {:>5}  {:>13}  {:>10}  {}"
+
+_EPILOG = f"""
+probes begin --interval seconds apart, later where one takes longer. each is a line:
+  its number, the local port, connect() in ms (or the error that it failed with; "timeout" is --timeout),
+  the bytes heard, and how it ended: "RST sent", "FIN sent", "peer closed", or an error such as ECONNRESET.
+
+exit status: 0 every probe connected, 1 at least one did not, 2 bad usage or an address that does not resolve,
+130 interrupted (the summary is printed all the same).
+
+this is no load generator: intervals from {SHORTEST_INTERVAL_S:g} s, --count up to {MOST_PROBES}, --duration up to \
+{LONGEST_DURATION_S:g} s.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to probe, and how. Times are seconds; `target` is what connect() takes."""
+
+    family: int
+    target: tuple[Any, ...]
+    reset: bool
+    delay_s: float
+    timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What came of one probe. `connected_ms` is None where it did not connect; `end` then names the error."""
+
+    port: int
+    connected_ms: float | None
+    heard: int
+    end: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """All probes so far."""
+
+    probes: int = 0
+    connected_ms: list[float] = field(default_factory=list)
+    heard: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+
+    def add(self, probe: Probe) -> None:
+        """Count one more."""
+        self.probes += 1
+        self.heard += probe.heard
+        if probe.connected_ms is None:
+            self.failures[probe.end] += 1
+        else:
+            self.connected_ms.append(probe.connected_ms)
+
+    def summary(self, elapsed_s: float) -> Iterator[str]:
+        """In ping's manner, a line at a time."""
+        times, failed = self.connected_ms, self.failures.total()
+        share = failed / self.probes if self.probes else 0.0
+        yield (
+            f"{self.probes} probes, {len(times)} connected, {failed} failed ({share:.1%}), "
+            f"{self.heard} bytes heard, time {elapsed_s:.3f} s"
+        )
+        if times:
+            least, mean, most = min(times), sum(times) / len(times), max(times)
+            yield f"connect min/avg/max = {least:.3f}/{mean:.3f}/{most:.3f} ms"
+        if failed:
+            yield "failed: " + ", ".join(f"{name} {count}" for name, count in self.failures.most_common())
+
+
+def probe(plan: Plan) -> Probe:
+    """One connection, from SYN to RST or FIN."""
+    port = 0
+    try:
+        with socket.socket(plan.family, socket.SOCK_STREAM) as connection:
+            connection.setblocking(False)
+            if plan.reset:  # before connect(): then however it ends, Ctrl-C included, it ends with RST
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
+            began = time.monotonic()
+            trouble = connection.connect_ex(plan.target)
+            port = connection.getsockname()[1]
+            if trouble == errno.EINPROGRESS:
+                if not _ready(connection, select.POLLOUT, plan.timeout_s):
+                    return Probe(port, None, 0, "timeout")
+                trouble = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            connected_ms = (time.monotonic() - began) * 1000
+            if trouble in _RESET_ONCE_CONNECTED:
+                return Probe(port, connected_ms, 0, _error(trouble))
+            if trouble:
+                return Probe(port, None, 0, _error(trouble))
+            heard, peer_did = _hear(connection, plan.delay_s)
+            return Probe(port, connected_ms, heard, peer_did or _end(connection, plan.reset))
+    except OSError as error:  # no socket to be had: EMFILE, EAFNOSUPPORT
+        return Probe(port, None, 0, _error(error.errno))
+
+
+def _hear(connection: socket.socket, delay_s: float) -> tuple[int, str | None]:
+    """For `delay_s` count what the peer says; the bytes, and how the peer ended the connection if it did."""
+    buffer = bytearray(_MOST_READ_AT_ONCE)
+    heard = 0
+    deadline = time.monotonic() + delay_s
+    while True:
+        remaining_s = deadline - time.monotonic()
+        if not _ready(connection, select.POLLIN, max(0.0, remaining_s)):
+            return heard, None
+        try:
+            said = connection.recv_into(buffer)
+        except OSError as error:
+            return heard, _error(error.errno)
+        if said == 0:
+            return heard, "peer closed"
+        heard += said
+        if remaining_s <= 0:  # whoever never stops talking does not hold us
+            return heard, None
+
+
+def _end(connection: socket.socket, reset: bool) -> str:
+    """End the connection as planned. What was done, or the peer's RST where that came first."""
+    if not reset:
+        try:
+            connection.shutdown(socket.SHUT_WR)
+        except OSError:  # ENOTCONN: reset since we last looked
+            return _error(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ENOTCONN)
+    connection.close()
+    return "RST sent" if reset else "FIN sent"
+
+
+def _ready(connection: socket.socket, event: int, within_s: float) -> bool:
+    poller = select.poll()
+    poller.register(connection, event)
+    return bool(poller.poll(within_s * 1000))
+
+
+def _error(number: int | None) -> str:
+    return errno.errorcode.get(number or 0, f"error {number}")
+
+
+def run(plan: Plan, count: int | None, duration_s: float | None, interval_s: float) -> int:
+    """Probe until `count` probes, or the last that begins within `duration_s`; the exit status."""
+    tally = Tally()
+    began = time.monotonic()
+    interrupted = False
+    _say(_ROW.format("probe", "port", "connect ms", "heard", "end"))
+    try:
+        while True:
+            starts = time.monotonic()
+            done = probe(plan)
+            tally.add(done)
+            _say(_row(tally.probes, done))
+            next_s = max(starts + interval_s, time.monotonic())
+            if tally.probes == count or (duration_s is not None and next_s - began >= duration_s):
+                break
+            time.sleep(max(0.0, next_s - time.monotonic()))  # no connection is open that could be polled
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it without a word
+        interrupted = True
+    _say("")
+    for line in tally.summary(time.monotonic() - began):
+        _say(line)
+    return 130 if interrupted else int(bool(tally.failures))
+
+
+def _row(number: int, done: Probe) -> str:
+    connected = done.end if done.connected_ms is None else f"{done.connected_ms:.3f}"
+    end = "not connected" if done.connected_ms is None else done.end
+    return _ROW.format(number, done.port or "-", connected, done.heard, end)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _seconds(least: float, most: float, why: str = "") -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = math.nan
+        if not least <= seconds <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is refused. Mend: say {least:g} to {most:g} seconds{why}")
+        return seconds
+
+    return convert
+
+
+def _whole(most: int, why: str = "") -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
+            raise argparse.ArgumentTypeError(f"{text!r} is refused. Mend: say a number from 1 to {most}{why}")
+        return int(text)
+
+    return convert
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prober", description=(__doc__ or "").splitlines()[0], epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    no_load = "; this is no load generator"
+    wait = _seconds(0, _LONGEST_WAIT_S)
+    parser.add_argument("address", metavar="ADDRESS", help="a host name (resolved once), an IPv4 or an IPv6 address")
+    parser.add_argument("port", metavar="PORT", type=_whole(65535), help="its TCP port")
+    parser.add_argument("-R", "--reset", action="store_true", help="end with RST (SO_LINGER 0) in place of FIN")
+    parser.add_argument(
+        "-i", "--interval", metavar="S", type=_seconds(SHORTEST_INTERVAL_S, LONGEST_DURATION_S, no_load), default=0.1,
+        help="least seconds from the beginning of one probe to that of the next (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "-D", "--delay", metavar="S", type=wait, default=0.01,
+        help="seconds from connect() to the end; what the peer says meanwhile is read (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds(0.001, _LONGEST_WAIT_S), default=3.0,
+        help="how long one connect() may take (%(default)s)",
+    )  # fmt: skip
+    end = parser.add_mutually_exclusive_group()
+    end.add_argument("-c", "--count", metavar="N", type=_whole(MOST_PROBES, no_load), help="so many probes")
+    end.add_argument(
+        "--duration", metavar="S", type=_seconds(SHORTEST_INTERVAL_S, LONGEST_DURATION_S, no_load),
+        help="probes that begin within so many seconds",
+    )  # fmt: skip
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The program; its exit status. SystemExit(2) for bad usage, as argparse has it."""
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.count is None and asked.duration is None:
+        parser.error("it does not probe without an end. Mend: say --count N, or --duration S")
+    host = asked.address.removeprefix("[").removesuffix("]")
+    try:
+        found: tuple[Any, ...] = socket.getaddrinfo(host, asked.port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as error:
+        parser.error(f"the address {asked.address!r} does not resolve ({error}). Mend: name a host, or its IP address")
+    family, target = found[0], found[4]
+    ending = "RST" if asked.reset else "FIN"
+    _say(f"probing {target[0]} port {target[1]}: {ending} after {asked.delay:g} s, every {asked.interval:g} s")
+    plan = Plan(family, target, asked.reset, asked.delay, asked.timeout)
+    return run(plan, asked.count, asked.duration, asked.interval)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as ping does, even where `&` of a shell ignores it
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it as it ends any program; nothing is sent on sockets
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the first probe
+        sys.exit(130)

@@ -1,0 +1,31 @@
+"""fin_wait1_made_visible, broken on purpose."""
+
+from tests.mutants import Mutant
+
+MUTANTS = [
+    *(
+        Mutant(
+            f"test_on_loopback_fin_wait1_lasts_as_long_as_the_ack_is_delayed[{parameters}]",
+            "    _, client = play(lab, size)\n",
+            "    acknowledge_at_once(lab)\n    _, client = play(lab, size)\n",
+        )
+        for parameters in ("1-0.04", "0-0.0")
+    ),
+    Mutant(
+        "test_control_without_delayed_acks_fin_wait1_is_over_at_once",
+        "    acknowledge_at_once(lab)\n",
+        "",
+    ),
+    Mutant(
+        "test_a_zero_window_holds_fin_wait1_with_the_fin_still_unsent",
+        "socket.SO_RCVBUF, 2048)",
+        "socket.SO_RCVBUF, 65536)",
+    ),
+    Mutant("test_control_a_server_that_reads_takes_the_fin_at_once", "    server.resume()\n", ""),
+    Mutant(
+        "test_lost_acks_hold_fin_wait1_and_the_fin_is_repeated",
+        '    lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")\n',
+        "",
+    ),
+    Mutant("test_control_the_ack_of_a_repeated_fin_ends_fin_wait1", "    lab.restore()\n", ""),
+]

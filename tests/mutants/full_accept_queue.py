@@ -1,0 +1,56 @@
+"""full_accept_queue, broken on purpose."""
+
+from tests.mutants import Mutant
+
+MUTANTS = [
+    Mutant(
+        "test_who_was_let_in_before_the_queue_filled_stays_in_syn_recv_until_there_is_room",
+        "def play(lab, backlog=2)",
+        "def play(lab, backlog=3)",
+    ),
+    Mutant(
+        "test_who_was_let_in_before_the_queue_filled_stays_in_syn_recv_until_there_is_room",
+        '    server.run_to("accepted")\n    late.run_to("said")\n',
+        '    late.run_to("said")\n',
+    ),
+    Mutant(
+        "test_when_syn_recv_is_over_the_client_is_left_with_half_a_connection",
+        '"net.ipv4.tcp_synack_retries", 0',
+        '"net.ipv4.tcp_synack_retries", 1',
+    ),
+    Mutant(
+        "test_abort_on_overflow_resets_who_was_let_in_before",
+        '"net.ipv4.tcp_abort_on_overflow", 1',
+        '"net.ipv4.tcp_abort_on_overflow", 0',
+    ),
+    Mutant(
+        "test_control_with_one_place_more_the_next_segment_is_enough[0]",
+        "play(lab, backlog=3)",
+        "play(lab)",
+    ),
+    Mutant(
+        "test_control_with_one_place_more_the_next_segment_is_enough[1]",
+        "play(lab, backlog=3)",
+        "play(lab)",
+    ),
+    Mutant(
+        "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[0]",
+        "lab.start(serve, lab.server_address, 2, closes",
+        "lab.start(serve, lab.server_address, 3, closes",
+    ),
+    Mutant(
+        "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[1]",
+        "lab.start(serve, lab.server_address, 2, closes",
+        "lab.start(serve, lab.server_address, 3, closes",
+    ),
+    Mutant(
+        "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[0]",
+        "(last + 1, ",
+        "(last + 2, ",
+    ),
+    Mutant(
+        "test_control_once_fds_are_closed_the_queue_drains_and_connect_is_answered_at_once",
+        "closes=True)",
+        "closes=False)",
+    ),
+]
