@@ -11,7 +11,7 @@ from harness.evidence.sockets import Socket, State
 from harness.evidence.wire import Segment
 from harness.kernel import addresses
 from harness.nursery import KeeperHandle
-from harness.timeline import Change, Finding, Moment, Step, Timeline
+from harness.timeline import Change, Counted, Finding, Moment, Step, Timeline
 from harness.watch import Watch
 
 __tracebackhide__ = True
@@ -30,6 +30,9 @@ class Observer:
     deadline_s = 5.0
     """How long a verb waits for what should come at once."""
 
+    looks_closely = False
+    """Whether each step is followed by a look at the sockets and their owners: for whoever will see the story."""
+
     def __init__(self, keeper: KeeperHandle, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
         self.allowance_s = allowance_s
         """Time that the scheduler may take to wake who waits for a timer."""
@@ -41,7 +44,11 @@ class Observer:
     def record(self, entry: Step | Change | Finding) -> Moment:
         """Wait until the wire is quiet, then enter one record; the moment is the place after it."""
         self._watch.settle()
-        return self.timeline.add(entry)
+        moment = self.timeline.add(entry)
+        if self.looks_closely:
+            owners = sorted({(holder.inode, holder.program) for holder in holders.read(self._keeper.pid)})
+            self._watch.looked(sockets.read(self._keeper.table), tuple(owners))
+        return moment
 
     def finding(self, name: str, value: object) -> None:
         """Put an observable and its value on the record, for whoever reads the transcript."""
@@ -193,6 +200,12 @@ class Observer:
         if name not in now:
             raise LabError(f"this kernel has no counter {name}. Mend: see `nstat -az` for the names")
         return now[name] - self._baseline[name]
+
+    def count(self) -> None:
+        """Put the counters that have moved on the record."""
+        moved = ((name, now - self._baseline[name]) for name, now in self._counters().items())
+        told = tuple((name, by) for name, by in moved if by and name.startswith("TcpExt"))
+        self.timeline.add(Counted(time.monotonic_ns(), told))
 
     def _counters(self) -> dict[str, int]:
         return counters.read(self._keeper.pid)

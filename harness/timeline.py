@@ -51,9 +51,20 @@ class Look:
 
     time_ns: int
     sockets: tuple[Socket, ...]
+    owners: tuple[tuple[int, str], ...] = ()
+    """Inode and program of each socket that a process has open, where that was looked for."""
 
 
-Event = Step | Change | Finding | Look | Segment | Transition
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The counters that have moved since the lab was ready, and by how much."""
+
+    time_ns: int
+    moved: tuple[tuple[str, int], ...]
+
+
+Entry = Step | Change | Finding | Look | Counted
+Event = Entry | Segment | Transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +81,9 @@ class Timeline:
 
     def __init__(self, start_ns: int) -> None:
         self.start_ns = start_ns
-        self._entries: list[Step | Change | Finding | Look | Transition | _Captured] = []
+        self._entries: list[Entry | Transition | _Captured] = []
 
-    def add(self, entry: Step | Change | Finding | Look | Transition) -> Moment:
+    def add(self, entry: Entry | Transition) -> Moment:
         """Enter one record; the moment returned is the place just after it."""
         self._entries.append(entry)
         name = entry.name if isinstance(entry, Step) else ""
@@ -97,6 +108,10 @@ class Timeline:
         """The segments captured between two moments, in the order of their capture."""
         stretch = self._entries[since.at if since else 0 : until.at if until else None]
         return [entry.segment for entry in stretch if isinstance(entry, _Captured) and entry.segment]
+
+    def frames(self) -> list[Frame]:
+        """Every frame captured, segment or not, in the order of its capture."""
+        return [entry.frame for entry in self._entries if isinstance(entry, _Captured)]
 
     def transitions(self) -> list[Transition]:
         """Each end's state changes as its segments imply them: minisocks included, and the same for every user."""
@@ -123,7 +138,7 @@ class Timeline:
         return (event for _, _, event in sorted(timed, key=lambda each: each[:2]))
 
 
-_RANK: dict[type, int] = {Segment: 0, Transition: 1, Step: 2, Change: 3, Finding: 4, Look: 5}
+_RANK: dict[type, int] = {Segment: 0, Transition: 1, Step: 2, Change: 3, Finding: 4, Look: 5, Counted: 6}
 
 
 class _Captured:

@@ -7,7 +7,7 @@ from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
 from harness.kernel.addresses import HOSTS
-from harness.timeline import Change, Event, Finding, Look, Step, Timeline
+from harness.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
 
 _ARROW_WIDTH = 34
 _LONG_STRETCH, _SHOWN_OF_LONG = 40, 10
@@ -50,6 +50,8 @@ def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> Ite
             yield f"{event.actor}: {event.name}" + (f" ({event.detail})" if event.detail else "")
         case Change():
             yield f"lab: {event.text}"
+        case Counted():
+            yield "counters: " + ", ".join(f"{name} {moved:+d}" for name, moved in event.moved)
         case Finding():
             yield f"found: {event.name}: {event.value}"
         case Segment():

@@ -1,0 +1,78 @@
+"""The ladder in a terminal: client left, server right, the wire between them; right at 80 columns, better at 120."""
+
+import io
+from collections.abc import Iterator
+
+from rich.console import Console, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from harness.timeline import Timeline
+from harness.views.rows import Lane, Row, rows
+
+_NARROWEST = 80
+_TIME_COLUMNS = 10
+_LONG_STRETCH, _SHOWN_OF_LONG = 60, 24
+
+
+def ladder(timeline: Timeline, width: int, *, color: bool, title: str = "") -> str:
+    """One story, drawn. `width` in columns; without `color` not an escape sequence is in it."""
+    out = io.StringIO()
+    console = Console(
+        file=out, width=max(width, _NARROWEST), force_terminal=color, no_color=not color, highlight=False,
+        color_system="standard" if color else None, legacy_windows=False,
+    )  # fmt: skip
+    for part in _drawn(timeline, console.width, title):
+        console.print(part)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _drawn(timeline: Timeline, width: int, title: str) -> Iterator[RenderableType]:
+    if title:
+        yield Rule(title, align="left", style="dim")
+    lane = (width - _TIME_COLUMNS - 6) // 3
+    wire = width - _TIME_COLUMNS - 6 - 2 * lane
+    yield _rung(Text("ms"), Text("client", style="bold"), Text(""), Text("server", style="bold"), lane, wire)
+    told = rows(timeline)
+    left_out = len(told) - 2 * _SHOWN_OF_LONG if len(told) > _LONG_STRETCH else 0
+    for at, row in enumerate(told):
+        if at == _SHOWN_OF_LONG and left_out:
+            yield Text(f"… {left_out} rows more …", style="dim", justify="center")
+        if not left_out or not _SHOWN_OF_LONG <= at < _SHOWN_OF_LONG + left_out:
+            yield _row(row, timeline.start_ns, lane, wire)
+
+
+def _row(row: Row, start_ns: int, lane: int, wire: int) -> RenderableType:
+    at = Text(f"{(row.time_ns - start_ns) / 1e6:.3f}", style="dim")
+    if row.note:
+        note = Table.grid(padding=(0, 1))
+        note.add_column(width=_TIME_COLUMNS, justify="right")
+        note.add_column(width=2 * lane + wire + 4)
+        note.add_row(at, Text(row.note, style="italic", overflow="fold"))
+        return note
+    arrow = Text(_arrow(row, wire), style="red" if row.segment and "R" in row.segment.flags else "")
+    return _rung(at, _said(row, Lane.CLIENT), arrow, _said(row, Lane.SERVER), lane, wire)
+
+
+def _rung(at: Text, left: Text, arrow: Text, right: Text, lane: int, wire: int) -> Table:
+    rung = Table.grid(padding=(0, 1))
+    rung.add_column(width=_TIME_COLUMNS, justify="right")
+    rung.add_column(width=lane)
+    rung.add_column(width=wire, no_wrap=True)
+    rung.add_column(width=lane)
+    rung.add_row(at, left, arrow, right)
+    return rung
+
+
+def _said(row: Row, lane: Lane) -> Text:
+    lines = [Text(line, style="bold" if line.startswith("»") else "cyan") for line in row.says[lane]]
+    return Text("\n").join(lines)
+
+
+def _arrow(row: Row, wire: int) -> str:
+    """`── PA 18 ─────▶`, or the other way round."""
+    if row.sender is None:
+        return ""
+    line = "─" * max(1, wire - len(row.label) - 5)
+    return f"── {row.label} {line}▶" if row.sender is Lane.CLIENT else f"◀{line} {row.label} ──"
