@@ -8,13 +8,25 @@ RUN := $(VENV)/bin/python -m
 ARGS ?=
 S ?=
 N ?= 50
+LESSON_LANG ?= en
 export PATH := $(PATH):/usr/sbin:/sbin
 unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would compile every library anew
 
-.PHONY: scenarios named large test check stress bench readme setup tools help clean
+.PHONY: scenarios named lesson quiz list large test check stress bench readme setup tools help clean
 
 scenarios: named setup ## the five faults, for real; S=close_with_unread_data plays one of them
 	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/ -n auto) $(ARGS)
+
+lesson: named setup ## one scenario as a lesson, S=close_with_unread_data; LESSON_LANG=zh in Chinese
+	@test -n "$(S)" || { echo "Which lesson? Mend: make lesson S=close_with_unread_data (make list shows all)" >&2; exit 2; }
+	@$(RUN) harness lesson $(S) --lang $(LESSON_LANG) $(ARGS)
+
+quiz: named setup ## predict, then run: a question, your answer, the kernel's
+	@test -n "$(S)" || { echo "Which lesson? Mend: make quiz S=close_with_unread_data (make list shows all)" >&2; exit 2; }
+	@$(RUN) harness quiz $(S) --lang $(LESSON_LANG) $(ARGS)
+
+list: setup ## all scenarios: symptom, claim, rows, the sysctls that govern them
+	@$(RUN) harness list --lang $(LESSON_LANG)
 
 named:
 	@test -z "$(S)" || test -f "scenarios/$(S).py" || { \
@@ -39,8 +51,8 @@ stress: setup ## N runs of all scenarios beside as many busy loops as there are 
 bench: setup ## what a scenario costs beyond the kernel's own waits
 	$(RUN) tests.bench
 
-readme: setup ## writes the transcript in the README anew
-	$(RUN) tests.readme_transcript
+readme: setup ## writes what the README shows of real runs anew
+	$(RUN) tests.readme
 
 setup: tools $(VENV)/ready
 

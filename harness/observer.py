@@ -11,7 +11,7 @@ from harness.evidence.sockets import Socket, State
 from harness.evidence.wire import Segment
 from harness.kernel import addresses
 from harness.nursery import KeeperHandle
-from harness.timeline import Change, Counted, Finding, Moment, Step, Timeline
+from harness.timeline import Change, Counted, Finding, Look, Moment, Step, Timeline
 from harness.watch import Watch
 
 __tracebackhide__ = True
@@ -47,7 +47,8 @@ class Observer:
         moment = self.timeline.add(entry)
         if self.looks_closely:
             owners = sorted({(holder.inode, holder.program) for holder in holders.read(self._keeper.pid)})
-            self._watch.looked(sockets.read(self._keeper.table), tuple(owners))
+            rows = sockets.read(self._keeper.table)
+            self.timeline.add(Look(time.monotonic_ns(), tuple(rows), tuple(owners)))
         return moment
 
     def finding(self, name: str, value: object) -> None:

@@ -1,7 +1,9 @@
-"""pytest's side, and the only room that knows pytest: fixture, options, header, verdicts, closing section."""
+"""pytest's side: fixture, options, header, verdicts, closing section. (Which stories are played: selection.py.)"""
 
 import os
 import platform
+import shutil
+import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness import lessons
 from harness.errors import Inconclusive, LabError, LabUnavailable
 from harness.installed import find_program
 from harness.kernel.sysctls import reference_profile
@@ -17,9 +20,10 @@ from harness.nursery import Nursery
 
 __tracebackhide__ = True
 
+pytest_plugins = ["harness.selection"]
+
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
-_WORKERS_A_PROCESSOR = 3
 
 _nursery = pytest.StashKey[Nursery]()
 _running_lab = pytest.StashKey[Lab]()
@@ -35,33 +39,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"allow the scheduler {SLOW_ALLOWANCE_S:g} s in place of {ALLOWANCE_S:g} s to wake who waits for a timer; "
         "states and segments stay as exact as they are",
     )  # fmt: skip
+    group.addoption(
+        "--lab-show", action="store_true",
+        help="draw what happens, client left, server right: of each file the lesson's fault and its control, "
+        "or the stories that -k or a name chooses",
+    )  # fmt: skip
+    group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int | None:
-    """What `-n auto` means here: stories mostly wait for the kernel's timers, so three of them fit on a processor."""
-    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
-        return None
-    return _WORKERS_A_PROCESSOR * len(os.sched_getaffinity(0))
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under xdist, spread the stories that wait long over the first two thirds, the longest first.
-
-    So while some workers wait, the others work, and none waits alone at the end.
-    """
-    if not hasattr(config, "workerinput"):
-        return
-    waiting = sorted((item for item in items if _waits_s(item)), key=_waits_s, reverse=True)
-    working = [item for item in items if not _waits_s(item)]
-    hand = 2 * len(working) // (3 * len(waiting)) if waiting else 0
-    dealt = [each for n, item in enumerate(waiting) for each in (item, *working[n * hand : (n + 1) * hand])]
-    items[:] = dealt + working[len(waiting) * hand :]
-
-
-def _waits_s(item: pytest.Item) -> float:
-    marker = item.get_closest_marker("waits")
-    return float(marker.args[0]) if marker else 0.0
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Under `--lab-show`, the picture as soon as there is one."""
+    for name, text in report.user_properties:
+        if name == "lab-picture" and report.when == "call":
+            sys.stdout.write(f"\n{text}\n")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -92,6 +82,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
     nursery = _the_nursery(request.config)
     lab = Lab(nursery, str(request.path), allowance_s)
+    lab.looks_closely = request.config.option.lab_show
     request.node.stash[_running_lab] = lab
     try:
         yield lab
@@ -133,6 +124,8 @@ def pytest_runtest_makereport(
         except LabError:  # a lab whose helper died has no more to tell than the test already did
             evidence = (0, 0)
         report.user_properties.append(("lab-evidence", evidence))
+        if item.config.option.lab_show:
+            report.user_properties.append(("lab-picture", _picture(item, lab)))
         if call.excinfo and call.excinfo.errisinstance(Inconclusive):
             report.user_properties.append(("lab-verdict", "inconclusive"))
     if report.failed or (call.when == "call" and _asked_to_show_passed(item.config)):
@@ -142,15 +135,27 @@ def pytest_runtest_makereport(
     return report
 
 
+def _picture(item: pytest.Item, lab: Lab) -> str:
+    from harness.views.narration import told
+
+    lab.count()
+    language = item.config.option.lab_lang
+    lesson = lessons.find(item.path.stem, language)
+    width, color = shutil.get_terminal_size().columns, sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return told(lab.timeline, item.name, lesson, language, width, color=color)
+
+
 def _asked_to_show_passed(config: pytest.Config) -> bool:
     """`-rP` and `-rA` print what a passed test has to say: here, its transcript."""
     return bool(set(config.option.reportchars) & {"P", "A"})
 
 
-def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] | None:
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
     """A third verdict beside passed and failed; it is never green (the report stays a failure)."""
     if ("lab-verdict", "inconclusive") in getattr(report, "user_properties", []) and report.when == "call":
         return "inconclusive", "I", "INCONCLUSIVE"
+    if config.option.lab_show and report.passed and report.when == "call":
+        return "passed", "", "PASSED"  # its picture says more than a dot
     return None
 
 
@@ -182,7 +187,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if name == "lab-evidence" and report.when == "call"
     ]
     skipped = Counter(_reason(report) for report in stats.get("skipped", []))
-    if not played and not skipped:
+    if (not played and not skipped) or terminalreporter.config.option.lab_show:
         return
     ended_badly = {report.nodeid for report in stats.get("error", [])}
     verdicts = Counter("failed" if report.nodeid in ended_badly else verdict for verdict, report, _ in played)

@@ -113,6 +113,17 @@ class Timeline:
         """Every frame captured, segment or not, in the order of its capture."""
         return [entry.frame for entry in self._entries if isinstance(entry, _Captured)]
 
+    def captured(self) -> Iterator[tuple[Frame, Segment | None]]:
+        """Every frame with the segment in it, in the order of its capture."""
+        yield from ((entry.frame, entry.segment) for entry in self._entries if isinstance(entry, _Captured))
+
+    def entered(self) -> Iterator[Event]:
+        """Every record in the order of its entering: what a step caused stands before it, whatever the clocks say."""
+        for entry in self._entries:
+            event = entry.segment if isinstance(entry, _Captured) else entry
+            if event:
+                yield event
+
     def transitions(self) -> list[Transition]:
         """Each end's state changes as its segments imply them: minisocks included, and the same for every user."""
         return list(inferred.infer(self.segments()))

@@ -27,7 +27,6 @@ class Watch:
         self._timeline = timeline
         self._ring = ring.Ring(keeper.capture)
         self._latest_look: list[object] = []
-        self._latest_owners: tuple[tuple[int, str], ...] = ()
         self.captured = 0
         for _ in self._ring.read(0):  # what the set-up itself may have sent
             pass
@@ -79,13 +78,12 @@ class Watch:
         """Segments that the capture had no room for; any number above 0 makes every list inconclusive."""
         return self._ring.lost()
 
-    def looked(self, rows: list[Socket], owners: tuple[tuple[int, str], ...] = ()) -> None:
-        """Keep a look at the socket table, and at who has what open, where it differs from the one before."""
+    def looked(self, rows: list[Socket]) -> None:
+        """Keep a look at the socket table where it differs from the one before."""
         seen: list[object] = [(row.state, row.local, row.remote, row.recv_q, row.send_q, row.inode) for row in rows]
-        owners = owners or self._latest_owners
-        if seen != self._latest_look or owners != self._latest_owners:  # timers run down between any two looks
-            self._latest_look, self._latest_owners = seen, owners
-            self._timeline.add(Look(time.monotonic_ns(), tuple(rows), owners))
+        if seen != self._latest_look:  # timers run down between any two looks, and are no news
+            self._latest_look = seen
+            self._timeline.add(Look(time.monotonic_ns(), tuple(rows)))
 
     def close(self) -> None:
         """Stop capturing."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import readme
 from tests.playing import ROOT, clean_environment
 
 README = (ROOT / "README.md").read_text()
@@ -52,12 +53,11 @@ def test_the_two_commands_are_what_ci_runs() -> None:
     assert all(command in ci for command in COMMANDS[:2])
 
 
-def test_the_transcript_is_what_prints() -> None:
-    shown = re.search(r"<!-- transcript -->\n\n(.*?)\n\n<!-- /transcript -->", README, re.S)
-    assert shown, "make readme-transcript writes it"
-    from tests.readme_transcript import normalised, real_transcript
-
-    assert normalised(shown.group(1)) == normalised(real_transcript())
+@pytest.mark.parametrize("section", readme.SECTIONS)
+def test_what_is_shown_is_what_runs(section: str) -> None:
+    shown, made = readme.shown(section), readme.SECTIONS[section]()
+    assert readme.normalised(section, shown) == readme.normalised(section, made), "make readme writes it"
+    assert len(readme.normalised(section, shown)) > 10
 
 
 def test_files_of_the_map_exist() -> None:

@@ -1,34 +1,23 @@
 """The ladder in a terminal: client left, server right, the wire between them; right at 80 columns, better at 120."""
 
-import io
 from collections.abc import Iterator
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from harness.timeline import Timeline
+from harness.views.lines import NARROWEST
 from harness.views.rows import Lane, Row, rows
 
-_NARROWEST = 80
 _TIME_COLUMNS = 10
 _LONG_STRETCH, _SHOWN_OF_LONG = 60, 24
 
 
-def ladder(timeline: Timeline, width: int, *, color: bool, title: str = "") -> str:
-    """One story, drawn. `width` in columns; without `color` not an escape sequence is in it."""
-    out = io.StringIO()
-    console = Console(
-        file=out, width=max(width, _NARROWEST), force_terminal=color, no_color=not color, highlight=False,
-        color_system="standard" if color else None, legacy_windows=False,
-    )  # fmt: skip
-    for part in _drawn(timeline, console.width, title):
-        console.print(part)
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
-
-
-def _drawn(timeline: Timeline, width: int, title: str) -> Iterator[RenderableType]:
+def ladder(timeline: Timeline, width: int, title: str = "") -> Iterator[RenderableType]:
+    """One story, drawn; `width` in columns. lines.printed() makes lines of it."""
+    width = max(width, NARROWEST)
     if title:
         yield Rule(title, align="left", style="dim")
     lane = (width - _TIME_COLUMNS - 6) // 3
@@ -36,6 +25,7 @@ def _drawn(timeline: Timeline, width: int, title: str) -> Iterator[RenderableTyp
     yield _rung(Text("ms"), Text("client", style="bold"), Text(""), Text("server", style="bold"), lane, wire)
     told = rows(timeline)
     left_out = len(told) - 2 * _SHOWN_OF_LONG if len(told) > _LONG_STRETCH else 0
+    yield _note(Text(), "states: inferred from the segments, checked by the socket table at each step", lane, wire)
     for at, row in enumerate(told):
         if at == _SHOWN_OF_LONG and left_out:
             yield Text(f"… {left_out} rows more …", style="dim", justify="center")
@@ -46,13 +36,17 @@ def _drawn(timeline: Timeline, width: int, title: str) -> Iterator[RenderableTyp
 def _row(row: Row, start_ns: int, lane: int, wire: int) -> RenderableType:
     at = Text(f"{(row.time_ns - start_ns) / 1e6:.3f}", style="dim")
     if row.note:
-        note = Table.grid(padding=(0, 1))
-        note.add_column(width=_TIME_COLUMNS, justify="right")
-        note.add_column(width=2 * lane + wire + 4)
-        note.add_row(at, Text(row.note, style="italic", overflow="fold"))
-        return note
+        return _note(at, row.note, lane, wire)
     arrow = Text(_arrow(row, wire), style="red" if row.segment and "R" in row.segment.flags else "")
     return _rung(at, _said(row, Lane.CLIENT), arrow, _said(row, Lane.SERVER), lane, wire)
+
+
+def _note(at: Text, words: str, lane: int, wire: int) -> Table:
+    note = Table.grid(padding=(0, 1))
+    note.add_column(width=_TIME_COLUMNS, justify="right")
+    note.add_column(width=2 * lane + wire + 4)
+    note.add_row(at, Text(words, style="italic", overflow="fold"))
+    return note
 
 
 def _rung(at: Text, left: Text, arrow: Text, right: Text, lane: int, wire: int) -> Table:

@@ -9,11 +9,7 @@ from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
 from harness.kernel.addresses import HOSTS
 from harness.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
-
-_BELONGS_WITHIN_NS = 2_000_000
-"""A state change belongs to the segment that its end sent or received last: microseconds, on a busy machine more."""
-
-_QUIET_STATES = (State.LISTEN, State.TIME_WAIT)
+from harness.views.states import Correction, checked
 
 
 class Lane(StrEnum):
@@ -42,9 +38,14 @@ class Row:
 
 
 def rows(timeline: Timeline) -> list[Row]:
-    """The whole story, a row a moment; pure."""
-    events = list(timeline)
-    return _Rows(events).build()
+    """The whole story, a row a moment; pure.
+
+    The states are those that the segments imply, checked by each look at the table (views/states.py): for every user
+    the same, and with TIME_WAIT among them, which no tracepoint reports.
+    """
+    events: list[Event] = [event for event in timeline if not isinstance(event, Transition)]
+    changes, corrections = checked(timeline.transitions(), [event for event in events if isinstance(event, Look)])
+    return _Rows(events, changes, corrections).build()
 
 
 def lane_of(endpoint: Endpoint) -> Lane:
@@ -53,34 +54,38 @@ def lane_of(endpoint: Endpoint) -> Lane:
 
 
 class _Rows:
-    def __init__(self, events: list[Event]) -> None:
+    def __init__(self, events: list[Event], changes: list[Transition], corrections: list[Correction]) -> None:
         self._events = events
+        self._corrections = corrections
+        self._changes = changes
         self._lanes = _lanes_of_actors(events)
         self._crowded = {lane for lane in Lane if list(self._lanes.values()).count(lane) > 1}
         self._ports = {_client_port(event) for event in events if isinstance(event, Segment)}
         self._rows: list[Row] = []
         self._segments = [event for event in events if isinstance(event, Segment)]
-        self._row_of: dict[int, Row] = {}
+        self._row_of: dict[tuple[int, Endpoint], Row] = {}
         self._shown: dict[tuple[Endpoint, Endpoint], str] = {}
 
     def build(self) -> list[Row]:
         for segment in self._segments:
-            sender = lane_of(segment.source)
-            row = Row(segment.time_ns, segment, sender, _label(segment), evidence=[segment])
-            self._row_of[id(segment)] = row
+            row = Row(segment.time_ns, segment, lane_of(segment.source), _label(segment), evidence=[segment])
+            self._row_of[segment.time_ns, segment.source] = row
+        for change in self._changes:
+            self._transition(change)
         for event in self._events:
-            match event:
-                case Segment():
-                    self._rows.append(self._row_of[id(event)])
-                case Transition():
-                    self._transition(event)
-                case Step():
-                    self._say(event, self._lanes[event.actor], self._step(event))
-                case Look():
-                    self._look(event)
-                case Change() | Finding() | Counted():
-                    self._rows.append(Row(event.time_ns, note=_note(event), evidence=[event]))
+            self._event(event)
         return self._rows
+
+    def _event(self, event: Event) -> None:
+        match event:
+            case Segment():
+                self._rows.append(self._row_of[event.time_ns, event.source])
+            case Step():
+                self._say(event, self._lanes[event.actor], self._step(event))
+            case Look():
+                self._look(event)
+            case Change() | Finding() | Counted():
+                self._rows.append(Row(event.time_ns, note=_note(event), evidence=[event]))
 
     def _say(self, event: Event, lane: Lane, text: str) -> None:
         latest = self._rows[-1] if self._rows else None
@@ -94,27 +99,14 @@ class _Rows:
     def _step(self, step: Step) -> str:
         """With its actor's name where several stand in the same lane."""
         named = f"{step.actor}: {step.name}" if self._lanes[step.actor] in self._crowded else step.name
-        return f"» {named}" + (f" ({step.detail})" if step.detail else "")
+        detail = step.detail.partition(":")[0] if step.name == "failed" else step.detail
+        return f"» {named}" + (f" ({detail})" if detail else "")
 
     def _transition(self, change: Transition) -> None:
-        text = self._named(change.local, change.remote, f"{change.new}{' (inferred)' if change.inferred else ''}")
-        lane = lane_of(change.local)
-        segment = self._cause(change)
-        if segment is None:
-            self._say(change, lane, text)
-            return
-        row = self._row_of[id(segment)]
-        row.says[lane].append(text)
+        """It stands beside the segment that implies it: one that its end sent, or received."""
+        row = self._row_of.get((change.time_ns, change.local)) or self._row_of[change.time_ns, change.remote]
+        row.says[lane_of(change.local)].append(self._named(change.local, change.remote, change.new))
         row.evidence.append(change)
-
-    def _cause(self, change: Transition) -> Segment | None:
-        """The segment that this end sent (just after the change) or received (just before it), the nearest in time."""
-        near = [
-            (abs(segment.time_ns - change.time_ns), at)
-            for at, segment in enumerate(self._segments)
-            if abs(segment.time_ns - change.time_ns) < _BELONGS_WITHIN_NS and _fits(change, segment)
-        ]
-        return self._segments[min(near)[1]] if near else None
 
     def _named(self, local: Endpoint, remote: Endpoint, text: str) -> str:
         """With the client's port in front where a story has several connections."""
@@ -122,6 +114,9 @@ class _Rows:
         return f"{port} {text}" if len(self._ports) > 1 and port else text
 
     def _look(self, look: Look) -> None:
+        for known in self._corrections:
+            if known.look is look:
+                self._say(look, lane_of(known.local), self._named(known.local, known.remote, known.state))
         for socket in look.sockets:
             text = _worth_telling(socket)
             key = (socket.local, socket.remote)
@@ -150,13 +145,6 @@ def _client_port(segment: Segment) -> int:
     return segment.source[1] if lane_of(segment.source) is Lane.CLIENT else segment.destination[1]
 
 
-def _fits(change: Transition, segment: Segment) -> bool:
-    ends = (change.local, change.remote)
-    if change.local[1] == 0:  # an autobound SYN_SENT has no port yet
-        return segment.flags == "S" and segment.destination == change.remote
-    return ends in ((segment.source, segment.destination), (segment.destination, segment.source))
-
-
 def _label(segment: Segment) -> str:
     label = f"{segment.flags} {segment.length}" if segment.length else segment.flags
     return f"{label}, window 0" if segment.window == 0 and "R" not in segment.flags else label
@@ -165,7 +153,7 @@ def _label(segment: Segment) -> str:
 def _worth_telling(socket: Socket) -> str:
     """The queues, the timer and the missing owner of a socket; nothing where all is as it should be."""
     if socket.state == State.LISTEN:
-        return f"accept queue {socket.recv_q} of {socket.send_q}" if socket.recv_q else ""
+        return f"accept queue {socket.recv_q} of {socket.send_q}" if socket.recv_q else "LISTEN, accept queue empty"
     told = [f"{name} {size}" for name, size in (("Recv-Q", socket.recv_q), ("Send-Q", socket.send_q)) if size]
     if socket.inode == 0 and socket.state in (State.ESTABLISHED, State.CLOSE_WAIT):
         told.append("no owner")

@@ -1,0 +1,86 @@
+"""The texts of the lessons, in each language: files in scenarios/lessons/, one a scenario."""
+
+import difflib
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from harness.errors import LabError
+
+__tracebackhide__ = True
+
+LANGUAGES = ("en", "zh")
+FOLDER = Path(__file__).parent.parent / "scenarios" / "lessons"
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """One lesson in one language; see scenarios/lessons/*.toml."""
+
+    symptom: str
+    cause: str
+    cure: str
+    claim: str
+    why: str
+    look: tuple[str, ...]
+    """What to see, for each command of `Lesson.recognise`."""
+    question: str
+    options: tuple[str, ...]
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a scenario teaches, and the two stories that show it."""
+
+    name: str
+    fault: str
+    control: str
+    sysctls: tuple[str, ...]
+    recognise: tuple[str, ...]
+    answer: int
+    """Which of the options is right, from 1."""
+    texts: Texts
+
+    @property
+    def path(self) -> Path:
+        """The scenario's file."""
+        return FOLDER.parent / f"{self.name}.py"
+
+    def source(self) -> str:
+        return self.path.read_text()
+
+
+def load(name: str, language: str = "en") -> Lesson:
+    """The lesson of a scenario. LabError where there is none, or where its file lacks something."""
+    path = FOLDER / f"{name}.toml"
+    try:
+        found = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        near = difflib.get_close_matches(name, [each.stem for each in FOLDER.glob("*.toml")], 1)
+        hint = f"did you mean {near[0]}?" if near else "see `make list`"
+        raise LabError(f"there is no lesson {name}. Mend: {hint}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise LabError(f"{path.name} is no TOML file: {error}. Mend that line") from None
+    texts = _made(Texts, path, found.get(language, {}))
+    lesson: Lesson = _made(Lesson, path, found | {"name": name, "texts": texts})
+    return lesson
+
+
+def find(name: str, language: str = "en") -> Lesson | None:
+    """The lesson of a scenario, or None for a file that has none. LabError where its texts are not whole."""
+    return load(name, language) if (FOLDER / f"{name}.toml").exists() else None
+
+
+def every(language: str = "en") -> Iterator[Lesson]:
+    """All lessons, by name."""
+    yield from (load(path.stem, language) for path in sorted(FOLDER.glob("*.toml")))
+
+
+def _made(kind: type[Any], path: Path, found: dict[str, Any]) -> Any:
+    names = [field.name for field in fields(kind)]
+    if missing := [name for name in names if not found.get(name)]:
+        raise LabError(f"{path.name} lacks {', '.join(missing)}. Mend: write it, in each of {', '.join(LANGUAGES)}")
+    return kind(**{name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in names})

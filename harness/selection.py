@@ -1,0 +1,77 @@
+"""pytest's side, too: which stories are played, in which order, by how many workers."""
+
+import difflib
+import os
+
+import pytest
+
+from harness import lessons
+
+__tracebackhide__ = True
+
+_WORKERS_A_PROCESSOR = 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lab", "tcp-fault-lab")
+    group.addoption(
+        "--lab-affected-by", metavar="KEY", help="play only the scenarios that this sysctl governs (net.ipv4.tcp_…)"
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """What `-n auto` means here: stories mostly wait for the kernel's timers, so three of them fit on a processor."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return _WORKERS_A_PROCESSOR * len(os.sched_getaffinity(0))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _affected(config, items)
+    _of_the_lesson(config, items)
+    if hasattr(config, "workerinput"):
+        items[:] = dealt(items)
+
+
+def dealt(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Stories that wait long, spread over the first two thirds, the longest first: for workers side by side.
+
+    While some of them wait, the others work, and none waits alone at the end.
+    """
+    waiting = sorted((item for item in items if _waits_s(item)), key=_waits_s, reverse=True)
+    working = [item for item in items if not _waits_s(item)]
+    hand = 2 * len(working) // (3 * len(waiting)) if waiting else 0
+    hands = [each for n, item in enumerate(waiting) for each in (item, *working[n * hand : (n + 1) * hand])]
+    return hands + working[len(waiting) * hand :]
+
+
+def _waits_s(item: pytest.Item) -> float:
+    marker = item.get_closest_marker("waits")
+    return float(marker.args[0]) if marker else 0.0
+
+
+def _affected(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`--lab-affected-by KEY`; UsageError where no lesson names the key."""
+    if not (asked := config.option.lab_affected_by):
+        return
+    key = asked.replace("/", ".")
+    governs = {lesson.name: lesson.sysctls for lesson in lessons.every()}
+    known = sorted({each for keys in governs.values() for each in keys})
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"say one of {', '.join(known)}"
+        raise pytest.UsageError(f"no scenario is governed by {asked!r}. Mend: {hint}")
+    chosen = [item for item in items if key in governs.get(item.path.stem, ())]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+def _of_the_lesson(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`--lab-show` plays the two stories of each lesson, where nobody has chosen others by -k or by name."""
+    if not config.option.lab_show or config.option.keyword or any("::" in argument for argument in config.args):
+        return
+    told = {item: lessons.find(item.path.stem) for item in items}
+    chosen = [item for item in items if (lesson := told[item]) and item.name in (lesson.fault, lesson.control)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = sorted(chosen, key=lambda item: (str(item.path), item.name.startswith("test_control_")))

@@ -1,0 +1,45 @@
+"""A lesson's words around its ladders: the claim above; why, the cure and how to recognise it below."""
+
+from collections.abc import Iterator
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from harness.lessons import Lesson
+from harness.timeline import Timeline
+from harness.views.ladder import ladder
+from harness.views.lines import printed
+
+_HEADINGS = {
+    "en": ("Why", "The cure", "On a production box"),
+    "zh": ("原因", "解法", "在生产环境中如何识别"),
+}
+
+
+def told(timeline: Timeline, story: str, lesson: Lesson | None, language: str, width: int, *, color: bool) -> str:
+    """One story as lines: its ladder; around that of a lesson's fault, the lesson's words."""
+    parts = list(ladder(timeline, width, story))
+    if lesson and story == lesson.fault:
+        parts = [*_above(lesson), *parts, *_below(lesson, language)]
+    return printed(parts, width, color=color)
+
+
+def _above(lesson: Lesson) -> Iterator[RenderableType]:
+    """What is to be shown."""
+    yield Text(lesson.texts.claim, style="bold")
+    yield ""
+
+
+def _below(lesson: Lesson, language: str) -> Iterator[RenderableType]:
+    """What it means."""
+    why, cure, look = _HEADINGS[language]
+    for heading, words in ((why, lesson.texts.why), (cure, lesson.texts.cure)):
+        yield ""
+        yield Text(heading, style="bold")
+        yield Text(words)
+    yield ""
+    yield Text(look, style="bold")
+    for command, sight in zip(lesson.recognise, lesson.texts.look, strict=True):
+        yield Text(f"  $ {command}", style="green")
+        yield Text(f"    {sight}")
+    yield ""

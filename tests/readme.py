@@ -1,0 +1,86 @@
+"""What the README shows of real runs: `make readme` writes it, a test compares it.
+
+Times, ports and sequence numbers differ from run to run, and only root sees state changes reported by the kernel; what
+a look shows depends on when it comes. So both sides are compared without these.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+
+from harness import lessons
+from harness.__main__ import rows_of
+from tests.playing import ROOT, clean_environment
+
+README = ROOT / "README.md"
+FILE = "scenarios/close_with_unread_data.py"
+FAULT = "test_unread_data_turns_close_into_a_reset"
+
+
+def transcript() -> str:
+    """Play the story and cut the transcript out of what pytest prints."""
+    return _cut(_pytest("-rP", f"{FILE}::{FAULT}"), "lab: what happened", "===")
+
+
+def ladder() -> str:
+    """The same story as `make lesson` draws it, at 80 columns."""
+    return _cut(_pytest("--lab-show", "-q", f"{FILE}::{FAULT}"), FAULT, "Why")
+
+
+def scenarios() -> str:
+    """The table, from the lessons' own texts, in the order of the articles' rows."""
+    told = sorted(lessons.every(), key=lambda lesson: (rows_of(lesson), lesson.name))
+    lines = ["| scenario | symptom | cause | cure |", "|---|---|---|---|"]
+    for lesson in told:
+        texts = lesson.texts
+        link = f"[{lesson.name}](scenarios/{lesson.name}.py)"
+        lines.append(f"| {link} | {texts.symptom} | {texts.cause} | {texts.cure} |")
+    return "\n".join(lines)
+
+
+SECTIONS: dict[str, Callable[[], str]] = {"transcript": transcript, "ladder": ladder, "scenarios": scenarios}
+
+
+def shown(section: str) -> str:
+    """What stands in the README between a section's two markers."""
+    match = re.search(rf"<!-- {section} -->\n\n(.*?)\n\n<!-- /{section} -->", README.read_text(), re.S)
+    assert match, f"the README has no section {section}"
+    return match[1]
+
+
+def normalised(section: str, text: str) -> list[str]:
+    """Without times, ports, timers; a transcript without state changes, a ladder without looks and counters."""
+    lines = [re.sub(r"^\s*[\d.]+( ms)?\s+|:\d+\b|, timer \w+ [\d.]+ s", "", line) for line in text.splitlines()]
+    if section == "transcript":
+        lines = [line for line in lines if "→" not in line]
+    if section == "ladder":
+        lines = [line for line in lines if re.search("[◀▶»]", line)]
+    return [re.sub(r"[ ─]+", " ", line).strip() for line in lines]
+
+
+def _pytest(*arguments: str) -> str:
+    command = [sys.executable, "-m", "pytest", *arguments]
+    environment = clean_environment() | {"COLUMNS": "80"}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment).stdout
+
+
+def _cut(text: str, after: str, before: str) -> str:
+    lines = text.splitlines()
+    start = next(number for number, line in enumerate(lines) if after in line) + 1
+    end = next(number for number, line in enumerate(lines) if number > start and line.startswith(before))
+    return "\n".join(f"    {line}".rstrip() for line in lines[start:end]).rstrip()
+
+
+def write() -> None:
+    """Write every section anew."""
+    text = README.read_text()
+    for section, made in SECTIONS.items():
+        pattern = rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)"
+        new = made()
+        text = re.sub(pattern, lambda match, new=new: f"{match[1]}\n{new}\n\n{match[2]}", text, flags=re.S)
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,196 @@
+"""The rows of a story, and the ladder drawn of them: on timelines made by hand, and on a real one."""
+
+import re
+import socket
+
+import pytest
+from rich.cells import cell_len
+
+from harness.evidence.sockets import Socket, State, Timer
+from harness.timeline import Change, Counted, Finding, Look, Step, Timeline
+from harness.views.ladder import ladder
+from harness.views.lines import printed
+from harness.views.rows import Lane, rows
+from tests.test_timeline import CLIENT, SERVER, frame
+
+OTHER_CLIENT = ("192.0.2.1", 40002)
+NONE = Timer("none", 0.0, 0)
+
+
+def serve(address):
+    listener = socket.create_server(address)
+    yield "listening"
+    connection, _ = listener.accept()
+    yield "accepted"
+    connection.close()
+
+
+def call(address):
+    connection = socket.create_connection(address, source_address=("", 40001))
+    connection.send(b"hello")
+    yield "sent"
+    connection.recv(1)
+
+
+@pytest.fixture
+def story():
+    timeline = Timeline(0)
+    timeline.add(Step(1_000_000, "serve", "listening"))
+    timeline.add(Look(1_100_000, (listen(),), ((5, "serve"),)))
+    for each in (
+        frame(2_000_000, CLIENT, SERVER, "S", seq=100),
+        frame(2_010_000, SERVER, CLIENT, "SA", seq=900, ack=101),
+        frame(2_020_000, CLIENT, SERVER, "A", seq=101, ack=901),
+    ):
+        timeline.add_frame(each)
+    connected = (listen(recv_q=1), held(CLIENT, SERVER, 6), held(SERVER, CLIENT, 7))
+    timeline.add(Look(2_025_000, connected, ((5, "serve"), (6, "call"), (7, "serve"))))
+    for each in (
+        frame(2_030_000, CLIENT, SERVER, "PA", 101, 901, b"hello"),
+        frame(2_040_000, SERVER, CLIENT, "RA", seq=901, ack=106),
+    ):
+        timeline.add_frame(each)
+    timeline.add(Look(2_100_000, (listen(),), ((5, "serve"),)))
+    timeline.add(Step(3_000_000, "call", "failed", "ECONNRESET: [Errno 104] Connection reset by peer"))
+    timeline.add(Change(4_000_000, "net.ipv4.tcp_rfc1337 = 1"))
+    timeline.add(Finding(5_000_000, "客户端", "重置"))
+    timeline.add(Counted(6_000_000, (("TcpExtTCPAbortOnClose", 1),)))
+    return timeline
+
+
+def listen(recv_q=0):
+    return Socket(State.LISTEN, SERVER, ("0.0.0.0", 0), recv_q, 128, NONE, 5, 0)
+
+
+def held(local, remote, inode, **fields):
+    return Socket(State.ESTABLISHED, local, remote, fields.get("recv_q", 0), 0, NONE, inode, 0)
+
+
+def drawn(timeline, width=80, color=False):
+    return printed(ladder(timeline, width, "a story"), width, color=color)
+
+
+def said(timeline, lane):
+    return [text for row in rows(timeline) for text in row.says[lane]]
+
+
+def test_states_stand_at_their_own_end_beside_the_segment(story):
+    told = [(row.label, row.sender, *row.says.values()) for row in rows(story) if row.segment]
+    assert told == [
+        ("S", Lane.CLIENT, ["SYN_SENT"], []),
+        ("SA", Lane.SERVER, [], ["SYN_RECV"]),
+        ("A", Lane.CLIENT, ["ESTABLISHED"], ["ESTABLISHED"]),
+        ("PA 5", Lane.CLIENT, [], []),
+        ("RA", Lane.SERVER, ["CLOSED"], ["CLOSED"]),
+    ]
+
+
+def test_actors_stand_where_their_sockets_are(story):
+    assert "» listening" in said(story, Lane.SERVER)
+    assert "» failed (ECONNRESET)" in said(story, Lane.CLIENT)
+
+
+def test_queues_are_told_when_they_change(story):
+    assert said(story, Lane.SERVER).count("LISTEN, accept queue empty") == 2
+    assert said(story, Lane.SERVER).count("accept queue 1 of 128") == 1
+
+
+def test_who_has_no_owner_is_told():
+    timeline = Timeline(0)
+    timeline.add(Look(1, (held(SERVER, CLIENT, 0, recv_q=6),)))
+    assert said(timeline, Lane.SERVER) == ["ESTABLISHED", "Recv-Q 6, no owner"]
+
+
+def test_a_look_refutes_what_the_segments_imply():
+    """The third ACK was dropped as it arrived: the server's end is still where it was."""
+    timeline = Timeline(0)
+    for at, segment in enumerate(
+        [(CLIENT, SERVER, "S", 1, 0), (SERVER, CLIENT, "SA", 9, 2), (CLIENT, SERVER, "A", 2, 10)]
+    ):
+        timeline.add_frame(frame(at * 1000, *segment))
+    half_open = Socket(State.SYN_RECV, SERVER, CLIENT, 0, 0, NONE, 0, 0)
+    timeline.add(Look(5_000, (held(CLIENT, SERVER, 6), half_open)))
+    assert said(timeline, Lane.CLIENT) == ["SYN_SENT", "ESTABLISHED"]
+    assert said(timeline, Lane.SERVER) == ["SYN_RECV"]
+    timeline.add(Look(9_000, (held(CLIENT, SERVER, 6), held(SERVER, CLIENT, 7))))
+    timeline.add(Look(9_500, ()))
+    assert said(timeline, Lane.SERVER) == ["SYN_RECV", "ESTABLISHED", "CLOSED"]
+
+
+def test_ports_are_named_where_there_are_several(story):
+    story.add_frame(frame(7_000_000, OTHER_CLIENT, SERVER, "S", seq=1))
+    assert said(story, Lane.CLIENT)[0] == "40001 SYN_SENT"
+    assert "40002 SYN_SENT" in said(story, Lane.CLIENT)
+
+
+def test_actors_are_named_where_several_share_a_lane(story):
+    story.add(Step(8_000_000, "call 2", "connected"))
+    assert "» call 2: connected" in said(story, Lane.CLIENT)
+
+
+def test_what_concerns_both_is_a_note(story):
+    notes = [row.note for row in rows(story) if row.note]
+    assert notes == ["net.ipv4.tcp_rfc1337 = 1", "客户端: 重置", "counters: TcpExtTCPAbortOnClose +1"]
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_no_line_is_wider_than_the_terminal(story, width):
+    story.add(Step(9_000_000, "call", "一个相当长的步骤名称" * 5))
+    widths = [cell_len(line) for line in drawn(story, width).splitlines()]
+    assert max(widths) <= width
+    assert max(widths) > width - 5, "and the room is used"
+
+
+def test_a_narrow_terminal_gets_80_columns(story):
+    assert drawn(story, 20) == drawn(story, 80)
+
+
+def test_the_drawing(story):
+    assert drawn(story).splitlines()[:11] == [
+        "a story " + "─" * 72,
+        "        ms client                                       server",
+        "           states: inferred from the segments, checked by the socket table at",
+        "           each step",
+        "     1.000                                              » listening",
+        "     1.100                                              LISTEN, accept queue",
+        "                                                        empty",
+        "     2.000 SYN_SENT              ── S ────────────────▶",
+        "     2.010                       ◀─────────────── SA ── SYN_RECV",
+        "     2.020 ESTABLISHED           ── A ────────────────▶ ESTABLISHED",
+        "     2.025                                              accept queue 1 of 128",
+    ]
+
+
+def test_color_is_there_only_when_asked_for(story):
+    assert "\x1b[" not in drawn(story)
+    assert "\x1b[" in drawn(story, color=True)
+    bare = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in drawn(story, color=True).splitlines()]
+    assert bare == drawn(story).splitlines()
+
+
+def test_a_flood_is_folded(story):
+    for number in range(500):
+        story.add_frame(frame(10_000_000 + number, CLIENT, SERVER, "PA", 106 + number, 901, b"x"))
+    assert re.search(r"… \d+ rows more …", drawn(story))
+    assert len(drawn(story).splitlines()) < 80
+
+
+def test_a_real_story(lab):
+    lab.looks_closely = True
+    server = lab.start(serve, lab.server_address, to="listening")
+    client = lab.start(call, lab.server_address, to="sent")
+    server.run_to("accepted")
+    server.finish()
+    client.fail_with("ECONNRESET")
+    lab.count()
+    told = rows(lab.timeline)
+    labels = [row.label for row in told if row.segment]
+    assert [label for label in labels if label != "A"] == ["S", "SA", "PA 5", "RA"]
+    assert {"» listening", "» accepted", "» finished"} <= set(said(lab.timeline, Lane.SERVER))
+    assert {"» sent", "» failed (ECONNRESET)"} <= set(said(lab.timeline, Lane.CLIENT))
+    assert "TcpExtTCPAbortOnClose +1" in told[-1].note
+
+
+def test_nobody_looks_closely_unless_asked(lab):
+    lab.start(serve, lab.server_address, to="listening")
+    assert not any(isinstance(event, Look) for event in lab.timeline)

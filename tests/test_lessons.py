@@ -1,0 +1,132 @@
+"""The lessons' texts are whole, and true to their scenarios; the commands that show them."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from rich.cells import cell_len
+
+from harness import lessons
+from harness.errors import LabError
+from tests.playing import ROOT, clean_environment
+from tests.test_tidy import SCENARIOS
+
+TOOLS = {"cat", "grep", "journalctl", "nstat", "ps", "ss", "sysctl", "tcpdump"}
+NAMES = [path.stem for path in SCENARIOS]
+
+
+def run(*arguments, answer="", **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *arguments], cwd=ROOT, input=answer, capture_output=True, text=True,
+        env=clean_environment() | {"COLUMNS": "80"} | environment,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def collected():
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "scenarios/", "-m", "large or not large"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=clean_environment())
+    return set(done.stdout.splitlines())
+
+
+def test_every_scenario_has_its_lesson_and_no_lesson_is_without():
+    assert [path.stem for path in sorted(lessons.FOLDER.glob("*.toml"))] == NAMES
+
+
+@pytest.mark.parametrize("language", lessons.LANGUAGES)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lesson_is_whole(name, language):
+    lesson = lessons.load(name, language)
+    assert len(lesson.texts.look) == len(lesson.recognise) >= 1
+    assert len(set(lesson.texts.options)) == 3
+    assert 1 <= lesson.answer <= 3
+    assert all(re.fullmatch(r"net\.[a-z0-9_.]+", key) for key in lesson.sysctls)
+    assert all(command.split()[0] in TOOLS for command in lesson.recognise)
+    assert "|" not in lesson.texts.symptom + lesson.texts.cause + lesson.texts.cure, "they stand in a table"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_language_says_the_same_of_the_facts(name):
+    english, chinese = (lessons.load(name, language) for language in lessons.LANGUAGES)
+    assert (english.fault, english.control, english.answer) == (chinese.fault, chinese.control, chinese.answer)
+    texts = chinese.texts
+    for text in (texts.symptom, texts.cause, texts.cure, texts.claim, texts.why, texts.question, texts.because):
+        assert re.search(r"[\u4e00-\u9fff]", text), text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_stories_of_a_lesson_exist(name, collected):
+    lesson = lessons.load(name)
+    assert {f"scenarios/{name}.py::{lesson.fault}", f"scenarios/{name}.py::{lesson.control}"} <= collected
+    assert not lesson.fault.startswith("test_control_")
+    assert lesson.control.startswith("test_control_")
+
+
+def test_answers_are_not_all_the_same():
+    answers = [lessons.load(name).answer for name in NAMES]
+    assert {answers.count(number) for number in (1, 2, 3)} <= set(range(2, 11))
+
+
+def test_an_unknown_lesson_has_its_mend():
+    with pytest.raises(LabError, match=r"no lesson fin_wait1_made_visibel. Mend: did you mean fin_wait1_made_visible"):
+        lessons.load("fin_wait1_made_visibel")
+    assert lessons.find("no_such_lesson") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("fault = ", "x.toml is no TOML file"), ('fault = "test_x"', r"x.toml lacks symptom, .*, in each of en, zh")],
+)
+def test_a_lesson_that_is_not_whole_is_refused(tmp_path, monkeypatch, text, message):
+    monkeypatch.setattr(lessons, "FOLDER", tmp_path)
+    (tmp_path / "x.toml").write_text(text)
+    with pytest.raises(LabError, match=message):
+        lessons.find("x")
+
+
+def test_a_lesson_draws_both_stories_between_its_words():
+    done = run("lesson", "close_with_unread_data")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lesson = lessons.load("close_with_unread_data")
+    places = [done.stdout.find(words) for words in (lesson.texts.claim[:40], lesson.fault, "Why", lesson.control)]
+    assert places == sorted(places)
+    assert min(places) >= 0
+    assert re.search(r"CLOSED +◀─+ RA ── CLOSED", done.stdout)
+    assert re.search(r"TIME_WAIT +◀─+ FA ── LAST_ACK", done.stdout)
+    assert "\x1b[" not in done.stdout
+    assert max(map(cell_len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "verdict"), [("2\n", 0, "Right."), ("1\n", 1, "You said 1."), ("", 1, "-")]
+)
+def test_a_quiz_works_in_a_pipe(answer, status, verdict):
+    done = run("quiz", "close_with_unread_data", answer=answer)
+    assert done.returncode == status, done.stdout + done.stderr
+    question, _, run_and_answer = done.stdout.partition("Your answer, 1 to 3: ")
+    assert "1. " in question
+    assert "RA" not in question
+    assert verdict in run_and_answer.splitlines()[-2]
+    assert "The kernel shows 2:" in run_and_answer
+
+
+def test_a_quiz_in_chinese():
+    done = run("quiz", "close_with_unread_data", "--lang", "zh", answer="2")
+    assert done.returncode == 0
+    assert "答对了" in done.stdout
+    assert max(map(cell_len, done.stdout.partition("原因")[2].partition("答对了")[0].splitlines())) <= 80
+
+
+def test_the_list_names_all_with_rows_and_sysctls():
+    done = run("list")
+    assert done.returncode == 0
+    assert [line for line in done.stdout.splitlines() if line in NAMES] == NAMES
+    assert re.search(r"004-10; waits up to 1 s; net\.ipv4\.tcp_fin_timeout", done.stdout)
+
+
+@pytest.mark.parametrize("command", ["lesson", "quiz"])
+def test_an_unknown_name_is_exit_2(command):
+    done = run(command, "no_such")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no lesson no_such. Mend:" in done.stderr

@@ -1,0 +1,57 @@
+"""Which stories are played, in which order, by how many workers."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from harness import selection
+from tests.playing import ROOT, clean_environment
+
+
+def story(name, waits=None):
+    marker = SimpleNamespace(args=(waits,)) if waits else None
+    return SimpleNamespace(name=name, get_closest_marker=lambda _: marker)
+
+
+def collect(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "scenarios/", *arguments],
+        capture_output=True, text=True, cwd=ROOT, env=clean_environment(),
+    )  # fmt: skip
+
+
+def test_long_waits_are_begun_early_and_nothing_is_lost():
+    items = [story(f"works {n}") for n in range(12)] + [story("waits 1", 1), story("waits 2", 2)]
+    names = [item.name for item in selection.dealt(items)]
+    assert names[0] == "waits 2"
+    assert names.index("waits 1") == 5
+    assert sorted(names) == sorted(item.name for item in items)
+    assert [name for name in names if "works" in name] == [f"works {n}" for n in range(12)]
+
+
+@pytest.mark.parametrize("items", [[], [story("works")], [story("waits", 1)]])
+def test_a_few_stories_are_dealt_too(items):
+    assert selection.dealt(items) == items
+
+
+def test_auto_means_three_workers_a_processor_and_can_be_overruled(monkeypatch):
+    monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
+    assert selection.pytest_xdist_auto_num_workers() == 3 * len(os.sched_getaffinity(0))
+    monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "1")
+    assert selection.pytest_xdist_auto_num_workers() is None
+
+
+def test_a_sysctl_selects_the_scenarios_that_it_governs():
+    done = collect("--lab-affected-by", "net/ipv4/tcp_fin_timeout")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "scenarios/fin_timeout_leaves_time_wait_alone.py" in done.stdout
+    assert "scenarios/reset_before_accept.py" not in done.stdout
+
+
+def test_a_sysctl_that_governs_nothing_is_a_usage_error():
+    done = collect("--lab-affected-by", "net.ipv4.tcp_fin_timeuot")
+    assert done.returncode == 4
+    assert "Mend: did you mean net.ipv4.tcp_fin_timeout?" in done.stderr
