@@ -12,7 +12,7 @@ LESSON_LANG ?= en
 export PATH := $(PATH):/usr/sbin:/sbin
 unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would compile every library anew
 
-.PHONY: scenarios named lesson quiz list large test check stress bench readme setup tools help clean
+.PHONY: scenarios named lesson quiz step list large test check stress bench readme setup tools help clean
 
 scenarios: named setup ## the five faults, for real; S=close_with_unread_data plays one of them
 	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/ -n auto) $(ARGS)
@@ -24,6 +24,10 @@ lesson: named setup ## one scenario as a lesson, S=close_with_unread_data; LESSO
 quiz: named setup ## predict, then run: a question, your answer, the kernel's
 	@test -n "$(S)" || { echo "Which lesson? Mend: make quiz S=close_with_unread_data (make list shows all)" >&2; exit 2; }
 	@$(RUN) harness quiz $(S) --lang $(LESSON_LANG) $(ARGS)
+
+step: named setup ## one scenario step by step, on Enter; it says how to look inside
+	@test -n "$(S)" || { echo "Which lesson? Mend: make step S=close_with_unread_data (make list shows all)" >&2; exit 2; }
+	@$(RUN) harness step $(S) --lang $(LESSON_LANG) $(ARGS)
 
 list: setup ## all scenarios: symptom, claim, rows, the sysctls that govern them
 	@$(RUN) harness list --lang $(LESSON_LANG)

@@ -39,7 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m harness", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for run, text in ((_list, "all lessons, and what governs them"), (_lesson, "play one, drawn and explained"),
-                      (_quiz, "predict, then run: a question, your answer, the kernel's")):  # fmt: skip
+                      (_quiz, "predict, then run: a question, your answer, the kernel's"),
+                      (_step, "play one step by step, on Enter; it says how to look inside")):  # fmt: skip
         command = commands.add_parser(run.__name__.strip("_"), help=text)
         command.set_defaults(run=run)
         if run is not _list:
@@ -99,10 +100,15 @@ def _quiz(asked: argparse.Namespace) -> int:
     return int(answer != str(lesson.answer))
 
 
-def _play(lesson: Lesson, language: str, *stories: str) -> int:
+def _step(asked: argparse.Namespace) -> int:
+    lesson = lessons.load(asked.name, asked.lang)
+    return _play(lesson, asked.lang, lesson.fault, options=("--lab-step", "-s", "-o", "timeout=0"))
+
+
+def _play(lesson: Lesson, language: str, *stories: str, options: tuple[str, ...] = ()) -> int:
     sys.stdout.flush()
     chosen = [f"{lesson.path}::{story}" for story in stories]
-    command = [sys.executable, "-m", "pytest", *_QUIETLY, "--lab-show", "--lab-lang", language, *chosen]
+    command = [sys.executable, "-m", "pytest", *_QUIETLY, "--lab-show", "--lab-lang", language, *options, *chosen]
     return subprocess.run(command, check=False).returncode
 
 

@@ -54,6 +54,7 @@ class Actor(Process):
         if self._over:
             raise LabError(f"{self.name} has ended. Mend: start another actor")
         if not self._moving:
+            self._lab.about_to_move(self.name, self._last_step)
             self._moving = True
             self._channel.send("go on")
 
@@ -131,7 +132,9 @@ class Actor(Process):
         limit_s = within_s or self._lab.deadline_s
         deadline = time.monotonic() + limit_s
         while True:
+            asked = time.monotonic()
             self.resume()
+            deadline += time.monotonic() - asked  # nobody's time: somebody may be looking (Lab.stepper)
             remaining_s = max(0.0, deadline - time.monotonic())
             if not readable(self._channel.fileno(), self._pidfd, within_s=remaining_s):
                 raise self._hangs(what, limit_s)

@@ -11,6 +11,7 @@ from harness.evidence.sockets import Socket, State
 from harness.evidence.wire import Segment
 from harness.kernel import addresses
 from harness.nursery import KeeperHandle
+from harness.stepping import Stepper
 from harness.timeline import Change, Counted, Finding, Look, Moment, Step, Timeline
 from harness.watch import Watch
 
@@ -29,6 +30,9 @@ class Observer:
 
     deadline_s = 5.0
     """How long a verb waits for what should come at once."""
+
+    stepper: Stepper | None = None
+    """Who waits for Enter before an actor goes on."""
 
     looks_closely = False
     """Whether each step is followed by a look at the sockets and their owners: for whoever will see the story."""
@@ -50,6 +54,15 @@ class Observer:
             rows = sockets.read(self._keeper.table)
             self.timeline.add(Look(time.monotonic_ns(), tuple(rows), tuple(owners)))
         return moment
+
+    def about_to_move(self, actor: str, step: str) -> None:
+        """Where somebody steps by hand, wait for them."""
+        if self.stepper:
+            self.stepper.wait(actor, step, self.sockets())
+
+    def stepped_by(self, isolation: str, story: str) -> None:
+        """From now on, wait for Enter before each move."""
+        self.stepper = Stepper(self._keeper.pid, isolation, story)
 
     def finding(self, name: str, value: object) -> None:
         """Put an observable and its value on the record, for whoever reads the transcript."""

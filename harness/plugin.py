@@ -44,6 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="draw what happens, client left, server right: of each file the lesson's fault and its control, "
         "or the stories that -k or a name chooses",
     )  # fmt: skip
+    group.addoption(
+        "--lab-step",
+        action="store_true",
+        help="wait for Enter before each step; needs -s, and no time limit (timeout=0)",
+    )
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 
@@ -83,6 +88,8 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     nursery = _the_nursery(request.config)
     lab = Lab(nursery, str(request.path), allowance_s)
     lab.looks_closely = request.config.option.lab_show
+    if request.config.option.lab_step:
+        lab.stepped_by(nursery.isolation, request.node.name)
     request.node.stash[_running_lab] = lab
     try:
         yield lab

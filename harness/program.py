@@ -24,6 +24,9 @@ class Recorder(Protocol):
     def record(self, entry: Step | Change) -> Moment:
         """Wait until the wire is quiet, then enter one record."""
 
+    def about_to_move(self, actor: str, step: str) -> None:
+        """An actor is let go on from a step: now, if somebody steps by hand, is the time to look."""
+
 
 class Process:
     """Something that runs inside the lab: a role or a real program."""

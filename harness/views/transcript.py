@@ -60,7 +60,7 @@ def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> Ite
             yield f"    {_name(event.local)} {event.old} → {event.new}" + ("  (inferred)" if event.inferred else "")
         case Look():
             yield "    sockets:"
-            yield from (f"      {_row(row)}" for row in event.sockets)
+            yield from (f"      {told_socket(row)}" for row in event.sockets)
 
 
 def _segment(segment: Segment, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> str:
@@ -76,7 +76,8 @@ def _segment(segment: Segment, first_seq: dict[tuple[Endpoint, Endpoint], int]) 
     return f"{arrow:<{_ARROW_WIDTH}} {details}"
 
 
-def _row(row: Socket) -> str:
+def told_socket(row: Socket) -> str:
+    """One row of the socket table, in words."""
     if row.state == State.LISTEN:
         return f"{_name(row.local)} LISTEN, accept queue {row.recv_q} of {row.send_q}"
     owner = "" if row.inode else ", no process has it"

@@ -1,0 +1,91 @@
+"""Step by hand, through a pseudo-terminal; and what it tells to type is typed."""
+
+import os
+import pty
+import re
+import select
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from harness.installed import find_program
+from tests.playing import ROOT, clean_environment
+
+PROMPT = "goes on. Enter: "
+STEPS = 8
+COMMAND = [sys.executable, "-m", "harness", "step", "close_with_unread_data"]
+
+
+class Terminal:
+    """A program at a terminal, and somebody who reads and types."""
+
+    def __init__(self) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            COMMAND, cwd=ROOT, env=clean_environment(), stdin=theirs, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+
+    def read_to(self, text: str, within_s: float = 20.0) -> str:
+        """Everything up to `text`, or up to the program's end."""
+        seen, deadline = "", time.monotonic() + within_s
+        while text not in seen:
+            assert time.monotonic() < deadline, seen
+            if not select.select([self._ours], [], [], 1.0)[0]:
+                continue
+            try:
+                seen += os.read(self._ours, 4096).decode(errors="replace")
+            except OSError:  # EIO: the last process at the terminal is gone
+                break
+        return seen
+
+    def enter(self) -> None:
+        os.write(self._ours, b"\n")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    program = Terminal()
+    yield program
+    program.close()
+
+
+def test_it_waits_before_each_step_and_tells_how_to_look_inside(terminal: Terminal, lab) -> None:  # type: ignore[no-untyped-def]
+    find_program("nsenter", "util-linux")
+    greeting = terminal.read_to(PROMPT)
+    ways_in = re.findall(r"^  (nsenter .*?) +#", greeting.replace("\r", ""), re.M)
+    assert [way.split()[-2:] for way in ways_in] == [["ss", "-tanpoe"], ["nstat", "-az"], ["lo", "tcp"]]
+    assert "serve, (not started): goes on." in greeting
+    terminal.enter()
+    assert "server:" in terminal.read_to(PROMPT)
+    inside = subprocess.run(shlex.split(ways_in[0]), capture_output=True, text=True, env=clean_environment())
+    assert inside.returncode == 0, inside.stderr
+    assert re.search(r"^LISTEN .*192\.0\.2\.2:80\d\d", inside.stdout, re.M)
+    assert "ESTAB" not in inside.stdout
+    entered = 1
+    while True:
+        terminal.enter()
+        entered += 1
+        if " RA " in (seen := terminal.read_to(PROMPT)):
+            break
+        assert entered < STEPS, seen
+    assert entered == STEPS
+    assert terminal.process.wait(10) == 0
+
+
+def test_at_the_end_of_the_input_it_goes_on_by_itself() -> None:
+    done = subprocess.run(
+        COMMAND, cwd=ROOT, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count(PROMPT) == STEPS
+    assert "FIN_WAIT2, Recv-Q 0" in done.stdout
