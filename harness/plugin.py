@@ -27,6 +27,7 @@ SLOW_ALLOWANCE_S = 5.0
 
 _nursery = pytest.StashKey[Nursery]()
 _running_lab = pytest.StashKey[Lab]()
+_temporary = pytest.StashKey[pytest.TempPathFactory]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +50,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="wait for Enter before each step; needs -s, and no time limit (timeout=0)",
     )
+    group.addoption(
+        "--lab-artifacts", metavar="DIR",
+        help="write each story into DIR: .pcapng for Wireshark, .mmd (Mermaid), .json; of a failure anyway",
+    )  # fmt: skip
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 
@@ -81,16 +86,17 @@ def _controller(config: pytest.Config) -> list[int]:
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One private network, clean, under the reference profile; everything in it ends with the test."""
     option = request.config.option
     allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
     nursery = _the_nursery(request.config)
     lab = Lab(nursery, str(request.path), allowance_s)
-    lab.looks_closely = request.config.option.lab_show
+    lab.looks_closely = request.config.option.lab_show or bool(request.config.option.lab_artifacts)
     if request.config.option.lab_step:
         lab.stepped_by(nursery.isolation, request.node.name)
     request.node.stash[_running_lab] = lab
+    request.node.stash[_temporary] = tmp_path_factory
     try:
         yield lab
     finally:
@@ -122,30 +128,53 @@ def pytest_runtest_makereport(
     if report.skipped and item.config.option.lab_strict and "lab" in getattr(item, "fixturenames", []):
         report.longrepr = f"{_reason(report)} (--lab-strict lets nothing be skipped)"
         report.outcome = "failed"
-    lab = item.stash.get(_running_lab, None)
-    if not lab:
-        return report
-    if call.when == "call":
-        try:
-            evidence = lab.evidence()
-        except LabError:  # a lab whose helper died has no more to tell than the test already did
-            evidence = (0, 0)
-        report.user_properties.append(("lab-evidence", evidence))
-        if item.config.option.lab_show:
-            report.user_properties.append(("lab-picture", _picture(item, lab)))
-        if call.excinfo and call.excinfo.errisinstance(Inconclusive):
-            report.user_properties.append(("lab-verdict", "inconclusive"))
-    if report.failed or (call.when == "call" and _asked_to_show_passed(item.config)):
-        from harness.views.transcript import transcript
+    if lab := item.stash.get(_running_lab, None):
+        if call.when == "call":
+            _keep_evidence(item, call, report, lab)
+        if report.failed or (call.when == "call" and _asked_to_show_passed(item.config)):
+            from harness.views.transcript import transcript
 
-        report.sections.append(("lab: what happened", transcript(lab.timeline)))
+            report.sections.append(("lab: what happened", transcript(lab.timeline)))
     return report
+
+
+def _keep_evidence(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, lab: Lab) -> None:
+    """With the report travel the count of segments, the verdict, the picture and the files' names."""
+    try:
+        evidence = lab.evidence()
+        lab.count()
+    except LabError:  # a lab whose helper died has no more to tell than the test already did
+        evidence = (0, 0)
+    report.user_properties.append(("lab-evidence", evidence))
+    if item.config.option.lab_show:
+        report.user_properties.append(("lab-picture", _picture(item, lab)))
+    if call.excinfo and call.excinfo.errisinstance(Inconclusive):
+        report.user_properties.append(("lab-verdict", "inconclusive"))
+    if folder := _artifacts_folder(item, report):
+        files = _write_artifacts(item, lab, folder, report.outcome)
+        report.sections.append(("lab: files", "\n".join(map(str, files))))
+
+
+def _artifacts_folder(item: pytest.Item, report: pytest.TestReport) -> Path | None:
+    """Where `--lab-artifacts` says; of a story that failed, always: among pytest's temporary folders."""
+    if asked := item.config.option.lab_artifacts:
+        return Path(asked)
+    return item.stash[_temporary].getbasetemp() / "lab" if report.failed else None
+
+
+def _write_artifacts(item: pytest.Item, lab: Lab, folder: Path, verdict: str) -> list[Path]:
+    from harness import artifacts
+
+    lesson = lessons.find(item.path.stem)
+    try:
+        return artifacts.write(lab.timeline, folder, item.nodeid, verdict, lesson.texts.claim if lesson else "")
+    except OSError:  # no room, no right: the verdict is what matters
+        return []
 
 
 def _picture(item: pytest.Item, lab: Lab) -> str:
     from harness.views.narration import told
 
-    lab.count()
     language = item.config.option.lab_lang
     lesson = lessons.find(item.path.stem, language)
     width, color = shutil.get_terminal_size().columns, sys.stdout.isatty() and "NO_COLOR" not in os.environ

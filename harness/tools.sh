@@ -12,6 +12,7 @@ want() { # program, Debian package, what is skipped without it
 want nft nftables "scenarios that drop a segment are skipped"
 want ss iproute2 "tests with ss as their witness are skipped"
 want tcpdump tcpdump "tests with tcpdump as their witness, and the scenario where it inherits a socket, are skipped"
+want tshark tshark "tests with tshark as their witness are skipped"
 want mariadbd mariadb-server-core "scenarios with a real MariaDB are skipped"
 want haproxy haproxy "scenarios with a real HAProxy are skipped"
 if ! command -v "${PYTHON:-python3}" >/dev/null 2>&1; then

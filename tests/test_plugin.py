@@ -139,3 +139,28 @@ def test_unknown_scenario_file_is_a_usage_error() -> None:
     )  # fmt: skip
     assert done.returncode == 4
     assert "file or directory not found: scenarios/no_such_fault.py" in done.stdout + done.stderr
+
+
+FAILING = FULL_STORY.replace('assert lab.state("server") == "CLOSED"', 'assert lab.state("server") == "LISTEN"')
+
+
+def test_of_a_failure_the_files_are_kept_and_named(play: Play, tmp_path: Path) -> None:
+    done = play(FAILING, f"--basetemp={tmp_path / 'temporary'}")
+    assert done.returncode == 1, done.stdout
+    named = [Path(line) for line in done.stdout.splitlines() if line.startswith(str(tmp_path / "temporary" / "lab"))]
+    assert [path.suffix for path in named] == [".pcapng", ".mmd", ".json"]
+    assert all(path.stat().st_size > 100 for path in named)
+    assert '"verdict": "failed"' in named[2].read_text()
+
+
+def test_files_of_every_story_are_written_on_request(play: Play, tmp_path: Path) -> None:
+    folder = tmp_path / "a new" / "folder"
+    done = play(FULL_STORY, "--lab-artifacts", str(folder))
+    assert done.returncode == 0, done.stdout
+    assert {path.suffix for path in folder.iterdir()} == {".pcapng", ".mmd", ".json"}
+    assert "lab: files" not in done.stdout
+
+
+def test_a_folder_that_cannot_be_written_changes_no_verdict(play: Play, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert play(FULL_STORY, "--lab-artifacts", str(tmp_path / "file")).returncode == 0

@@ -63,13 +63,14 @@ class _Rows:
         self._ports = {_client_port(event) for event in events if isinstance(event, Segment)}
         self._rows: list[Row] = []
         self._segments = [event for event in events if isinstance(event, Segment)]
+        self._drawn: dict[int, Row] = {}
         self._row_of: dict[tuple[int, Endpoint], Row] = {}
         self._shown: dict[tuple[Endpoint, Endpoint], str] = {}
 
     def build(self) -> list[Row]:
         for segment in self._segments:
             row = Row(segment.time_ns, segment, lane_of(segment.source), _label(segment), evidence=[segment])
-            self._row_of[segment.time_ns, segment.source] = row
+            self._drawn[id(segment)] = self._row_of[segment.time_ns, segment.source] = row
         for change in self._changes:
             self._transition(change)
         for event in self._events:
@@ -79,7 +80,7 @@ class _Rows:
     def _event(self, event: Event) -> None:
         match event:
             case Segment():
-                self._rows.append(self._row_of[event.time_ns, event.source])
+                self._rows.append(self._drawn[id(event)])
             case Step():
                 self._say(event, self._lanes[event.actor], self._step(event))
             case Look():

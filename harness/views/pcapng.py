@@ -1,0 +1,121 @@
+"""The capture as a file for Wireshark, its segments commented with the story (draft-ietf-opsawg-pcapng).
+
+Its times are seconds since the lab's start, as in the transcript. Wireshark's first column counts from the first frame
+until it is told otherwise: View, Time Display Format, Seconds Since 1970-01-01 (`tshark -t e`).
+"""
+
+import struct
+from collections import defaultdict
+from ipaddress import ip_address
+
+from harness.evidence.ring import Frame
+from harness.kernel.addresses import HOSTS
+from harness.timeline import Timeline
+from harness.views.rows import Row, rows
+
+_SECTION, _INTERFACE, _NAMES, _PACKET = 0x0A0D0D0A, 1, 4, 6
+_BYTE_ORDER, _MAJOR, _MINOR, _LENGTH_UNKNOWN = 0x1A2B3C4D, 1, 0, -1
+_ETHERNET = 1
+_NO_LIMIT = 0
+_NANOSECONDS = b"\x09"  # ten to the minus nine
+
+_END, _COMMENT = 0, 1
+_USER_APPLICATION = 4
+_INTERFACE_NAME, _TIME_RESOLUTION = 2, 9
+_IPV4_NAME, _IPV6_NAME = 1, 2
+
+_LONGEST_VALUE = 0xFFFF
+_MOST_COMMENTS = 50
+"""A look at a table of 28,000 sockets is one moment, and one segment's."""
+
+_ABOUT_TIMES = "Times are seconds since the lab's start: View, Time Display Format, Seconds Since 1970-01-01"
+
+Option = tuple[int, bytes]
+
+
+def pcapng(timeline: Timeline, claim: str = "") -> bytes:
+    """The file: `claim` is the section's comment, each step and state change a comment of the segment it belongs to."""
+    comments = _comments(timeline)
+    parts = [_section(claim), _interface(), _names()]
+    parts += [
+        _packet(frame, timeline.start_ns, comments.get(id(segment), [])) for frame, segment in timeline.captured()
+    ]
+    return b"".join(parts)
+
+
+def block(kind: int, body: bytes, options: list[Option]) -> bytes:
+    """A block of the file (section 3.1): its length, a multiple of four, stands at both of its ends."""
+    written = body + b"".join(_tagged(code, value) for code, value in options if value)
+    written += _tagged(_END, b"") if options else b""
+    length = struct.pack("<I", len(written) + 12)
+    return struct.pack("<I", kind) + length + written + length
+
+
+def _tagged(code: int, value: bytes) -> bytes:
+    """An option, or a record of names: code, length, value, padding (section 3.5)."""
+    return struct.pack("<HH", code, len(value)) + _padded(value)
+
+
+def _padded(data: bytes) -> bytes:
+    return data + bytes(-len(data) % 4)
+
+
+def _text(text: str) -> bytes:
+    """UTF-8, cut between two characters where an option has no room for more."""
+    whole = text.encode(errors="replace")
+    return whole[:_LONGEST_VALUE].decode(errors="ignore").encode()
+
+
+def _section(claim: str) -> bytes:
+    body = struct.pack("<IHHq", _BYTE_ORDER, _MAJOR, _MINOR, _LENGTH_UNKNOWN)
+    return block(_SECTION, body, [(_COMMENT, _text(claim)), (_USER_APPLICATION, b"tcp-fault-lab")])
+
+
+def _interface() -> bytes:
+    body = struct.pack("<HxxI", _ETHERNET, _NO_LIMIT)
+    options = [(_COMMENT, _text(_ABOUT_TIMES)), (_INTERFACE_NAME, b"lo"), (_TIME_RESOLUTION, _NANOSECONDS)]
+    return block(_INTERFACE, body, options)
+
+
+def _names() -> bytes:
+    """The lab's hosts; a host name has no spaces in it."""
+    records = b""
+    for host, name in HOSTS.items():
+        address = ip_address(host)
+        code = _IPV4_NAME if address.version == 4 else _IPV6_NAME
+        records += _tagged(code, address.packed + name.replace(" ", "-").encode() + b"\0")
+    return block(_NAMES, records + _tagged(_END, b""), [])
+
+
+def _packet(frame: Frame, start_ns: int, comments: list[str]) -> bytes:
+    since_start_ns = max(0, frame.time_ns - start_ns)
+    body = struct.pack(
+        "<IIIII", 0, since_start_ns >> 32, since_start_ns & 0xFFFFFFFF, len(frame.data), frame.length
+    )  # fmt: skip
+    return block(_PACKET, body + _padded(frame.data), [(_COMMENT, _text(comment)) for comment in comments])
+
+
+def _comments(timeline: Timeline) -> dict[int, list[str]]:
+    """What happened at each segment, by the segment's identity; what came without one belongs to the latest before."""
+    told: dict[int, list[str]] = defaultdict(list)
+    before_all: list[str] = []
+    latest = before_all
+    for row in rows(timeline):
+        if row.segment:
+            latest = told[id(row.segment)]
+            latest += before_all
+            before_all.clear()
+        latest += _said(row, timeline.start_ns)
+    return {segment: _cut(comments) for segment, comments in told.items()}
+
+
+def _said(row: Row, start_ns: int) -> list[str]:
+    """A line for each word of the ladder, with its own time where it is not the segment's."""
+    at = "" if row.segment else f"{(row.time_ns - start_ns) / 1e6:.3f} ms  "
+    lines = [f"{lane}: {text}" for lane, texts in row.says.items() for text in texts]
+    return [at + line for line in [*lines, *([row.note] if row.note else [])]]
+
+
+def _cut(comments: list[str]) -> list[str]:
+    left_out = len(comments) - _MOST_COMMENTS
+    return [*comments[:_MOST_COMMENTS], f"… {left_out} comments more"] if left_out > 0 else comments

@@ -1,0 +1,148 @@
+"""The Mermaid diagram: a strict grammar for each line, whatever the actors say, and the fold of a long story.
+
+The grammar is ours, and narrower than Mermaid's (sequenceDiagram.jison): a text is letters, harmless marks and
+entity codes.
+"""
+
+import html
+import re
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from harness.timeline import Change, Counted, Finding, Step, Timeline
+from harness.views.mermaid import mermaid
+from tests.test_timeline import CLIENT, SERVER, frame
+
+LETTER = r"(?:[\w !()*+,./=?\[\]|»…→−-]|#\d+;)"
+TEXT = rf"(?P<text>{LETTER}+(?:<br/>{LETTER}+)*)"
+MESSAGE = re.compile(rf"    (?P<sender>client|server)(?P<arrow>->>|--x)(?P<receiver>client|server): {TEXT}")
+NOTE = re.compile(rf"    Note over (?P<over>client|server|client,server): {TEXT}")
+TITLE = re.compile(rf"    title {TEXT}")
+HEAD = ["sequenceDiagram", "    participant client", "    participant server"]
+HOSTILE = ["a; b", "#quot;", "x: y", "end", "END of it", "a\nend\nb", "<br/><script>", "%%{init: {}}%%", "$$x$$", "`",
+           "wrap: x", "client->>server: forged", "\x1b[31m", "style a:b #c;", "Note over client: forged",
+           "\ud800"]  # fmt: skip
+
+
+def shown(coded):
+    """As a reader sees it: Mermaid's #59; is HTML's &#59;."""
+    return [html.unescape(re.sub(r"#(\d+);", r"&#\1;", line)) for line in coded.split("<br/>")]
+
+
+def read(diagram):
+    """Each statement after the head as (what, text lines); every line must be of the grammar."""
+    first, *rest = diagram.removesuffix("\n").split("\n")
+    titles = [line for line in rest if TITLE.fullmatch(line)]
+    lines = [line for line in rest if line not in titles]
+    assert [first, *lines[:2]] == HEAD
+    assert rest[: len(titles)] == titles
+    found = [("title", shown(TITLE.fullmatch(line)["text"])) for line in titles]
+    for line in lines[2:]:
+        assert not re.search(r"\bend\b", line, re.I), line
+        if match := MESSAGE.fullmatch(line):
+            found.append((f"{match['sender']}{match['arrow']}{match['receiver']}", shown(match["text"])))
+        else:
+            match = NOTE.fullmatch(line)
+            assert match, line
+            found.append((match["over"], shown(match["text"])))
+    return found
+
+
+def handshake():
+    timeline = Timeline(0)
+    timeline.add_frame(frame(1, CLIENT, SERVER, "S", seq=100))
+    timeline.add_frame(frame(2, SERVER, CLIENT, "SA", seq=900, ack=101))
+    timeline.add_frame(frame(3, CLIENT, SERVER, "A", seq=101, ack=901))
+    return timeline
+
+
+def test_a_story_is_messages_and_notes():
+    timeline = handshake()
+    timeline.add(Step(4, "request", "sent"))
+    timeline.add(Change(5, "net.ipv4.tcp_rfc1337 = 1"))
+    timeline.add_frame(frame(6, CLIENT, SERVER, "PA", 101, 901, bytes(18)))
+    timeline.add_frame(frame(7, SERVER, CLIENT, "RA", 901, 119))
+    timeline.add(Finding(8, "mines", "3 of 5"))
+    timeline.add(Counted(9, (("TcpExtTCPAbortOnClose", 1),)))
+    assert read(mermaid(timeline, "Unread data")) == [
+        ("title", ["Unread data"]),
+        ("client->>server", ["S"]),
+        ("client", ["SYN_SENT"]),
+        ("server->>client", ["SA"]),
+        ("server", ["SYN_RECV"]),
+        ("client->>server", ["A"]),
+        ("client", ["ESTABLISHED"]),
+        ("server", ["ESTABLISHED"]),
+        ("client", ["» sent"]),
+        ("client,server", ["net.ipv4.tcp_rfc1337 = 1"]),
+        ("client->>server", ["PA 18"]),
+        ("server--xclient", ["RA"]),
+        ("client", ["CLOSED"]),
+        ("server", ["CLOSED"]),
+        ("client,server", ["mines: 3 of 5"]),
+        ("client,server", ["counters: TcpExtTCPAbortOnClose +1"]),
+    ]
+
+
+def test_a_segment_without_a_flag_is_a_message_all_the_same():
+    timeline = Timeline(0)
+    timeline.add_frame(frame(1, CLIENT, SERVER, ""))
+    assert read(mermaid(timeline)) == [("client->>server", ["?"])]
+
+
+def test_an_empty_story_is_a_diagram():
+    assert mermaid(Timeline(0)) == "\n".join(HEAD) + "\n"
+    assert mermaid(Timeline(0), " \n") == mermaid(Timeline(0))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_means_something_to_mermaid_is_shown_and_means_nothing(text):
+    timeline = Timeline(0)
+    timeline.add(Step(1, "actor", "failed", ""))
+    timeline.add(Change(2, text))
+    found = read(mermaid(timeline, text))
+    expected = ["".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))]
+    assert found == [("title", expected), ("client", ["» failed"]), ("client,server", expected)]
+
+
+@given(st.text(), st.text(), st.text(), st.text())
+@settings(deadline=None)
+@example("", "", "", "")
+def test_no_text_breaks_the_diagram(title, step, detail, change):
+    timeline = handshake()
+    timeline.add(Step(4, "actor", step, detail))
+    timeline.add(Change(5, change))
+    found = read(mermaid(timeline, title))
+    assert len(found) == len(read(mermaid(handshake()))) + bool(title.strip()) + 1 + bool(change)
+
+
+def test_a_long_text_and_a_note_of_many_lines_are_cut():
+    timeline = Timeline(0)
+    for number in range(100):
+        timeline.add(Step(1, "actor", f"step {number}", "x" * 50_000))
+    [(_, lines)] = read(mermaid(timeline))
+    assert lines[-1] == "… 92 lines more"
+    assert len(lines) == 9
+    assert {len(line) for line in lines[:-1]} == {101}
+
+
+@pytest.mark.parametrize(("more", "left_out"), [(36, 0), (37, 0), (38, 1), (997, 960)])
+def test_of_a_long_story_the_middle_is_folded(more, left_out):
+    timeline = handshake()
+    for number in range(more):
+        timeline.add(Step(10 + 2 * number, "actor", f"step {number}"))
+        timeline.add_frame(frame(11 + 2 * number, CLIENT, SERVER, "PA", 101 + number, 901, bytes(number + 1)))
+    found = read(mermaid(timeline))
+    messages = [text for what, [text] in found if "->>" in what]
+    folds = [(at, text) for at, (_, [text]) in enumerate(found) if text.startswith("…")]
+    all_of_them = ["S", "SA", "A", *(f"PA {number + 1}" for number in range(more))]
+    if not left_out:
+        assert (messages, folds) == (all_of_them, [])
+        return
+    assert messages == all_of_them[:20] + all_of_them[-20:]
+    [(at, text)] = folds
+    assert text == f"… {left_out} segments are left out here …"
+    assert found[at - 2 : at] == [("client->>server", ["PA 17"]), ("client", ["» step 17"])]
+    assert found[at + 1] == ("client->>server", [f"PA {more - 19}"])
