@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import lessons
@@ -15,7 +17,8 @@ from harness.lessons import Lesson
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-_QUIETLY = ["-q", "--no-header", "--no-summary", "-o", "console_output_style=classic"]
+_QUIETLY = ["-qq", "--no-header", "--lab-strict", "-o", "console_output_style=classic"]
+_INDENT = (0, 0, 0, 2)
 _WORDS = {
     "en": ("Your answer, 1 to {}: ", "Right.", "You said {}.", "The kernel shows {}: {}"),
     "zh": ("你的答案（1 到 {}）：", "答对了。", "你选的是 {}。", "内核的答案是 {}：{}"),
@@ -24,7 +27,8 @@ _WORDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """The program; its exit status: pytest's, 1 for a wrong answer, 2 for what cannot be done."""
-    asked = _parser().parse_args(arguments)
+    asked, others = _parser().parse_known_args(arguments)
+    asked.pytest_arguments = others
     try:
         status: int = asked.run(asked)
     except LabError as error:
@@ -45,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if run is not _list:
             command.add_argument("name", help="a scenario's name: close_with_unread_data")
+        if run is _lesson:
+            command.add_argument("--html", metavar="FILE", help="write it as a page, too")
         command.add_argument("--lang", choices=lessons.LANGUAGES, default="en", help="the language of the words")
     return parser
 
@@ -58,21 +64,22 @@ def _list(asked: argparse.Namespace) -> int:
 
 
 def _entries(language: str) -> Iterator["RenderableType"]:
+    from rich.padding import Padding
     from rich.text import Text
 
     for lesson in lessons.every(language):
         waits = re.findall(r"mark\.waits\(([\d.]+)\)", lesson.source())
         longest = f"waits up to {max(map(float, waits)):g} s" if waits else "waits less than 1 s"
         yield Text(lesson.name, style="bold")
-        yield Text(f"  {lesson.texts.symptom}")
-        yield Text(f"  {lesson.texts.claim}", style="cyan")
-        yield Text(f"  {', '.join(rows_of(lesson))}; {longest}; {', '.join(lesson.sysctls)}", style="dim")
+        yield Padding(Text(lesson.texts.symptom), _INDENT)
+        yield Padding(Text(lesson.texts.claim, style="cyan"), _INDENT)
+        governs = f"{', '.join(rows_of(lesson))}; {longest}; {', '.join(lesson.sysctls)}"
+        yield Padding(Text(governs, style="dim"), _INDENT)
 
 
 def rows_of(lesson: Lesson) -> list[str]:
     """The rows of the articles that its scenario proves, in order."""
-    proofs = re.findall(r'"""Proves: ([^."]+)', lesson.source())
-    return sorted({row for proof in proofs for row in re.findall(r"\d{3}-\d+", proof)}, key=_in_order)
+    return sorted(lessons.proved_rows(lesson.source()), key=_in_order)
 
 
 def _in_order(row: str) -> tuple[int, ...]:
@@ -81,35 +88,62 @@ def _in_order(row: str) -> tuple[int, ...]:
 
 def _lesson(asked: argparse.Namespace) -> int:
     lesson = lessons.load(asked.name, asked.lang)
-    return _play(lesson, asked.lang, lesson.fault, lesson.control)
+    if not asked.html:
+        return _play(lesson, asked, lesson.fault, lesson.control)
+    with tempfile.TemporaryDirectory() as folder:
+        status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", folder))
+        try:
+            shutil.copyfile(Path(folder, f"{lesson.name}.html"), asked.html)
+        except OSError as error:
+            raise LabError(f"{asked.html} cannot be written: {error.strerror}. Mend: name another file") from None
+    return status
 
 
 def _quiz(asked: argparse.Namespace) -> int:
     lesson = lessons.load(asked.name, asked.lang)
+    texts = lesson.texts
     prompt, right, said, shown = _WORDS[asked.lang]
-    options = [f"  {number}. {option}" for number, option in enumerate(lesson.texts.options, 1)]
-    sys.stdout.write("\n".join(["", lesson.texts.question, "", *options, "", prompt.format(len(options))]))
-    sys.stdout.flush()
-    answer = sys.stdin.readline().strip()
-    sys.stdout.write("\n")
-    if status := _play(lesson, asked.lang, lesson.fault):
+    _say("", texts.question, "", *(f"  {number}. {option}" for number, option in enumerate(texts.options, 1)), "")
+    answer = _answered(prompt.format(len(texts.options)), len(texts.options))
+    if status := _play(lesson, asked, lesson.fault):
         return status
-    verdict = right if answer == str(lesson.answer) else said.format(answer or "-")
-    sys.stdout.write(f"{verdict} {shown.format(lesson.answer, lesson.texts.options[lesson.answer - 1])}\n")
-    sys.stdout.write(f"{lesson.texts.because}\n")
-    return int(answer != str(lesson.answer))
+    correct = answer == str(lesson.answer)
+    _say("", right if correct else said.format(answer or "-"))
+    _say(shown.format(lesson.answer, texts.options[lesson.answer - 1]), texts.because)
+    return int(not correct)
+
+
+def _answered(prompt: str, options: int) -> str:
+    """A number from 1 to `options`, asked for until it is one; nothing at the end of the input."""
+    while True:
+        sys.stdout.write(prompt)
+        sys.stdout.flush()
+        line = sys.stdin.readline()
+        if not line or line.strip() in map(str, range(1, options + 1)):
+            sys.stdout.write("\n")
+            return line.strip()
+
+
+def _say(*lines: str) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from harness.views.lines import printed
+
+    indented = (Padding(Text(line.lstrip()), (0, 0, 0, len(line) - len(line.lstrip()))) for line in lines)
+    sys.stdout.write(printed(indented, shutil.get_terminal_size().columns, color=sys.stdout.isatty()) + "\n")
 
 
 def _step(asked: argparse.Namespace) -> int:
     lesson = lessons.load(asked.name, asked.lang)
-    return _play(lesson, asked.lang, lesson.fault, options=("--lab-step", "-s", "-o", "timeout=0"))
+    return _play(lesson, asked, lesson.fault, options=("--lab-step", "-s", "-o", "timeout=0"))
 
 
-def _play(lesson: Lesson, language: str, *stories: str, options: tuple[str, ...] = ()) -> int:
+def _play(lesson: Lesson, asked: argparse.Namespace, *stories: str, options: tuple[str, ...] = ()) -> int:
     sys.stdout.flush()
     chosen = [f"{lesson.path}::{story}" for story in stories]
-    command = [sys.executable, "-m", "pytest", *_QUIETLY, "--lab-show", "--lab-lang", language, *options, *chosen]
-    return subprocess.run(command, check=False).returncode
+    shown = ["--lab-show", "--lab-lang", asked.lang, *options, *asked.pytest_arguments]
+    return subprocess.run([sys.executable, "-m", "pytest", *_QUIETLY, *shown, *chosen], check=False).returncode
 
 
 if __name__ == "__main__":

@@ -90,7 +90,10 @@ class Lab(Observer):
         return path
 
     def provoke(self, segment: Segment, payload: bytes = b"") -> None:
-        """Send a made-up segment, to prove by its answer what the kernel remembers or forgot."""
+        """Send a made-up segment, to prove by its answer what the kernel remembers or forgot.
+
+        A worker's first one waits 300 ms for scapy: not while a timer is measured.
+        """
         data = wire.build(segment.source, segment.destination, segment.flags, segment.seq, segment.ack, payload)
         self._keeper.raw.sendto(data, (segment.destination[0], 0))
         self.record(Change(time.monotonic_ns(), f"provoked: {segment.flags} to {segment.destination}"))

@@ -1,6 +1,7 @@
 """The texts of the lessons, in each language: files in scenarios/lessons/, one a scenario."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -77,6 +78,12 @@ def find(name: str, language: str = "en") -> Lesson | None:
 def every(language: str = "en") -> Iterator[Lesson]:
     """All lessons, by name."""
     yield from (load(path.stem, language) for path in sorted(FOLDER.glob("*.toml")))
+
+
+def proved_rows(text: str) -> set[str]:
+    """The rows of the articles behind each "Proves:" in docstrings, up to the first full stop."""
+    proofs = re.findall(r'Proves: ([^."]+)', text)
+    return {row for proof in proofs for row in re.findall(r"\b\d{3}-\d+\b", proof)}
 
 
 def _made(kind: type[Any], path: Path, found: dict[str, Any]) -> Any:

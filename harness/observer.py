@@ -144,10 +144,15 @@ class Observer:
         return rows[0]
 
     def expect_lifetime(
-        self, end: str, state: str, interval: predict.Interval, since: Moment | Segment, port: int | None = None
-    ) -> None:
-        """One end stays in `state` until a time in `interval`, counted from the segment (or step) that began it."""
-        allowed = interval.with_allowance(self.allowance_s)
+        self, end: str, state: str, interval: predict.Interval, since: Moment | Segment, port: int | None = None,
+        begun_by: Moment | Segment | None = None,
+    ) -> None:  # fmt: skip
+        """One end stays in `state` until a time in `interval`, counted from the segment (or step) that began it.
+
+        Where a call began it, which leaves no segment, that was between `since` and `begun_by`.
+        """
+        beginning_s = (begun_by.time_ns - since.time_ns) / 1e9 if begun_by else 0.0
+        allowed = interval.with_allowance(self.allowance_s + beginning_s)
         seen, gone_s, held_s = _state(state), 0.0, 0.0
         while seen == state and gone_s <= allowed.at_most_s:
             looked_s = (time.monotonic_ns() - since.time_ns) / 1e9

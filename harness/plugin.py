@@ -54,6 +54,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--lab-artifacts", metavar="DIR",
         help="write each story into DIR: .pcapng for Wireshark, .mmd (Mermaid), .json; of a failure anyway",
     )  # fmt: skip
+    group.addoption(
+        "--lab-report", metavar="DIR", help="write a page for each scenario into DIR, and an index: open DIR/index.html"
+    )
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 
@@ -62,6 +65,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     for name, text in report.user_properties:
         if name == "lab-picture" and report.when == "call":
             sys.stdout.write(f"\n{text}\n")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.lab_report and not hasattr(config, "workerinput"):
+        from harness.reporting import Reporter
+
+        config.pluginmanager.register(Reporter(Path(config.option.lab_report), config.option.lab_lang))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -92,8 +102,8 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
     nursery = _the_nursery(request.config)
     lab = Lab(nursery, str(request.path), allowance_s)
-    lab.looks_closely = request.config.option.lab_show or bool(request.config.option.lab_artifacts)
-    if request.config.option.lab_step:
+    lab.looks_closely = bool(option.lab_show or option.lab_artifacts or option.lab_report)
+    if option.lab_step:
         lab.stepped_by(nursery.isolation, request.node.name)
     request.node.stash[_running_lab] = lab
     request.node.stash[_temporary] = tmp_path_factory
@@ -150,6 +160,10 @@ def _keep_evidence(item: pytest.Item, call: pytest.CallInfo[None], report: pytes
         report.user_properties.append(("lab-picture", _picture(item, lab)))
     if call.excinfo and call.excinfo.errisinstance(Inconclusive):
         report.user_properties.append(("lab-verdict", "inconclusive"))
+    if item.config.option.lab_report:
+        from harness.reporting import keep
+
+        keep(item, report, lab.timeline, item.stash[_temporary].getbasetemp() / "lab")
     if folder := _artifacts_folder(item, report):
         files = _write_artifacts(item, lab, folder, report.outcome)
         report.sections.append(("lab: files", "\n".join(map(str, files))))
@@ -223,7 +237,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if name == "lab-evidence" and report.when == "call"
     ]
     skipped = Counter(_reason(report) for report in stats.get("skipped", []))
-    if (not played and not skipped) or terminalreporter.config.option.lab_show:
+    if (not played and not skipped) or terminalreporter.verbosity < -1:
         return
     ended_badly = {report.nodeid for report in stats.get("error", [])}
     verdicts = Counter("failed" if report.nodeid in ended_badly else verdict for verdict, report, _ in played)

@@ -230,7 +230,7 @@ def _whole(most: int, why: str = "") -> Callable[[str], int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="prober", description=(__doc__ or "").splitlines()[0], epilog=_EPILOG,
+        prog="python -m harness.prober", description=(__doc__ or "").splitlines()[0], epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
     no_load = "; this is no load generator"
@@ -286,3 +286,6 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:  # before the first probe
         sys.exit(130)
+    except OSError as error:  # what it says finds no room: /dev/full
+        sys.stderr.write(f"prober: its output cannot be written: {error.strerror}\n")
+        sys.exit(2)

@@ -59,9 +59,9 @@ def _affected(config: pytest.Config, items: list[pytest.Item]) -> None:
     governs = {lesson.name: lesson.sysctls for lesson in lessons.every()}
     known = sorted({each for keys in governs.values() for each in keys})
     if key not in known:
-        near = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"say one of {', '.join(known)}"
-        raise pytest.UsageError(f"no scenario is governed by {asked!r}. Mend: {hint}")
+        near = difflib.get_close_matches(key, known, 1, 0.9)
+        hint = f"did you mean {near[0]}?" if near else f"these govern some: {', '.join(known)}"
+        raise pytest.UsageError(f"no scenario hangs on {asked!r}. Mend: {hint}")
     chosen = [item for item in items if key in governs.get(item.path.stem, ())]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen

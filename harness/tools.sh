@@ -10,9 +10,10 @@ want() { # program, Debian package, what is skipped without it
     echo "tcp-fault-lab: $1 is not there; without it, $3"
 }
 want nft nftables "scenarios that drop a segment are skipped"
-want ss iproute2 "tests with ss as their witness are skipped"
+want ip iproute2 "tests with ss as their witness, and a control that sets a route, are skipped"
 want tcpdump tcpdump "tests with tcpdump as their witness, and the scenario where it inherits a socket, are skipped"
 want tshark tshark "tests with tshark as their witness are skipped"
+want chromium chromium "tests that look at a page in a browser are skipped"
 want mariadbd mariadb-server-core "scenarios with a real MariaDB are skipped"
 want haproxy haproxy "scenarios with a real HAProxy are skipped"
 if ! command -v "${PYTHON:-python3}" >/dev/null 2>&1; then
@@ -32,6 +33,10 @@ if [ "$(id -u)" = 0 ] && [ "${LAB_APT:-yes}" != no ] && command -v apt-get >/dev
     apt-get update -qq || true
     failed=""
     for package in $missing; do # one by one: a package that this release does not have must not cost the others
+        if [ "$package" = haproxy ] && [ ! -d /run/systemd/system ] && [ ! -x /usr/sbin/policy-rc.d ]; then
+            failed="$failed $package" # its init script would start it at once, and nothing here could say no
+            continue
+        fi
         apt-get install -qq -y --no-install-recommends "$package" || failed="$failed $package"
     done
     case "$missing" in *haproxy*) systemctl disable --quiet haproxy || true ;; esac

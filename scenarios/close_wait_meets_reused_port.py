@@ -93,7 +93,8 @@ def test_close_wait_challenges_a_reused_port_and_the_second_syn_connects(lab):
     lab.expect_states(client="FIN_WAIT2", server="CLOSE_WAIT")
     *_, fin, last_ack = lab.segments()
     fin_wait2 = predict.fin_wait2(int(lab.sysctl("net.ipv4.tcp_fin_timeout")), predict.tick_s())
-    lab.expect_lifetime("client", "FIN_WAIT2", fin_wait2, since=last_ack)
+    closed = lab.timeline.find("call: finished")
+    lab.expect_lifetime("client", "FIN_WAIT2", fin_wait2, since=last_ack, begun_by=closed)
     assert lab.wire() == [*PLAIN_HANDSHAKE, "client FA", "server A"]
     leaked = lab.socket("server")
     # No timer runs: nothing but its process, or a segment, can end it.

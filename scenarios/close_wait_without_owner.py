@@ -83,10 +83,10 @@ def play(lab, says=b"hello", replies=0, closes=True, forgotten=False):
     if closes:  # an ACK in the middle of close() would have FIN_WAIT2 end with R: tcp_rcv_state_process, "Bad case"
         waiting.run_to("half closed")
         lab.expect_states(client="FIN_WAIT2", server="CLOSE_WAIT", port=WAITING)
-        waiting.run_to("closed")
+        acknowledged, closed = lab.segments(port=WAITING)[-1], waiting.run_to("closed")
     if forgotten:
-        fin_wait2, since = predict.fin_wait2(1, predict.tick_s()), lab.segments(port=WAITING)[-1]
-        lab.expect_lifetime("client", "FIN_WAIT2", fin_wait2, since, WAITING)
+        fin_wait2 = predict.fin_wait2(1, predict.tick_s())
+        lab.expect_lifetime("client", "FIN_WAIT2", fin_wait2, acknowledged, WAITING, begun_by=closed)
     return server, served
 
 

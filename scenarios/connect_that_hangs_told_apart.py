@@ -50,7 +50,7 @@ SYMPTOMS = {
     ),
     "dropped SYN": Symptoms("SYN_SENT", "CLOSED", *HEALTHY, "S S", "ETIMEDOUT, 2 s"),
     "stopped server": Symptoms("ESTABLISHED", "ESTABLISHED", "1 of 1", "is stopped", "", "S SA A", "connected"),
-    "exhausted port range": Symptoms("CLOSED", "CLOSED", *HEALTHY, "", "EADDRNOTAVAIL"),
+    "exhausted port range": Symptoms("TIME_WAIT", "CLOSED", *HEALTHY, "", "EADDRNOTAVAIL"),
     "nothing": Symptoms("ESTABLISHED", "ESTABLISHED", "0 of 1", "sleeps in recvfrom()", "", "S SA A", "connected"),
 }
 
@@ -89,7 +89,7 @@ def come_and_go(lab, server, port):
 
 
 def prepare(lab, cause):
-    """The fault, and a server that has come to rest with it; the port that the next client will have."""
+    """The fault, and a server that has come to rest with it."""
     server = lab.start(single_process_server, lab.server_address, cause != "mine, RST lost", to="listening")
     server.stay_blocked(in_="accept")
     match cause:
@@ -110,11 +110,11 @@ def prepare(lab, cause):
             lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)
             lab.set_sysctl("net.ipv4.ip_local_port_range", "50000 50000")
             come_and_go(lab, server, None)
-            return server, None
-    return server, PORT
+    return server
 
 
 def look(lab, server, port):
+    """At both ends of the port, or of the only one that there is."""
     [listener] = [row for row in lab.sockets() if row.state == "LISTEN"]
     moved = [name for name in COUNTERS if lab.counter(f"TcpExt{name}")]
     queue = f"{listener.recv_q} of {listener.send_q}"
@@ -124,17 +124,18 @@ def look(lab, server, port):
 def play(lab, cause, waits_in, server_waits_in=None):
     """The symptoms of one cause; the client waits in connect(), in recv(), or not at all."""
     lab.set_sysctl("net.ipv4.tcp_syn_retries", 1)
-    server, port = prepare(lab, cause)
+    server = prepare(lab, cause)
+    port, only_port = (None, 50000) if cause == "exhausted port range" else (PORT, None)
     caller = lab.start(client, lab.server_address, port, name="caller", to="calling")
     ended = caller.stay_blocked(in_=waits_in) if waits_in else caller.finish()
     if server_waits_in:
         server.stay_blocked(in_=server_waits_in)
-    seen = look(lab, server, port or 0)  # without a port there is no connection to be seen
+    seen = look(lab, server, port or only_port)
     if waits_in == "connect":
-        ended = caller.finish()
-        elapsed_s = caller.elapsed_s("calling", "finished")
-        lab.expect_duration(cause, elapsed_s, lab.connect_timeout(QUICK_RETRY_S if "mine" in cause else 1.0))
-        ended = f"{ended}, {elapsed_s:.0f} s"
+        patience = lab.connect_timeout(QUICK_RETRY_S if cause == "mine, RST lost" else 1.0)
+        ended = caller.finish(within_s=patience.at_most_s + lab.allowance_s)
+        lab.expect_duration(cause, caller.elapsed_s("calling", "finished"), patience)
+        ended = f"{ended}, {patience.at_least_s:.0f} s"
     segments = lab.segments(since="caller: calling", port=port) if port else lab.segments(since="caller: calling")
     return Symptoms(*seen, " ".join(segment.flags for segment in segments), ended or "connected")
 

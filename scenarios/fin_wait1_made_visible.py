@@ -28,6 +28,7 @@ import socket
 import pytest
 
 from harness import expect, predict
+from harness.installed import find_program
 
 PORT = 40001
 SIZE = 8000  # more than a receive buffer of 4096 bytes takes, half of which is window
@@ -66,8 +67,8 @@ def play(lab, size):
 def acknowledge_at_once(lab):
     """As a route may ask of the server's end (tcp_in_quickack_mode)."""
     host, _ = lab.client_address(PORT)
-    route = ["ip", "route", "replace", "local", host, "dev", "lo", "table", "local", "quickack", "1"]
-    assert lab.run_program(route).finish() == 0
+    route = f"route replace local {host} dev lo table local quickack 1"
+    assert lab.run_program([find_program("ip", "iproute2"), *route.split()]).finish() == 0
 
 
 def lose_acks_until_the_fin_is_repeated(lab):
@@ -119,7 +120,7 @@ def test_a_zero_window_holds_fin_wait1_with_the_fin_still_unsent(lab):
     lab.expect_states(client="TIME_WAIT", server="CLOSED")
 
 
-def test_control_a_server_that_reads_takes_the_fin_at_once(lab):
+def test_control_a_server_that_reads_takes_the_fin(lab):
     """Proves: 004-9, by the cure."""
     server, client = play(lab, SIZE)
     server.resume()

@@ -103,6 +103,8 @@ def test_control_a_connection_that_stays_open_costs_a_whole_socket_at_each_end_a
     lab.expect_table(LISTEN=1, ESTABLISHED=2 * SOME)
     assert lab.sockstat("TCP tw") == 0
     assert len({row.inode for row in lab.sockets() if row.local[0] == lab.client_address(0)[0]}) == SOME
+    if whole := lab.slab("TCP"):
+        assert whole.objects >= 2 * SOME
 
 
 @pytest.mark.large

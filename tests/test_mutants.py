@@ -27,34 +27,44 @@ MUTANTS = [(path.stem, mutant) for path in sorted(SCENARIOS.glob("*.py")) for mu
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[int, tuple[str, str]]:
-    """By the mutant's number: "passed", "failure" or "error", and the message. All are played in one run."""
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
+    """By the mutant's file: "passed", "failure" or "error", and the message. All are played in one run."""
     folder = tmp_path_factory.mktemp("mutants")
     for number, (scenario, mutant) in enumerate(MUTANTS):
         source = (SCENARIOS / f"{scenario}.py").read_text()
         assert source.count(mutant.old) == 1, f"{mutant.old!r} stands {source.count(mutant.old)} times in {scenario}"
         (folder / f"mutant_{number}.py").write_text(source.replace(mutant.old, mutant.new))
+    for path in SCENARIOS.glob("*.py"):  # as they are, to see that it is not the haste that turns mutants red
+        (folder / f"whole_{path.stem}.py").write_text(path.read_text())
     # A mutant often waits for what will not come: not for long.
     (folder / "conftest.py").write_text("from harness.lab import Lab\n\nLab.deadline_s = 1.5\n")
     stories = [f"{folder}/mutant_{number}.py::{mutant.test}" for number, (_, mutant) in enumerate(MUTANTS)]
+    stories += [str(path) for path in sorted(folder.glob("whole_*.py"))]
     result = folder / "result.xml"
     options = ["-n", "6", "-m", "large or not large", "--junitxml", str(result), "-o", "junit_family=xunit1"]
     done = run_pytest(Path(stories[0]), *stories[1:], *options, within_s=PATIENCE_S)
     assert done.returncode == 1, done.stdout
     found = {}
     for case in ElementTree.parse(result).iter("testcase"):
-        number = int((case.get("classname") or "").rpartition("_")[2])
+        source = (case.get("classname") or "").rpartition(".")[2]
         trouble = next(iter(case), None)
-        found[number] = ("passed", "") if trouble is None else (trouble.tag, trouble.get("message") or "")
+        verdict = ("passed", "") if trouble is None else (trouble.tag, trouble.get("message") or "")
+        found[source if source.startswith("mutant_") else f"{source}::{case.get('name')}"] = verdict
     return found
 
 
 @pytest.mark.parametrize("number", range(len(MUTANTS)), ids=lambda n: f"{MUTANTS[n][0]}-{MUTANTS[n][1].test}")
-def test_mutant_turns_red(verdicts: dict[int, tuple[str, str]], number: int) -> None:
-    verdict, message = verdicts[number]
+def test_mutant_turns_red(verdicts: dict[str, tuple[str, str]], number: int) -> None:
+    verdict, message = verdicts[f"mutant_{number}"]
     assert verdict == "failure", f"{MUTANTS[number]}: {verdict} {message}"
     # Red for the right reason: an expectation that did not hold, not a mutant that is no longer a story.
     assert message.startswith(("AssertionError", "assert ", "harness.errors.ExpectationFailed")), message
+
+
+def test_what_is_not_mutated_is_green_in_the_same_haste(verdicts: dict[str, tuple[str, str]]) -> None:
+    whole = {story: verdict for story, verdict in verdicts.items() if story.startswith("whole_")}
+    assert len(whole) > len(list(SCENARIOS.glob("*.py")))
+    assert {story: verdict for story, verdict in whole.items() if verdict[0] != "passed"} == {}
 
 
 def test_every_test_of_every_scenario_has_a_mutant() -> None:

@@ -164,3 +164,43 @@ def test_files_of_every_story_are_written_on_request(play: Play, tmp_path: Path)
 def test_a_folder_that_cannot_be_written_changes_no_verdict(play: Play, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert play(FULL_STORY, "--lab-artifacts", str(tmp_path / "file")).returncode == 0
+
+
+def test_a_report_has_a_page_for_each_lesson_and_an_index(tmp_path: Path) -> None:
+    folder = tmp_path / "report"
+    chosen = [f"scenarios/{name}.py" for name in ("close_with_unread_data", "reset_before_accept")]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", *chosen, "--lab-report", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {path.name: path.read_text() for path in folder.iterdir()}
+    assert set(pages) == {"index.html", "close_with_unread_data.html", "reset_before_accept.html"}
+    assert all(len(page.encode()) < 200_000 for page in pages.values())
+    assert 'href="reset_before_accept.html"' in pages["index.html"]
+    page = pages["close_with_unread_data.html"]
+    assert page.count("<svg") >= 2
+    assert "ECONNRESET" in page
+    assert "TIME_WAIT" in page
+
+
+def test_a_lesson_as_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "lesson.html"
+    command = [sys.executable, "-m", "harness", "lesson", "close_with_unread_data", "--html", str(page)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "and no TIME_WAIT remains at either end" in page.read_text()
+    command[-1] = str(tmp_path / "no" / "such" / "folder.html")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    assert done.returncode == 2
+    assert "cannot be written: No such file or directory. Mend: name another file" in done.stderr
+
+
+def test_a_quiz_claims_nothing_where_nothing_was_played() -> None:
+    script = AS_ROOT_OF_A_USER_NAMESPACE + PLACES["no namespaces to be had"][0] + "os.execv(sys.argv[1], sys.argv[1:])"
+    quiz = [sys.executable, "-m", "harness", "quiz", "close_with_unread_data"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *quiz], input="2\n", capture_output=True, text=True, cwd=ROOT,
+        env=clean_environment(),
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout
+    assert "The kernel shows" not in done.stdout
+    assert "no user namespace can be made" in done.stdout

@@ -52,6 +52,6 @@ def test_a_sysctl_selects_the_scenarios_that_it_governs():
 
 
 def test_a_sysctl_that_governs_nothing_is_a_usage_error():
-    done = collect("--lab-affected-by", "net.ipv4.tcp_fin_timeuot")
+    done = collect("--lab-affected-by", "net.ipv4.tcp_fin_timeot")
     assert done.returncode == 4
     assert "Mend: did you mean net.ipv4.tcp_fin_timeout?" in done.stderr

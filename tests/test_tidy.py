@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.lessons import proved_rows
 from tests.playing import ROOT
 
 SCENARIOS = sorted((ROOT / "scenarios").glob("*.py"))
@@ -21,19 +22,13 @@ def stories_of(path: Path) -> Iterator[ast.FunctionDef]:
             yield node
 
 
-def rows_proved_by(test: ast.FunctionDef) -> set[str]:
-    """The ids behind each "Proves:" in a test's docstring, up to the first full stop."""
-    proofs = re.findall(r"Proves: ([^.]+)", ast.get_docstring(test) or "")
-    return {row for proof in proofs for row in re.findall(r"00\d-\d+", proof)}
-
-
 def rows_proved(stories_named: str = "test_") -> set[str]:
     return {
         row
         for path in SCENARIOS
         for test in stories_of(path)
         if test.name.startswith(stories_named)
-        for row in rows_proved_by(test)
+        for row in proved_rows(ast.get_docstring(test) or "")
     }
 
 

@@ -10,6 +10,7 @@ import pickle
 import signal
 import socket
 import subprocess
+import sys
 import traceback
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from harness.inside import role_runner, roles
 from harness.installed import find_program
 from harness.kernel import addresses, namespace, sysctls
 
-FOLDER = "/mnt"
-"""Where the lab's own files lie: every system has it, "for temporarily mounted file systems" (FHS 3.0, 3.12)."""
+_FOLDERS = ("/mnt", "/media", "/srv")
+"""One of them becomes the lab's own, where nothing that it needs lies below: /mnt is meant for mounting (FHS, 3.12)."""
 
 Reply = tuple[object, tuple[int, ...]]
 
@@ -157,8 +158,13 @@ class Keeper:
     def folder(self) -> Reply:
         """A file system of the lab's own, mounted when it is first asked for."""
         if not self._folder:
-            namespace.mount_privately("tmpfs", FOLDER)
-            self._folder = FOLDER
+            needed = [os.getcwd(), sys.prefix, sys.base_prefix, *sys.path]
+            free = [each for each in _FOLDERS if Path(each).is_dir() and not _is_above(each, needed)]
+            try:
+                namespace.mount_privately("tmpfs", free[0])
+            except (OSError, IndexError) as error:
+                raise LabUnavailable(f"no folder of the lab's own: {error}", "mkdir /mnt, or run as root") from None
+            self._folder = free[0]
         return self._folder, ()
 
     def write_file(self, name: str, text: str) -> Reply:
@@ -183,6 +189,10 @@ class Keeper:
         if trouble:
             raise LabError(f"nft does not understand {match!r}. Mend the rule (man nft):\n{trouble}")
         return None, ()
+
+
+def _is_above(folder: str, paths: list[str]) -> bool:
+    return any(os.path.realpath(path).startswith(f"{folder}/") for path in paths)
 
 
 _TABLE = """

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from harness.lessons import Lesson
@@ -40,6 +41,6 @@ def _below(lesson: Lesson, language: str) -> Iterator[RenderableType]:
     yield ""
     yield Text(look, style="bold")
     for command, sight in zip(lesson.recognise, lesson.texts.look, strict=True):
-        yield Text(f"  $ {command}", style="green")
-        yield Text(f"    {sight}")
+        yield Padding(Text(f"$ {command}", style="green"), (0, 0, 0, 2))
+        yield Padding(Text(sight), (0, 0, 0, 4))
     yield ""

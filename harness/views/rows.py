@@ -1,5 +1,7 @@
 """The timeline as the rows of a ladder: client left, server right, the wire between. Every picture draws these rows."""
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +12,8 @@ from harness.evidence.wire import Segment
 from harness.kernel.addresses import HOSTS
 from harness.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
 from harness.views.states import Correction, checked
+
+_MANY = 8
 
 
 class Lane(StrEnum):
@@ -44,8 +48,7 @@ def rows(timeline: Timeline) -> list[Row]:
     the same, and with TIME_WAIT among them, which no tracepoint reports.
     """
     events: list[Event] = [event for event in timeline if not isinstance(event, Transition)]
-    changes, corrections = checked(timeline.transitions(), [event for event in events if isinstance(event, Look)])
-    return _Rows(events, changes, corrections).build()
+    return _Rows(events, *checked(timeline)).build()
 
 
 def lane_of(endpoint: Endpoint) -> Lane:
@@ -118,6 +121,7 @@ class _Rows:
         for known in self._corrections:
             if known.look is look:
                 self._say(look, lane_of(known.local), self._named(known.local, known.remote, known.state))
+        told: dict[Lane, list[str]] = {lane: [] for lane in Lane}
         for socket in look.sockets:
             text = _worth_telling(socket)
             key = (socket.local, socket.remote)
@@ -125,7 +129,10 @@ class _Rows:
                 self._shown[key] = text
                 if text:
                     named = text if socket.state == State.LISTEN else self._named(socket.local, socket.remote, text)
-                    self._say(look, lane_of(socket.local), named)
+                    told[lane_of(socket.local)].append(named)
+        for lane, lines in told.items():
+            for line in _folded(lines):
+                self._say(look, lane, line)
 
 
 def _lanes_of_actors(events: list[Event]) -> dict[str, Lane]:
@@ -161,6 +168,14 @@ def _worth_telling(socket: Socket) -> str:
     if socket.timer.name not in ("none", "retransmit"):
         told.append(f"timer {socket.timer.name} {socket.timer.expires_s:.1f} s")
     return ", ".join(told)
+
+
+def _folded(lines: list[str]) -> list[str]:
+    """Of many sockets, how many are alike: without their ports, and without the seconds on their timers."""
+    if len(lines) <= _MANY:
+        return lines
+    alike = Counter(re.sub(r"^\d+ |( [\d.]+ s)$", "", line) for line in lines)
+    return [f"{count} × {text}" for text, count in alike.most_common(_MANY)]
 
 
 def _note(event: Change | Finding | Counted) -> str:

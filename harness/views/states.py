@@ -1,10 +1,12 @@
 """The states that a picture shows: inferred from the segments, and checked by every look at the socket table."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from harness.evidence.sockets import Endpoint, State
 from harness.evidence.transitions import Transition
-from harness.timeline import Look
+from harness.evidence.wire import Segment
+from harness.timeline import Look, Timeline
 
 End = tuple[Endpoint, Endpoint]
 
@@ -19,32 +21,55 @@ class Correction:
     state: State
 
 
-def checked(changes: list[Transition], looks: list[Look]) -> tuple[list[Transition], list[Correction]]:
+def checked(timeline: Timeline) -> tuple[list[Transition], list[Correction]]:
     """The changes that no look refutes, and what looks alone can tell.
 
-    Segments may be dropped as they arrive, or ignored (a full accept queue), and minisocks end without one. A look
-    shows the state at rest: where it is still the one before the latest change, that change did not take place.
+    What an end sends it has done; but what is sent to it may be dropped as it arrives, or ignored (a full accept
+    queue), and minisocks end without a segment. A look shows the state at rest: where it is still the one before a
+    change that a received segment implied, that change did not take place, and nor did what would follow from it.
     """
-    kept: list[Transition] = []
-    corrections: list[Correction] = []
-    now: dict[End, State] = {}
-    latest: dict[End, Transition] = {}
-    events: list[Transition | Look] = [*changes, *looks]
-    for event in sorted(events, key=lambda each: each.time_ns):
-        if isinstance(event, Transition):
-            end = (event.local, event.remote)
-            kept.append(event)
-            now[end], latest[end] = event.new, event
-            continue
-        table = {(row.local, row.remote): row.state for row in event.sockets if row.state != State.LISTEN}
-        for end in {**now, **table}:
-            seen = table.get(end, State.CLOSED)
-            if seen == now.get(end, State.CLOSED):
+    implied = defaultdict(list)
+    for change in timeline.transitions():
+        implied[change.time_ns, frozenset((change.local, change.remote))].append(change)
+    told = _Checked()
+    for event in timeline.entered():
+        if isinstance(event, Segment):
+            told.segment(event, implied.pop((event.time_ns, frozenset((event.source, event.destination))), []))
+        elif isinstance(event, Look):
+            told.look(event)
+    return told.kept, told.corrections
+
+
+class _Checked:
+    def __init__(self) -> None:
+        self.kept: list[Transition] = []
+        self.corrections: list[Correction] = []
+        self._now: dict[End, State] = {}
+        self._doubtful: dict[End, Transition] = {}
+        """Each end's latest change since the last look, where only a received segment implies it."""
+
+    def segment(self, segment: Segment, changes: list[Transition]) -> None:
+        for change in changes:
+            end = (change.local, change.remote)
+            before = self._now.get(end, State.CLOSED)
+            if change.new == before or (change.old != before and change.new != State.CLOSED):
                 continue
-            if end in latest and latest[end].old == seen:
-                kept.remove(latest[end])
+            self.kept.append(change)
+            self._now[end] = change.new
+            self._doubtful.pop(end, None)
+            if change.local != segment.source:
+                self._doubtful[end] = change
+
+    def look(self, look: Look) -> None:
+        table = {(row.local, row.remote): row.state for row in look.sockets if row.state != State.LISTEN}
+        for end in {**self._now, **table}:
+            seen = table.get(end, State.CLOSED)
+            if seen == self._now.get(end, State.CLOSED):
+                continue
+            doubtful = self._doubtful.get(end)
+            if doubtful and doubtful.old == seen:
+                self.kept.remove(doubtful)
             else:
-                corrections.append(Correction(event, *end, seen))
-            now[end] = seen
-        latest.clear()
-    return kept, corrections
+                self.corrections.append(Correction(look, *end, seen))
+            self._now[end] = seen
+        self._doubtful.clear()

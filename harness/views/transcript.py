@@ -8,6 +8,7 @@ from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
 from harness.kernel.addresses import HOSTS
 from harness.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
+from harness.views.states import checked
 
 _ARROW_WIDTH = 34
 _LONG_STRETCH, _SHOWN_OF_LONG = 40, 10
@@ -20,13 +21,19 @@ def transcript(timeline: Timeline) -> str:
     """
     lines: list[str] = []
     first_seq: dict[tuple[Endpoint, Endpoint], int] = {}
-    for kind, stretch in groupby(timeline, _kind):
+    for kind, stretch in groupby(_believed(timeline), _kind):
         told = [line for event in stretch for line in _told(event, timeline.start_ns, first_seq)]
         if kind and len(told) > _LONG_STRETCH:
             left_out = len(told) - 2 * _SHOWN_OF_LONG
             told[_SHOWN_OF_LONG:-_SHOWN_OF_LONG] = [f"{'':10}     … {left_out} lines more: {kind}"]
         lines += told
     return "\n".join(lines)
+
+
+def _believed(timeline: Timeline) -> Iterator[Event]:
+    """All but the state changes that were inferred, and that a look at the socket table refutes."""
+    believed = set(checked(timeline)[0])
+    yield from (each for each in timeline if not isinstance(each, Transition) or not each.inferred or each in believed)
 
 
 def _kind(event: Event) -> str:

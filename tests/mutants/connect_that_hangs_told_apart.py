@@ -18,6 +18,6 @@ MUTANTS = [
     Mutant(
         "test_one_look_while_it_hangs_tells_each_from_every_other",
         '"dropped SYN": Symptoms("SYN_SENT", "CLOSED"',
-        '"dropped SYN": Symptoms("CLOSED", "CLOSED"',
+        '"dropped SYN": Symptoms("TIME_WAIT", "CLOSED"',
     ),
 ]

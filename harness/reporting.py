@@ -1,0 +1,74 @@
+"""pytest's side of `--lab-report`: a page for each scenario, its fault and its control side by side, and an index."""
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import lessons
+from harness.lessons import Lesson
+from harness.timeline import Timeline
+from harness.views import html
+
+__tracebackhide__ = True
+
+_PROPERTY = "lab-timeline"
+"""With the report of a lesson's story travels the path of its pickled timeline, whichever worker played it."""
+
+
+def keep(item: pytest.Item, report: pytest.TestReport, timeline: Timeline, folder: Path) -> None:
+    """Where the item is one of its lesson's two stories, keep its timeline for the page."""
+    lesson = lessons.find(item.path.stem)
+    if lesson and item.name in (lesson.fault, lesson.control):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{item.path.stem}-{item.name == lesson.fault}.timeline"
+        path.write_bytes(pickle.dumps(timeline))
+        report.user_properties.append((_PROPERTY, str(path)))
+
+
+class Reporter:
+    """A plugin, registered where pages are asked for, in the one process that sees all reports."""
+
+    def __init__(self, folder: Path, language: str) -> None:
+        self._folder = folder
+        self._language = language
+        self._verdicts: dict[str, list[tuple[str, str]]] = {}
+        self._timelines: dict[tuple[str, str], str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call" and report.passed:
+            return
+        path, _, story = report.nodeid.partition("::")
+        scenario = Path(path).stem
+        self._verdicts.setdefault(scenario, []).append((story, report.outcome))
+        if where := dict(report.user_properties).get(_PROPERTY):
+            self._timelines[scenario, story] = str(where)
+
+    def pytest_sessionfinish(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        entries = [self._written(scenario, stories) for scenario, stories in sorted(self._verdicts.items())]
+        (self._folder / "index.html").write_text(html.index(entries, self._language), "utf-8")
+
+    def _written(self, scenario: str, verdicts: list[tuple[str, str]]) -> html.Entry:
+        """Write a scenario's page, where it has a lesson whose stories were played; its line of the index."""
+        lesson = lessons.find(scenario, self._language)
+        stories = list(self._stories(lesson, dict(verdicts))) if lesson else []
+        if lesson and stories:
+            page = html.page(scenario, _texts(lesson), stories, self._language)
+            (self._folder / f"{scenario}.html").write_text(page, "utf-8")
+        link = f"{scenario}.html" if stories else ""
+        return html.Entry(scenario, lesson.texts.claim if lesson else "", tuple(verdicts), link)
+
+    def _stories(self, lesson: Lesson, verdicts: dict[str, str]) -> Iterator[html.Story]:
+        for story in (lesson.fault, lesson.control):
+            if where := self._timelines.get((lesson.name, story)):
+                timeline = pickle.loads(Path(where).read_bytes())  # our own, from a worker of this run
+                yield html.Story(story, verdicts[story], timeline)
+
+
+def _texts(lesson: Lesson) -> dict[str, str]:
+    seen = zip(lesson.recognise, lesson.texts.look, strict=True)
+    recognise = "\n".join(f"$ {command}\n  {sight}" for command, sight in seen)
+    texts = lesson.texts
+    return {"claim": texts.claim, "why": texts.why, "cure": texts.cure, "recognise": recognise}

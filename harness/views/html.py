@@ -1,0 +1,236 @@
+"""A scenario as one page that needs nothing else: its texts, each story as a ladder, and the evidence behind each row.
+
+No network, no font, no script but its own; the page's policy names that one by its hash. Escape what comes from a run.
+"""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from harness.evidence.sockets import State, Timer
+from harness.kernel.addresses import HOSTS
+from harness.timeline import Timeline
+from harness.views import svg
+
+_FOLDER = Path(__file__).parent / "page"
+_MOST_BYTES = 195_000
+_MOST_ROWS = (200, 140, 100, 70, 50, 30, 16)
+"""Rows that a story shows: the first of these with which the page is small enough."""
+
+_MOST_ROWS_PRINTED = 50
+"""Rows that can be read on one sheet of paper; longer ladders run over several."""
+
+_MOST_MEMBERS = 16
+"""Sockets (or owners) of one look that the evidence shows."""
+
+_TCP_WORDS = "|".join([*(state for state in State if "_" in state), "syn", "fin", "rst"])
+_TCP_WORD = re.compile(rf"(?<![a-z])({_TCP_WORDS})(?=s?(_|\[|$))", re.IGNORECASE)
+_MARKS = {"passed": "✓", "failed": "✕", "inconclusive": "?", "skipped": "–"}
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One test's run. `name` is the test's, `verdict` pytest's word: passed, failed, inconclusive, skipped."""
+
+    name: str
+    verdict: str
+    timeline: Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the index. `stories` are names and verdicts; `link` leads to the page, and is empty where none is."""
+
+    name: str
+    claim: str
+    stories: tuple[tuple[str, str], ...]
+    link: str
+
+
+def page(title: str, texts: Mapping[str, str], stories: Sequence[Story], lang: str = "en") -> str:
+    """The whole page, under 200 kB; long stories are folded in the middle. `lang`: en or zh, of the page's own words.
+
+    `texts` may have claim, why, cure and recognise, in plain text and several lines.
+    """
+    words = _words(lang)
+    told = [svg.tell(story.timeline) for story in stories]
+    px_a_ns = svg.scale(told)
+    for most in _MOST_ROWS:
+        drawings = [
+            svg.draw(each, most, px_a_ns, _spoken(story.name), words) for story, each in zip(stories, told, strict=True)
+        ]
+        body = _body(title, texts, stories, drawings, svg.ROW_PX / px_a_ns / 1e6, words)
+        html = _filled(title, body, _data(stories, drawings, words), lang)
+        if len(html.encode()) < _MOST_BYTES:
+            break
+    return html
+
+
+def index(entries: Sequence[Entry], lang: str = "en") -> str:
+    """All scenarios in a table: each with its claim, its verdicts, and a link to its page."""
+    words = _words(lang)
+    head = "".join(f'<th scope="col">{words[name]}</th>' for name in ("scenario", "claim", "verdicts"))
+    lines = "".join(_line(entry, words) for entry in entries)
+    table = f'<table class="index"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
+    return _filled(words["scenarios"], f"<header><h1>{words['scenarios']}</h1></header><main>{table}</main>", "", lang)
+
+
+def _line(entry: Entry, words: Mapping[str, str]) -> str:
+    name = escape(_spoken(entry.name))
+    linked = f'<a href="{escape(entry.link)}">{name}</a>' if entry.link else name
+    verdicts = "".join(
+        f"<li>{_verdict(verdict, words)} {escape(_spoken(story))}</li>" for story, verdict in entry.stories
+    )
+    return f'<tr><th scope="row">{linked}</th><td>{_lines(entry.claim)}</td><td><ul>{verdicts}</ul></td></tr>'
+
+
+def _words(lang: str) -> Mapping[str, str]:
+    known = json.loads(_read("words.json"))
+    words: Mapping[str, str] = known.get(lang) or known["en"]
+    return words
+
+
+@cache
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+def _filled(title: str, body: str, data: str, lang: str) -> str:
+    style, script = _read("page.css"), _read("page.js")
+    return Template(_read("page.html")).substitute(
+        lang=escape(lang), title=escape(_spoken(title)), style=style, script=script, body=body, data=data,
+        style_hash=_hash(style), script_hash=_hash(script),
+    )  # fmt: skip
+
+
+def _hash(text: str) -> str:
+    """As a Content-Security-Policy names what it lets in (CSP level 3, section 2.3.1)."""
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def _body(
+    title: str, texts: Mapping[str, str], stories: Sequence[Story], drawings: Sequence[svg.Drawing],
+    exact_from_ms: float, words: Mapping[str, str],
+) -> str:  # fmt: skip
+    figures = "".join(_figure(*each, words) for each in zip(stories, drawings, strict=True))
+    claim = f'<p class="claim">{_lines(texts["claim"])}</p>' if texts.get("claim") else ""
+    return (
+        f"<header><h1>{escape(_spoken(title))}</h1>{claim}</header><main>"
+        f'<div class="tools">{_legend(exact_from_ms, words)}{_switch(words)}</div>'
+        f'<div class="stories">{figures}</div>'
+        f'<div class="texts">{"".join(_text(name, texts, words) for name in ("why", "cure", "recognise"))}</div></main>'
+        f'<aside id="panel" aria-live="polite" aria-label="{words["evidence"]}" hidden>'
+        f'<div class="panel-head"><h2></h2><button type="button">{words["close"]}</button></div>'
+        f'<div class="records" tabindex="0"></div></aside>'
+    )
+
+
+def _text(name: str, texts: Mapping[str, str], words: Mapping[str, str]) -> str:
+    if not texts.get(name):
+        return ""
+    return f'<section class="{name}"><h2>{words[name]}</h2><p>{_lines(texts[name])}</p></section>'
+
+
+def _lines(text: str) -> str:
+    return escape(text.strip("\n"))
+
+
+def _spoken(name: str) -> str:
+    """A test's name as the sentence that it is: "control_a_rst_ends_time_wait" → "a RST ends TIME_WAIT"."""
+    words = _TCP_WORD.sub(lambda found: found[0].upper().replace("_", "\0"), name)
+    return words.removeprefix("test_").removeprefix("control_").replace("_", " ").replace("\0", "_")
+
+
+def _verdict(verdict: str, words: Mapping[str, str]) -> str:
+    kind = verdict if verdict in _MARKS else "other"
+    return f'<span class="verdict {kind}">{_MARKS.get(verdict, "·")} {escape(words.get(verdict, verdict))}</span>'
+
+
+def _figure(story: Story, drawing: svg.Drawing, words: Mapping[str, str]) -> str:
+    kind = "control" if story.name.startswith("test_control_") else "fault"
+    long = " long" if len(drawing.rows) > _MOST_ROWS_PRINTED else ""
+    return (
+        f'<figure class="{kind}{long}"><figcaption><span class="kind">{words[kind]}</span> '
+        f"{_verdict(story.verdict, words)}<h2>{escape(_spoken(story.name))}</h2></figcaption>"
+        f'<div class="scroll">{drawing.svg}</div></figure>'
+    )
+
+
+def _switch(words: Mapping[str, str]) -> str:
+    choices = "".join(
+        f'<label><input type="radio" name="heights" value="{name}"{" checked" if name == "by_steps" else ""}>'
+        f"<span>{words[name]}</span></label>"
+        for name in ("by_steps", "to_scale")
+    )
+    return f'<fieldset class="switch"><legend>{words["switch"]}</legend>{choices}</fieldset>'
+
+
+def _legend(exact_from_ms: float, words: Mapping[str, str]) -> str:
+    arrows = "".join(
+        f'<li><svg viewBox="0 0 44 12" width="44" height="12" aria-hidden="true">'
+        f'<path class="arrow {kind}" d="M2 6H40"/></svg>{words[kind]}</li>'
+        for kind in ("bare", "data", "rst")
+    )
+    return (
+        f'<div class="legend"><ul>{arrows}<li class="step">{words["step"]}</li>'
+        f'<li class="look">{words["look"]}</li></ul>'
+        f'<p>{words["states"]} <span class="hint">{words["hint"]}</span>'
+        f'<span class="exact"> {words["exact"].format(f"{exact_from_ms:.2g}")}</span></p></div>'
+    )
+
+
+def _data(stories: Sequence[Story], drawings: Sequence[svg.Drawing], words: Mapping[str, str]) -> str:
+    """What the page's script needs, as JSON that cannot end its script tag."""
+    kinds: dict[str, list[str]] = {}
+    told = [
+        {
+            "by_steps": drawing.by_steps,
+            "to_scale": drawing.to_scale,
+            "evidence": [[_record(event, story.timeline, kinds) for event in row.evidence] for row in drawing.rows],
+        }
+        for story, drawing in zip(stories, drawings, strict=True)
+    ]
+    data = {"kinds": kinds, "stories": told, "words": {name: words[name] for name in ("started", "more")}}
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
+
+
+def _record(event: Any, timeline: Timeline, kinds: dict[str, list[str]]) -> list[Any]:
+    """The name of its kind and the values of its fields; the fields' names go into `kinds`."""
+    kind = type(event).__name__
+    names = kinds.setdefault(kind, [field.name for field in fields(event)])
+    return [kind, *(_value(name, getattr(event, name), timeline, kinds) for name in names)]
+
+
+def _value(name: str, value: Any, timeline: Timeline, kinds: dict[str, list[str]]) -> Any:
+    match value:
+        case int() if name == "time_ns":
+            return [value, (value - timeline.start_ns) / 1e6]
+        case bool() | None | str() | int() | float():
+            return str(value)
+        case Timer():
+            return (
+                f"{value.name}, {value.expires_s:.3f} s, {value.retransmits} retransmits"
+                if value.name != "none"
+                else "none"
+            )
+        case (str() as host, int() as port) if name in ("local", "remote", "source", "destination"):
+            return f"{host}:{port}" + (f" ({HOSTS[host]})" if host in HOSTS else "")
+        case tuple() if value and all(is_dataclass(each) for each in value):
+            members = [_record(each, timeline, kinds) for each in value[:_MOST_MEMBERS]]
+            return {"members": members, "left_out": len(value) - len(members)}
+        case tuple():
+            shown = [
+                " ".join(map(str, each)) if isinstance(each, tuple) else str(each)
+                for each in value[: 4 * _MOST_MEMBERS]
+            ]
+            return ", ".join(shown) + (f", … +{len(value) - len(shown)}" if len(value) > len(shown) else "")
+    return str(value)

@@ -1,0 +1,96 @@
+"use strict";
+// Two things: the heights of the rows (by steps or to scale), and the evidence of the row that is pointed at or focused.
+(() => {
+  const source = document.getElementById("data").textContent;
+  if (!source) return; // the index has no stories
+  const { kinds, stories, words } = JSON.parse(source);
+  const ladders = [...document.querySelectorAll("figure svg")];
+  const panel = document.getElementById("panel");
+  const [heading, button, records] = ["h2", "button", ".records"].map((name) => panel.querySelector(name));
+
+  function setHeights(which) {
+    ladders.forEach((ladder, n) => {
+      const heights = stories[n][which];
+      const end = heights[heights.length - 1];
+      const at = (place) => (place < 0 ? end : heights[place]);
+      ladder.setAttribute("viewBox", ladder.getAttribute("viewBox").replace(/\S+$/, end));
+      ladder.classList.toggle("to-scale", which === "to_scale");
+      rowsOf(ladder).forEach((row, place) => row.setAttribute("transform", `translate(0 ${heights[place]})`));
+      for (const bar of ladder.querySelectorAll(".bar")) {
+        const [top, bottom] = [at(Number(bar.dataset.first)), at(Number(bar.dataset.last))];
+        bar.setAttribute("y", top);
+        bar.setAttribute("height", Math.max(0, bottom - top));
+      }
+      for (const rail of ladder.querySelectorAll(".rail")) rail.setAttribute("d", rail.getAttribute("d").replace(/V.*/, `V${end}`));
+    });
+    document.body.classList.toggle("to-scale", which === "to_scale");
+  }
+
+  const rowsOf = (ladder) => [...ladder.querySelectorAll(".row")];
+
+  function element(name, content, className) {
+    const made = document.createElement(name);
+    if (className) made.className = className;
+    made.append(...[content].flat());
+    return made;
+  }
+
+  function shown(value) {
+    if (Array.isArray(value)) return element("span", `${value[0]} (${value[1].toFixed(3)} ${words.started})`);
+    if (value === null || typeof value !== "object") return element("span", String(value));
+    const head = element("tr", kinds[value.members[0][0]].map((name) => element("th", name)));
+    const lines = value.members.map(([, ...values]) => element("tr", values.map((each) => element("td", shown(each)))));
+    const table = element("table", [element("thead", head), element("tbody", lines)]);
+    return element("div", value.left_out ? [table, `… ${value.left_out} ${words.more}`] : [table]);
+  }
+
+  function record([kind, ...values]) {
+    const pairs = kinds[kind].flatMap((name, n) => [element("dt", name), element("dd", shown(values[n]))]);
+    return element("section", [element("h3", kind), element("dl", pairs)], kind);
+  }
+
+  function show(row) {
+    const ladder = row.ownerSVGElement;
+    const evidence = stories[ladders.indexOf(ladder)].evidence[rowsOf(ladder).indexOf(row)];
+    for (const other of document.querySelectorAll(".row[aria-selected]")) other.removeAttribute("aria-selected");
+    row.setAttribute("aria-selected", "true");
+    heading.textContent = row.getAttribute("aria-label");
+    records.replaceChildren(...evidence.map(record));
+    records.scrollTop = 0;
+    panel.hidden = false;
+  }
+
+  function hide() {
+    panel.hidden = true;
+    for (const row of document.querySelectorAll(".row[aria-selected]")) row.removeAttribute("aria-selected");
+  }
+
+  function focus(row) {
+    for (const other of rowsOf(row.ownerSVGElement)) other.setAttribute("tabindex", other === row ? "0" : "-1");
+    row.focus();
+  }
+
+  function walk(event) {
+    const rows = rowsOf(event.currentTarget);
+    const here = rows.indexOf(document.activeElement);
+    const there = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: rows.length - 1 }[event.key];
+    if (here < 0 || there === undefined) return;
+    event.preventDefault();
+    if (rows[there]) focus(rows[there]);
+  }
+
+  for (const ladder of ladders) {
+    const around = ladder.parentNode; // an SVG that listens for focus would be a stop of Tab itself
+    rowsOf(ladder)[0]?.setAttribute("tabindex", "0");
+    around.addEventListener("keydown", walk);
+    for (const name of ["focusin", "pointerover"])
+      around.addEventListener(name, ({ target }) => target.closest(".row") && show(target.closest(".row")));
+    around.addEventListener("click", ({ target }) => target.closest(".row") && focus(target.closest(".row")));
+  }
+  for (const choice of document.querySelectorAll("[name=heights]"))
+    choice.addEventListener("change", () => setHeights(choice.value));
+  setHeights(document.querySelector("[name=heights]:checked").value); // a reloaded page keeps its choice
+  button.addEventListener("click", hide);
+  document.addEventListener("keydown", ({ key }) => key === "Escape" && hide());
+  document.body.classList.add("scripted");
+})();
