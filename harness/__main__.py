@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import lessons
+from harness import lessons, terminal
 from harness.errors import LabError
 from harness.lessons import Lesson
 
@@ -58,8 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 def _list(asked: argparse.Namespace) -> int:
     from harness.views.lines import printed
 
-    width, color = shutil.get_terminal_size().columns, sys.stdout.isatty()
-    sys.stdout.write(printed(_entries(asked.lang), width, color=color) + "\n")
+    sys.stdout.write(printed(_entries(asked.lang), terminal.width(), color=terminal.wants_color()) + "\n")
     return 0
 
 
@@ -131,7 +130,7 @@ def _say(*lines: str) -> None:
     from harness.views.lines import printed
 
     indented = (Padding(Text(line.lstrip()), (0, 0, 0, len(line) - len(line.lstrip()))) for line in lines)
-    sys.stdout.write(printed(indented, shutil.get_terminal_size().columns, color=sys.stdout.isatty()) + "\n")
+    sys.stdout.write(printed(indented, terminal.width(), color=terminal.wants_color()) + "\n")
 
 
 def _step(asked: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import lessons
+from harness import lessons, terminal
 from harness.errors import Inconclusive, LabError, LabUnavailable
 from harness.installed import find_program
 from harness.kernel.sysctls import reference_profile
@@ -191,8 +190,7 @@ def _picture(item: pytest.Item, lab: Lab) -> str:
 
     language = item.config.option.lab_lang
     lesson = lessons.find(item.path.stem, language)
-    width, color = shutil.get_terminal_size().columns, sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    return told(lab.timeline, item.name, lesson, language, width, color=color)
+    return told(lab.timeline, item.name, lesson, language, terminal.width(), color=terminal.wants_color())
 
 
 def _asked_to_show_passed(config: pytest.Config) -> bool:

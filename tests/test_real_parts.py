@@ -102,6 +102,8 @@ def test_what_was_dropped_comes_through_after_restore(lab):
 def test_restore_without_a_drop_harms_nothing(lab):
     lab.restore()
     lab.restore()
+    lab.start(serve, lab.server_address, to="listening").resume()
+    assert lab.start(call, lab.server_address).finish() == b"hi"
 
 
 def test_a_role_can_be_started_to_a_step(lab):

@@ -1,0 +1,17 @@
+"""The terminal that is written to, if it is one."""
+
+import os
+import shutil
+import sys
+
+__tracebackhide__ = True
+
+
+def width() -> int:
+    """Columns: $COLUMNS, or the terminal's own, or 80."""
+    return shutil.get_terminal_size().columns
+
+
+def wants_color() -> bool:
+    """Not in a pipe, not where NO_COLOR is set (no-color.org), not on a terminal that calls itself dumb."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

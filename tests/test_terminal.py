@@ -1,0 +1,26 @@
+"""Colour where somebody can see it, and wants to."""
+
+import sys
+
+import pytest
+
+from harness import terminal
+
+
+@pytest.mark.parametrize(
+    ("tty", "environment", "colour"),
+    [(True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False), (True, {"NO_COLOR": ""}, True),
+     (True, {"TERM": "dumb"}, False)],
+)  # fmt: skip
+def test_colour(monkeypatch, tty, environment, colour):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: tty, raising=False)
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert terminal.wants_color() is colour
+
+
+def test_width(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "123")
+    assert terminal.width() == 123
