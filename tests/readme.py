@@ -1,4 +1,4 @@
-"""What the README shows of real runs: `make readme` writes it, a test compares it.
+"""What the READMEs show of real runs: `make readme` writes it, a test compares it. Both show the same runs.
 
 Times, ports and sequence numbers differ from run to run, and only root sees state changes reported by the kernel; what
 a look shows depends on when it comes. So both sides are compared without these.
@@ -13,9 +13,10 @@ from harness import lessons
 from harness.__main__ import rows_of
 from tests.playing import ROOT, clean_environment
 
-README = ROOT / "README.md"
+READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh-CN.md"}
 FILE = "scenarios/close_with_unread_data.py"
 FAULT = "test_unread_data_turns_close_into_a_reset"
+HEADS = {"en": "| scenario | symptom | cause | cure |", "zh": "| 场景 | 症状 | 原因 | 解法 |"}
 
 
 def transcript() -> str:
@@ -28,10 +29,10 @@ def ladder() -> str:
     return _cut(_pytest("--lab-show", "-q", f"{FILE}::{FAULT}"), FAULT, "Why")
 
 
-def scenarios() -> str:
+def scenarios(language: str) -> str:
     """The table, from the lessons' own texts, in the order of the articles' rows."""
-    told = sorted(lessons.every(), key=lambda lesson: (rows_of(lesson), lesson.name))
-    lines = ["| scenario | symptom | cause | cure |", "|---|---|---|---|"]
+    told = sorted(lessons.every(language), key=lambda lesson: (rows_of(lesson), lesson.name))
+    lines = [HEADS[language], "|---|---|---|---|"]
     for lesson in told:
         texts = lesson.texts
         link = f"[{lesson.name}](scenarios/{lesson.name}.py)"
@@ -39,13 +40,14 @@ def scenarios() -> str:
     return "\n".join(lines)
 
 
-SECTIONS: dict[str, Callable[[], str]] = {"transcript": transcript, "ladder": ladder, "scenarios": scenarios}
+PLAYED: dict[str, Callable[[], str]] = {"transcript": transcript, "ladder": ladder}
 
 
-def shown(section: str) -> str:
-    """What stands in the README between a section's two markers."""
-    match = re.search(rf"<!-- {section} -->\n\n(.*?)\n\n<!-- /{section} -->", README.read_text(), re.S)
-    assert match, f"the README has no section {section}"
+def shown(section: str, language: str) -> str:
+    """What stands in a README between a section's two markers."""
+    path = READMES[language]
+    match = re.search(rf"<!-- {section} -->\n\n(.*?)\n\n<!-- /{section} -->", path.read_text(), re.S)
+    assert match, f"{path.name} has no section {section}"
     return match[1]
 
 
@@ -73,13 +75,14 @@ def _cut(text: str, after: str, before: str) -> str:
 
 
 def write() -> None:
-    """Write every section anew."""
-    text = README.read_text()
-    for section, made in SECTIONS.items():
-        pattern = rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)"
-        new = made()
-        text = re.sub(pattern, lambda match, new=new: f"{match[1]}\n{new}\n\n{match[2]}", text, flags=re.S)
-    README.write_text(text)
+    """Write every section of each README anew."""
+    played = {section: made() for section, made in PLAYED.items()}
+    for language, path in READMES.items():
+        text = path.read_text()
+        for section, new in {**played, "scenarios": scenarios(language)}.items():
+            pattern = rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)"
+            text = re.sub(pattern, lambda match, new=new: f"{match[1]}\n{new}\n\n{match[2]}", text, flags=re.S)
+        path.write_text(text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The README is true: its commands run, its scenarios are there, its transcript is what really prints."""
+"""The README is true: its commands run, its scenarios are there, what it shows is what runs. The Chinese one agrees."""
 
 import re
 import shlex
@@ -10,8 +10,29 @@ import pytest
 from tests import readme
 from tests.playing import ROOT, clean_environment
 
-README = (ROOT / "README.md").read_text()
+TEXTS = {language: path.read_text() for language, path in readme.READMES.items()}
+README = TEXTS["en"]
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines()]
+
+GENERATED = r"<!-- (\w+) -->.*?<!-- /\1 -->"
+LINK_TO_THE_OTHER = r"\A# tcp-fault-lab\n\n\[.+\]\(README.*\.md\)\n"
+SAME = {
+    "commands": r"^```sh\n(.*?)```",
+    "targets": r"`make (?:\w+=\S+ )*(\w+)",
+    "options": r"--lab-[\w-]+",
+    "code": r"(?<!`)`([^`]+)`(?!`)",
+    "links": r"\]\(([\w./-]+)\)",
+    "files": r"(?:harness|scenarios|tests)/[\w./]*",
+    "names": r"[A-Za-z0-9]+_[A-Za-z0-9_]+",
+    "numbers": r"\d+(?:[.,]\d+)*",
+}
+"""What both say, section by section."""
+
+
+def sections(language: str) -> list[str]:
+    """The text before the first heading, and each section with its heading; without what `make readme` writes."""
+    text = re.sub(LINK_TO_THE_OTHER, "", TEXTS[language])
+    return re.split(r"^## ", re.sub(GENERATED, "", text, flags=re.S), flags=re.M)
 
 
 def test_every_scenario_is_in_the_table() -> None:
@@ -20,12 +41,12 @@ def test_every_scenario_is_in_the_table() -> None:
 
 
 def test_every_file_named_exists() -> None:
-    for name in re.findall(r"\]\(([\w./]+)\)", README):
+    for name in re.findall(SAME["links"], README):
         assert (ROOT / name).exists(), name
 
 
 def test_every_make_target_named_exists() -> None:
-    for target in sorted(set(re.findall(r"`make (?:\w+=\S+ )*(\w+)", README))):
+    for target in sorted(set(re.findall(SAME["targets"], README))):
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
@@ -34,7 +55,7 @@ def test_every_option_named_exists() -> None:
     help_text = subprocess.run(
         [".venv/bin/pytest", "--help"], cwd=ROOT, capture_output=True, text=True, env=clean_environment()
     ).stdout
-    for option in sorted(set(re.findall(r"--lab-[\w-]+", README))):
+    for option in sorted(set(re.findall(SAME["options"], README))):
         assert option in help_text
 
 
@@ -53,11 +74,52 @@ def test_the_two_commands_are_what_ci_runs() -> None:
     assert all(command in ci for command in COMMANDS[:2])
 
 
-@pytest.mark.parametrize("section", readme.SECTIONS)
+@pytest.mark.parametrize("section", readme.PLAYED)
 def test_what_is_shown_is_what_runs(section: str) -> None:
-    shown, made = readme.shown(section), readme.SECTIONS[section]()
-    assert readme.normalised(section, shown) == readme.normalised(section, made), "make readme writes it"
-    assert len(readme.normalised(section, shown)) > 10
+    made = readme.normalised(section, readme.PLAYED[section]())
+    assert len(made) > 10
+    for language in TEXTS:
+        shown = readme.normalised(section, readme.shown(section, language))
+        assert shown == made, f"{language}: make readme writes it"
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_the_table_is_what_the_lessons_say(language: str) -> None:
+    assert readme.shown("scenarios", language) == readme.scenarios(language), "make readme writes it"
+
+
+def test_both_show_the_same_run() -> None:
+    assert [readme.shown(section, "zh") for section in readme.PLAYED] == [
+        readme.shown(section, "en") for section in readme.PLAYED
+    ]
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_both_name_the_same(what: str) -> None:
+    """Section by section, and so they have the same sections, in the same order."""
+    english, chinese = (
+        [
+            {" ".join(found.split()) for found in re.findall(SAME[what], section, re.S | re.M)}
+            for section in sections(each)
+        ]
+        for each in TEXTS
+    )
+    assert any(english)
+    assert chinese == english
+
+
+def test_each_links_to_the_other() -> None:
+    first = {language: text.splitlines()[2] for language, text in TEXTS.items()}
+    assert first == {"en": "[中文](README.zh-CN.md)", "zh": "[English](README.md)"}
+
+
+def test_the_chinese_one_is_chinese() -> None:
+    """Each heading, paragraph, list item and table row of it."""
+    code = r"^```.*?^```|^    .*?$"
+    texts = [re.sub(code, "", section, flags=re.S | re.M) for section in sections("zh")]
+    lines = [line for text in texts for line in text.splitlines() if line and not line.startswith("|---")]
+    assert len(lines) > 50
+    assert [line for line in lines if not re.search(r"[\u4e00-\u9fff]", line)] == []
 
 
 def test_files_of_the_map_exist() -> None:
