@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import readme
+from tests import readme, screenshot
 from tests.playing import ROOT, clean_environment
 
 TEXTS = {language: path.read_text() for language, path in readme.READMES.items()}
@@ -125,3 +125,11 @@ def test_the_chinese_one_is_chinese() -> None:
 def test_files_of_the_map_exist() -> None:
     for name in re.findall(r"^    ((?:harness|scenarios|tests)/[\w./]*)", README, re.M):
         assert (ROOT / Path(name)).exists(), name
+
+
+def test_the_screenshot_is_of_what_is_drawn_today() -> None:
+    assert screenshot.NOTE.read_text() == screenshot.drawn_from(), "make screenshot"
+    head = screenshot.PICTURE.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    assert int.from_bytes(head[16:20]) == 1400
+    assert screenshot.PICTURE.stat().st_size < 400_000

@@ -1,0 +1,5 @@
+"""`python -m tests.ladders`: record them."""
+
+from tests.ladders import record
+
+record()

@@ -1,0 +1,47 @@
+"""The picture in the README, docs/lesson.png: `make screenshot` takes it, and notes what it was drawn from.
+
+A test compares the note, not the pixels: times differ from run to run, but a change of what draws the page, or of the
+lesson itself, asks for a new picture.
+"""
+
+import hashlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from harness import lessons
+from harness.installed import find_program
+from tests.playing import ROOT, clean_environment
+
+NAME = "close_with_unread_data"
+PICTURE = ROOT / "docs" / "lesson.png"
+NOTE = ROOT / "docs" / "lesson.drawn-from"
+_QUIETLY = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--hide-scrollbars"]  # fmt: skip
+
+
+def drawn_from() -> str:
+    """A line a file: what the page is made of, by its SHA-256."""
+    views = ROOT / "harness" / "views"
+    lesson = [lessons.load(NAME).path, lessons.FOLDER / f"{NAME}.toml"]
+    drawing = [views / f"{name}.py" for name in ("html", "svg", "rows", "states")]
+    files = sorted([*lesson, *drawing, *(views / "page").iterdir()])
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(ROOT)}" for path in files]
+    return "\n".join(lines) + "\n"
+
+
+def take() -> None:
+    """Play the lesson, open its page in a real browser, and keep what it shows."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder, "lesson.html")
+        lesson = [sys.executable, "-m", "harness", "lesson", NAME, "--html", str(page)]
+        subprocess.run(lesson, cwd=ROOT, env=clean_environment(), check=True, stdout=subprocess.DEVNULL)
+        browser = [find_program("chromium", "chromium"), *_QUIETLY, f"--user-data-dir={folder}/profile"]
+        shot = ["--window-size=1400,1480", f"--screenshot={PICTURE}", page.as_uri()]
+        subprocess.run([*browser, *shot], check=True, capture_output=True, timeout=60)
+    NOTE.write_text(drawn_from())
+
+
+if __name__ == "__main__":
+    take()

@@ -1,0 +1,41 @@
+"""Each lesson still draws what was recorded, and the comparison sees what matters."""
+
+import pytest
+
+from tests import ladders
+from tests.test_lessons import NAMES
+
+TRIES = 3
+"""A play may be unlike all that were recorded (a stall of a second repeats a segment), but not one after the other."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lesson_draws_what_was_recorded(name):
+    must, may = ladders.recorded(name)
+    assert len(must) > 6
+    differences = []
+    for _ in range(TRIES):
+        shapes = ladders.shapes(ladders.drawn(name))
+        if must <= shapes <= must | may:
+            return
+        differences.append({"missing": must - shapes, "new": shapes - must - may})
+    pytest.fail(f"{name} draws something else: {differences}. Mend: make ladders, and read the diff")
+
+
+def test_nothing_is_recorded_of_what_is_gone():
+    assert sorted(path.stem for path in ladders.FOLDER.glob("*.txt")) == NAMES
+
+
+def test_what_is_compared():
+    first = """test_x ───
+     3.803                                   » listening
+    17.520 50123 SYN_SENT  ── S ────▶
+    17.531                 ◀── SA ── 50123 SYN_RECV
+    20.659                           accept queue 1 of 128
+    99.001 » finished (returned b'\\x01')
+"""
+    moved = first.replace("17.5", "18.6").replace("50123", "51999").replace("x01", "x02").replace("1 of", "2 of")
+    assert ladders.shapes(first) == ladders.shapes(moved)
+    assert ladders.shapes(first) == {"test_x", "» listening", "# SYN_SENT S ▶", "◀ SA # SYN_RECV", "» finished"}
+    for change in (("SYN_RECV", "CLOSED"), ("── SA", "── RA"), ("» listening", "» deaf"), ("S ────▶", "S ────▶ UP")):
+        assert ladders.shapes(first.replace(*change)) != ladders.shapes(first)
