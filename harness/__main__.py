@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
 def _list(asked: argparse.Namespace) -> int:
     from harness.views.lines import printed
 
-    sys.stdout.write(printed(_entries(asked.lang), terminal.width(), color=terminal.wants_color()) + "\n")
+    terminal.say(printed(_entries(asked.lang), terminal.width(), color=terminal.wants_color()))
     return 0
 
 
@@ -130,7 +130,7 @@ def _say(*lines: str) -> None:
     from harness.views.lines import printed
 
     indented = (Padding(Text(line.lstrip()), (0, 0, 0, len(line) - len(line.lstrip()))) for line in lines)
-    sys.stdout.write(printed(indented, terminal.width(), color=terminal.wants_color()) + "\n")
+    terminal.say(printed(indented, terminal.width(), color=terminal.wants_color()))
 
 
 def _step(asked: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from harness.installed import find_program
 from harness.kernel.sysctls import reference_profile
 from harness.lab import Lab
 from harness.nursery import Nursery
+from harness.verdicts import INCONCLUSIVE, verdict_of
 
 __tracebackhide__ = True
 
@@ -63,7 +63,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Under `--lab-show`, the picture as soon as there is one."""
     for name, text in report.user_properties:
         if name == "lab-picture" and report.when == "call":
-            sys.stdout.write(f"\n{text}\n")
+            terminal.say(f"\n{text}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -158,13 +158,13 @@ def _keep_evidence(item: pytest.Item, call: pytest.CallInfo[None], report: pytes
     if item.config.option.lab_show:
         report.user_properties.append(("lab-picture", _picture(item, lab)))
     if call.excinfo and call.excinfo.errisinstance(Inconclusive):
-        report.user_properties.append(("lab-verdict", "inconclusive"))
+        report.user_properties.append(INCONCLUSIVE)
     if item.config.option.lab_report:
         from harness.reporting import keep
 
         keep(item, report, lab.timeline, item.stash[_temporary].getbasetemp() / "lab")
     if folder := _artifacts_folder(item, report):
-        files = _write_artifacts(item, lab, folder, report.outcome)
+        files = _write_artifacts(item, lab, folder, verdict_of(report))
         report.sections.append(("lab: files", "\n".join(map(str, files))))
 
 
@@ -200,7 +200,7 @@ def _asked_to_show_passed(config: pytest.Config) -> bool:
 
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
     """A third verdict beside passed and failed; it is never green (the report stays a failure)."""
-    if ("lab-verdict", "inconclusive") in getattr(report, "user_properties", []) and report.when == "call":
+    if report.when == "call" and verdict_of(report) == "inconclusive":
         return "inconclusive", "I", "INCONCLUSIVE"
     if config.option.lab_show and report.passed and report.when == "call":
         return "passed", "", "PASSED"  # its picture says more than a dot

@@ -9,6 +9,7 @@ import pytest
 from harness import lessons
 from harness.lessons import Lesson
 from harness.timeline import Timeline
+from harness.verdicts import verdict_of
 from harness.views import html
 
 __tracebackhide__ = True
@@ -41,14 +42,14 @@ class Reporter:
             return
         path, _, story = report.nodeid.partition("::")
         scenario = Path(path).stem
-        self._verdicts.setdefault(scenario, []).append((story, report.outcome))
+        self._verdicts.setdefault(scenario, []).append((story, verdict_of(report)))
         if where := dict(report.user_properties).get(_PROPERTY):
             self._timelines[scenario, story] = str(where)
 
     def pytest_sessionfinish(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         entries = [self._written(scenario, stories) for scenario, stories in sorted(self._verdicts.items())]
-        (self._folder / "index.html").write_text(html.index(entries, self._language), "utf-8")
+        (self._folder / "index.html").write_text(html.index(entries, self._language), "utf-8", "replace")
 
     def _written(self, scenario: str, verdicts: list[tuple[str, str]]) -> html.Entry:
         """Write a scenario's page, where it has a lesson whose stories were played; its line of the index."""
@@ -56,7 +57,7 @@ class Reporter:
         stories = list(self._stories(lesson, dict(verdicts))) if lesson else []
         if lesson and stories:
             page = html.page(scenario, _texts(lesson), stories, self._language)
-            (self._folder / f"{scenario}.html").write_text(page, "utf-8")
+            (self._folder / f"{scenario}.html").write_text(page, "utf-8", "replace")
         link = f"{scenario}.html" if stories else ""
         return html.Entry(scenario, lesson.texts.claim if lesson else "", tuple(verdicts), link)
 

@@ -72,6 +72,6 @@ def _of_the_lesson(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.option.lab_show or config.option.keyword or any("::" in argument for argument in config.args):
         return
     told = {item: lessons.find(item.path.stem) for item in items}
-    chosen = [item for item in items if (lesson := told[item]) and item.name in (lesson.fault, lesson.control)]
+    chosen = [item for item in items if not (lesson := told[item]) or item.name in (lesson.fault, lesson.control)]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = sorted(chosen, key=lambda item: (str(item.path), item.name.startswith("test_control_")))

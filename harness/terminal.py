@@ -15,3 +15,10 @@ def width() -> int:
 def wants_color() -> bool:
     """Not in a pipe, not where NO_COLOR is set (no-color.org), not on a terminal that calls itself dumb."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def say(text: str) -> None:
+    """Write a text and a line's end; what the terminal's encoding does not have becomes a question mark."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stdout.flush()

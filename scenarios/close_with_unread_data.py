@@ -1,7 +1,7 @@
 """close() with unread data sends RST in place of FIN, and no TIME_WAIT remains at either end.
 
 The reset tells the peer that bytes were lost (RFC 2525, section 2.17), and ends its FIN_WAIT2. shutdown() sends FIN
-all the same, and close() then finds the socket CLOSED; but while that FIN is not acknowledged, close() still resets.
+all the same; close() then finds the socket CLOSED, but only where that FIN is acknowledged, and the peer's has come.
 
     client                                     server
     FIN_WAIT1    ── PA, FA ───────────────▶    CLOSE_WAIT with the request unread
@@ -53,7 +53,7 @@ def request(address, size=REQUEST_BYTES):
     connection.recv(1)
 
 
-def play(lab, size=REQUEST_BYTES, reads=0, shuts_down=False):
+def play(lab, size=REQUEST_BYTES, reads=0, shuts_down=False, half_closes=True):
     """Until the client is half closed, the delayed ACK of its FIN has come, and the server is ready to close."""
     server = lab.start(serve, lab.server_address, reads, shuts_down)
     server.run_to("listening")
@@ -63,9 +63,10 @@ def play(lab, size=REQUEST_BYTES, reads=0, shuts_down=False):
         server.resume()  # an upload needs its reader
     client.run_to("sent")
     accepted = server.run_to("accepted")
-    client.run_to("half closed")
-    if size == REQUEST_BYTES:  # after an upload, other ACKs may be due
-        lab.expect_wire(["client FA", "server A"], since=accepted)
+    if half_closes:
+        client.run_to("half closed")
+        if size == REQUEST_BYTES:  # after an upload, other ACKs may be due
+            lab.expect_wire(["client FA", "server A"], since=accepted)
     server.run_to("ready to close")
     return server, client
 
@@ -112,13 +113,15 @@ def test_control_shutdown_before_close_sends_fin_and_leaves_time_wait(lab):
     assert lab.counter("TcpExtTCPAbortOnClose") == 0
 
 
-def test_shutdown_does_not_help_while_its_fin_is_not_acknowledged(lab):
+@pytest.mark.parametrize(("half", "client", "server"), [(1, "TIME_WAIT", "LAST_ACK"), (0, "CLOSE_WAIT", "FIN_WAIT2")])
+def test_shutdown_does_not_help_before_its_fin_is_acknowledged_and_the_peer_has_closed(lab, half, client, server):
     """Proves: 004-7, and its limit. The reset ends even the peer's TIME_WAIT."""
-    server, _ = play(lab, shuts_down=True)
-    lab.drop(f"tcp dport {lab.server_address[1]}")
-    server.run_to("shut down")
-    lab.expect_states(client="TIME_WAIT", server="LAST_ACK")
-    server.run_to("closed")
+    closer, _ = play(lab, shuts_down=True, half_closes=half)
+    if half:
+        lab.drop(f"tcp dport {lab.server_address[1]}")
+    closer.run_to("shut down")
+    lab.expect_states(client=client, server=server)
+    closer.run_to("closed")
     assert lab.wire(since="shut down")[-1] == "server RA"  # where the host is busy, the FIN was repeated before
     lab.expect_states(client="CLOSED", server="CLOSED")
     assert lab.counter("TcpExtTCPAbortOnClose") == 1

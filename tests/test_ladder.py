@@ -117,6 +117,65 @@ def test_a_look_refutes_what_the_segments_imply():
     assert said(timeline, Lane.SERVER) == ["SYN_RECV", "ESTABLISHED", "CLOSED"]
 
 
+def test_a_look_entered_before_the_segment_that_it_reflects_changes_nothing():
+    timeline = Timeline(0)
+    timeline.add(Look(2_500, (held(CLIENT, SERVER, 6), Socket(State.SYN_RECV, SERVER, CLIENT, 0, 0, NONE, 0, 0))))
+    for at, segment in enumerate(
+        [(CLIENT, SERVER, "S", 1, 0), (SERVER, CLIENT, "SA", 9, 2), (CLIENT, SERVER, "A", 2, 10)]
+    ):
+        timeline.add_frame(frame(at * 1000, *segment))
+    states = [(row.label, row.says[Lane.CLIENT]) for row in rows(timeline) if row.segment]
+    assert states == [("S", ["SYN_SENT"]), ("SA", []), ("A", ["ESTABLISHED"])]
+
+
+def test_the_next_connection_of_a_port_begins_anew_after_a_look_has_closed_the_old_one():
+    timeline = Timeline(0)
+    old = [(CLIENT, SERVER, "S", 1, 0), (SERVER, CLIENT, "SA", 9, 2), (CLIENT, SERVER, "A", 2, 10),
+           (CLIENT, SERVER, "FA", 2, 10), (SERVER, CLIENT, "A", 10, 3)]  # fmt: skip
+    for at, segment in enumerate(old):
+        timeline.add_frame(frame(at * 1000, *segment))
+    timeline.add(Look(10_000, (Socket(State.CLOSE_WAIT, SERVER, CLIENT, 1, 0, NONE, 7, 0),)))
+    timeline.add_frame(frame(20_000, CLIENT, SERVER, "S", seq=500))
+    states = ["SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSED", "SYN_SENT"]
+    assert said(timeline, Lane.CLIENT) == states
+
+
+def test_a_made_up_answer_makes_no_state():
+    timeline = Timeline(0)
+    timeline.add_frame(frame(0, CLIENT, SERVER, "S", seq=1))
+    timeline.add(Look(1_000, ()))  # the client has given up
+    timeline.add_frame(frame(2_000, SERVER, CLIENT, "SA", seq=9, ack=2))
+    assert said(timeline, Lane.SERVER) == []
+
+
+def test_an_abort_in_syn_sent_closes():
+    timeline = Timeline(0)
+    for at, segment in enumerate(
+        [(CLIENT, SERVER, "S", 1, 0), (SERVER, CLIENT, "SA", 9, 2), (CLIENT, SERVER, "RA", 2, 10)]
+    ):
+        timeline.add_frame(frame(at * 1000, *segment))
+    assert said(timeline, Lane.CLIENT) == ["SYN_SENT", "CLOSED"]
+
+
+def test_a_timer_that_ticks_is_no_news():
+    timeline = Timeline(0)
+    for at, left_s in ((1, 60.0), (2, 59.0), (3, 58.0)):
+        waiting = Socket(State.TIME_WAIT, CLIENT, SERVER, 0, 0, Timer("time_wait", left_s, 0), 0, 0)
+        timeline.add(Look(at, (waiting,)))
+    assert said(timeline, Lane.CLIENT) == ["TIME_WAIT", "timer time_wait 60.0 s"]
+
+
+def test_nothing_of_a_story_moves_the_cursor():
+    timeline = Timeline(0)
+    timeline.add(Step(1, "actor", "a\x1b[2J\ud800b"))
+    timeline.add(Finding(2, "x\ny", "\x07"))
+    text = drawn(timeline)
+    assert "\x1b" not in text
+    assert text.encode()
+    assert "a?[2J?b" in text
+    assert "x y: ?" in text
+
+
 def test_ports_are_named_where_there_are_several(story):
     story.add_frame(frame(7_000_000, OTHER_CLIENT, SERVER, "S", seq=1))
     assert said(story, Lane.CLIENT)[0] == "40001 SYN_SENT"

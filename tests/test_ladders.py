@@ -12,13 +12,13 @@ TRIES = 3
 @pytest.mark.parametrize("name", NAMES)
 def test_a_lesson_draws_what_was_recorded(name):
     must, may = ladders.recorded(name)
-    assert len(must) > 6
+    assert len(must) >= 6
     differences = []
     for _ in range(TRIES):
         shapes = ladders.shapes(ladders.drawn(name))
-        if must <= shapes <= must | may:
+        if must <= shapes <= may:
             return
-        differences.append({"missing": must - shapes, "new": shapes - must - may})
+        differences.append({"missing": must - shapes, "new": shapes - may})
     pytest.fail(f"{name} draws something else: {differences}. Mend: make ladders, and read the diff")
 
 
@@ -36,6 +36,10 @@ def test_what_is_compared():
 """
     moved = first.replace("17.5", "18.6").replace("50123", "51999").replace("x01", "x02").replace("1 of", "2 of")
     assert ladders.shapes(first) == ladders.shapes(moved)
-    assert ladders.shapes(first) == {"test_x", "» listening", "# SYN_SENT S ▶", "◀ SA # SYN_RECV", "» finished"}
+    assert ladders.shapes(first) == {
+        f"fault: {line}" for line in ("test_x", "» listening", "# SYN_SENT S ▶", "◀ SA # SYN_RECV", "» finished")
+    }
     for change in (("SYN_RECV", "CLOSED"), ("── SA", "── RA"), ("» listening", "» deaf"), ("S ────▶", "S ────▶ UP")):
         assert ladders.shapes(first.replace(*change)) != ladders.shapes(first)
+    both = first + first.replace("test_x", "test_control_x")
+    assert ladders.shapes(both.replace(" SYN_RECV", "", 1)) != ladders.shapes(both), "each story for itself"

@@ -83,8 +83,10 @@ def _changes(segment: Segment, sender: _End, receiver: _End) -> Iterator[Transit
 
     match "".join(flag for flag in segment.flags if flag in "SFRA"):
         case "R" | "RA":
-            # A SYN_SENT socket answers an unacceptable ACK with a RST and stays as it is (3.10.7.3, first).
-            yield from move(sender, State.SYN_SENT if sender.state == State.SYN_SENT else State.CLOSED)
+            # A SYN_SENT socket answers an unacceptable ACK with a RST and stays as it is (3.10.7.3, first). With an ACK
+            # of its own it is an abort (tcp_send_active_reset).
+            stays = sender.state == State.SYN_SENT and "A" not in segment.flags
+            yield from move(sender, State.SYN_SENT if stays else State.CLOSED)
             yield from move(receiver, State.CLOSED)
         case "S" if sender.state in _MAY_BE_GONE:
             yield from move(sender, State.SYN_SENT)

@@ -69,7 +69,7 @@ def page(title: str, texts: Mapping[str, str], stories: Sequence[Story], lang: s
         ]
         body = _body(title, texts, stories, drawings, svg.ROW_PX / px_a_ns / 1e6, words)
         html = _filled(title, body, _data(stories, drawings, words), lang)
-        if len(html.encode()) < _MOST_BYTES:
+        if len(html.encode(errors="replace")) < _MOST_BYTES:
             break
     return html
 
@@ -113,7 +113,7 @@ def _filled(title: str, body: str, data: str, lang: str) -> str:
 
 def _hash(text: str) -> str:
     """As a Content-Security-Policy names what it lets in (CSP level 3, section 2.3.1)."""
-    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+    return f"sha256-{b64encode(sha256(text.encode(errors='replace')).digest()).decode()}"
 
 
 def _body(

@@ -104,7 +104,7 @@ class _Rows:
         """With its actor's name where several stand in the same lane."""
         named = f"{step.actor}: {step.name}" if self._lanes[step.actor] in self._crowded else step.name
         detail = step.detail.partition(":")[0] if step.name == "failed" else step.detail
-        return f"» {named}" + (f" ({detail})" if detail else "")
+        return printable(f"» {named}" + (f" ({detail})" if detail else ""))
 
     def _transition(self, change: Transition) -> None:
         """It stands beside the segment that implies it: one that its end sent, or received."""
@@ -125,8 +125,8 @@ class _Rows:
         for socket in look.sockets:
             text = _worth_telling(socket)
             key = (socket.local, socket.remote)
-            if text != self._shown.get(key, ""):
-                self._shown[key] = text
+            if (news := re.sub(r" [\d.]+ s$", "", text)) != self._shown.get(key, ""):  # a timer that ticks is no news
+                self._shown[key] = news
                 if text:
                     named = text if socket.state == State.LISTEN else self._named(socket.local, socket.remote, text)
                     told[lane_of(socket.local)].append(named)
@@ -178,12 +178,17 @@ def _folded(lines: list[str]) -> list[str]:
     return [f"{count} × {text}" for text, count in alike.most_common(_MANY)]
 
 
+def printable(text: str) -> str:
+    """Without what would move a terminal's cursor, or has no place in a file: controls, lone surrogates."""
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text)
+
+
 def _note(event: Change | Finding | Counted) -> str:
     match event:
         case Change():
-            return event.text
+            return printable(event.text)
         case Finding():
-            return f"{event.name}: {event.value}"
+            return printable(f"{event.name}: {event.value}")
         case Counted():
             return "counters: " + ", ".join(f"{name} {moved:+d}" for name, moved in event.moved)
 

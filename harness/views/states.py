@@ -32,7 +32,7 @@ def checked(timeline: Timeline) -> tuple[list[Transition], list[Correction]]:
     for change in timeline.transitions():
         implied[change.time_ns, frozenset((change.local, change.remote))].append(change)
     told = _Checked()
-    for event in timeline.entered():
+    for event in timeline:  # by time: a look may be entered before a segment that it already reflects
         if isinstance(event, Segment):
             told.segment(event, implied.pop((event.time_ns, frozenset((event.source, event.destination))), []))
         elif isinstance(event, Look):
@@ -51,13 +51,16 @@ class _Checked:
     def segment(self, segment: Segment, changes: list[Transition]) -> None:
         for change in changes:
             end = (change.local, change.remote)
-            before = self._now.get(end, State.CLOSED)
-            if change.new == before or (change.old != before and change.new != State.CLOSED):
+            before, peer = self._now.get(end, State.CLOSED), self._now.get((change.remote, change.local))
+            sends = change.local == segment.source
+            follows = sends or change.old == before or change.new == State.CLOSED
+            made_up = change.new == State.SYN_RECV and peer != State.SYN_SENT  # nobody has asked: it was provoked
+            if change.new == before or not follows or made_up:
                 continue
             self.kept.append(change)
             self._now[end] = change.new
             self._doubtful.pop(end, None)
-            if change.local != segment.source:
+            if not sends:
                 self._doubtful[end] = change
 
     def look(self, look: Look) -> None:

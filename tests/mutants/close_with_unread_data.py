@@ -2,6 +2,8 @@
 
 from tests.mutants import Mutant
 
+LIMIT = "test_shutdown_does_not_help_before_its_fin_is_acknowledged_and_the_peer_has_closed"
+
 MUTANTS = [
     Mutant(
         "test_unread_data_turns_close_into_a_reset",
@@ -18,11 +20,8 @@ MUTANTS = [
         'connection.shutdown(socket.SHUT_WR)\n        yield "shut down"',
         'connection.shutdown(socket.SHUT_RD)\n        yield "shut down"',
     ),
-    Mutant(
-        "test_shutdown_does_not_help_while_its_fin_is_not_acknowledged",
-        '    lab.drop(f"tcp dport {lab.server_address[1]}")\n',
-        "",
-    ),
+    Mutant(f"{LIMIT}[1-TIME_WAIT-LAST_ACK]", '        lab.drop(f"tcp dport {lab.server_address[1]}")', "        pass"),
+    Mutant(f"{LIMIT}[0-CLOSE_WAIT-FIN_WAIT2]", "shuts_down=True, half_closes=half)", "shuts_down=True)"),
     Mutant(
         "test_after_a_reset_the_port_is_free_and_an_old_segment_unknown",
         "connection.recv(reads, socket.MSG_WAITALL)",
