@@ -41,5 +41,9 @@ def test_what_is_compared():
     }
     for change in (("SYN_RECV", "CLOSED"), ("── SA", "── RA"), ("» listening", "» deaf"), ("S ────▶", "S ────▶ UP")):
         assert ladders.shapes(first.replace(*change)) != ladders.shapes(first)
+    cut = (
+        first + "    20.100                  ── PA 18 ───▶\n    20.200 FIN_WAIT1             ── FPA 7 ──▶ CLOSE_WAIT\n"
+    )
+    assert ladders.shapes(cut) - ladders.shapes(first) == {"fault: FIN_WAIT1 FA ▶ CLOSE_WAIT"}
     both = first + first.replace("test_x", "test_control_x")
     assert ladders.shapes(both.replace(" SYN_RECV", "", 1)) != ladders.shapes(both), "each story for itself"

@@ -37,15 +37,22 @@ def drawn(name: str) -> str:
 
 
 def shapes(text: str) -> set[str]:
-    """Each step, and each segment with the states beside it, once a story; without times, ephemeral ports, results."""
+    """Each step, and each segment that opens, closes, resets or changes a state, once a story.
+
+    Without times, ephemeral ports, results, and how the data was cut into segments, which follows the reader.
+    """
     found = set()
     for story in re.split(r"(?m)^(?=test_)", text):
         which = "control" if story.startswith("test_control_") else "fault"
-        for line in story.splitlines():
-            if re.search("[◀▶»]|^test_", line):
-                plain = re.sub(r"^ *\d+\.\d{3} |\(returned .*\)|\(exit status.*\)", "", line)
-                found.add(f"{which}: " + re.sub(r"[ ─]+", " ", re.sub(r"\b[3-6]\d{4}\b", "#", plain)).strip())
+        told = (_plain(line) for line in story.splitlines() if re.search("[◀▶»]|^test_", line))
+        found |= {f"{which}: {line}" for line in told if line not in ("A ▶", "◀ A")}
     return found
+
+
+def _plain(line: str) -> str:
+    line = re.sub(r"^ *\d+\.\d{3} |\(returned .*\)|\(exit status.*\)|, window 0", "", line)
+    line = re.sub(r"\b([SFR]*)P?(A) \d+\b", r"\1\2", re.sub(r"\b[3-6]\d{4}\b", "#", line))
+    return re.sub(r"[ ─]+", " ", line).strip()
 
 
 def before_the_end(text: str) -> str:
