@@ -55,18 +55,22 @@ def _plain(line: str) -> str:
     return re.sub(r"[ ─]+", " ", line).strip()
 
 
-def before_the_end(text: str) -> str:
-    """Each story up to its last step: what comes then, comes until somebody stops looking."""
+def certain(text: str) -> set[str]:
+    """The shapes of each story up to its last step: what comes then, comes until somebody stops looking.
+
+    Of a story that was folded there is but its name: what the fold hides is chance.
+    """
     stories = re.split(r"(?m)^(?=test_)", text)
-    return "".join("".join(story.rpartition("»")[:2]) + "\n" for story in stories)
+    names = [story.splitlines()[0] for story in stories if story]
+    whole = [story.rpartition("»")[0] for story in stories if "rows more" not in story]
+    return shapes("\n".join(names)) | set().union(*map(shapes, whole))
 
 
 def recorded(name: str) -> tuple[set[str], set[str]]:
     """What must be drawn of a lesson, and what may be."""
     ladder, _, variable = (FOLDER / f"{name}.txt").read_text().partition(_MAY)
     may = set(filter(None, (line.strip() for line in variable.splitlines())))
-    must = shapes(before_the_end(ladder)) & shapes(ladder) - may
-    return must, shapes(ladder) | may
+    return certain(ladder) - may, shapes(ladder) | may
 
 
 def record() -> None:
