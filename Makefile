@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would co
 
 WHICH = test -n "$(S)" || { echo "Which? Mend: make $@ S=close_with_unread_data (make list shows all)" >&2; exit 2; }
 
-.PHONY: scenarios named lesson quiz step list large test check stress bench ladders screenshot readme setup tools help clean
+.PHONY: scenarios named lesson quiz step list large test check stress bench screenshot readme setup tools help clean
 
 scenarios: named setup ## all scenarios, for real; S=close_with_unread_data plays one of them
 	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/ -n auto) $(ARGS)
@@ -57,9 +57,6 @@ stress: setup ## N runs of all scenarios beside as many busy loops as there are 
 
 bench: setup ## what a scenario costs beyond the kernel's own waits
 	$(RUN) tests.bench
-
-ladders: setup ## draws the recorded ladders of all lessons anew: read the diff
-	$(RUN) tests.ladders
 
 screenshot: setup ## takes the picture in the README anew
 	$(RUN) tests.screenshot

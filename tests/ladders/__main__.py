@@ -1,5 +1,0 @@
-"""`python -m tests.ladders`: record them."""
-
-from tests.ladders import record
-
-record()
