@@ -62,6 +62,9 @@ class Counted:
     time_ns: int
     moved: tuple[tuple[str, int], ...]
 
+    def __str__(self) -> str:
+        return "counters: " + ", ".join(f"{name} {by:+d}" for name, by in self.moved)
+
 
 Entry = Step | Change | Finding | Look | Counted
 Event = Entry | Segment | Transition
@@ -108,10 +111,6 @@ class Timeline:
         """The segments captured between two moments, in the order of their capture."""
         stretch = self._entries[since.at if since else 0 : until.at if until else None]
         return [entry.segment for entry in stretch if isinstance(entry, _Captured) and entry.segment]
-
-    def frames(self) -> list[Frame]:
-        """Every frame captured, segment or not, in the order of its capture."""
-        return [entry.frame for entry in self._entries if isinstance(entry, _Captured)]
 
     def captured(self) -> Iterator[tuple[Frame, Segment | None]]:
         """Every frame with the segment in it, in the order of its capture."""

@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -190,9 +189,4 @@ def _note(event: Change | Finding | Counted) -> str:
         case Finding():
             return printable(f"{event.name}: {event.value}")
         case Counted():
-            return "counters: " + ", ".join(f"{name} {moved:+d}" for name, moved in event.moved)
-
-
-def changes_of(row: Row) -> Iterator[Transition]:
-    """The state changes that a row shows."""
-    yield from (event for event in row.evidence if isinstance(event, Transition))
+            return str(event)

@@ -58,7 +58,7 @@ def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> Ite
         case Change():
             yield f"lab: {event.text}"
         case Counted():
-            yield "counters: " + ", ".join(f"{name} {moved:+d}" for name, moved in event.moved)
+            yield str(event)
         case Finding():
             yield f"found: {event.name}: {event.value}"
         case Segment():
