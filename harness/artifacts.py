@@ -12,13 +12,13 @@ from harness.views.pcapng import pcapng
 __tracebackhide__ = True
 
 
-def write(timeline: Timeline, folder: Path, story: str, verdict: str, claim: str) -> list[Path]:
+def write(timeline: Timeline, folder: Path, story: str, verdict: str, claim: str, profile: str) -> list[Path]:
     """Write STORY.pcapng, STORY.mmd and STORY.json into `folder`, which is made where it is not there; their paths.
 
     `story` is pytest's name of it; in a file's name, whatever a shell would mind becomes an underscore.
     """
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", story.rpartition("/")[2]).strip("_")
-    record = outcome(timeline, story=story, verdict=verdict, kernel=platform.release(), profile="reference")
+    record = outcome(timeline, story=story, verdict=verdict, kernel=platform.release(), profile=profile)
     contents = {
         "pcapng": pcapng(timeline, claim),
         "mmd": mermaid(timeline, claim or story).encode(),

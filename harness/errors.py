@@ -21,5 +21,9 @@ class Inconclusive(LabError):
     """The evidence has a hole (segments were lost), so neither yes nor no would be honest."""
 
 
+class NotMeasured(LabError):
+    """Under the sysctls in force the kernel would take longer (or it would take more) than this run may spend."""
+
+
 class ExpectationFailed(LabError, AssertionError):
     """The kernel showed something else: expected, last seen, for how long."""

@@ -39,6 +39,10 @@ class Lab(Observer):
         self._actors: list[Actor | Program] = []
         keeper = nursery.open_lab(roles_from)
         timeline = Timeline(time.monotonic_ns())
+        self.pinned: set[str] = set()
+        """The sysctls that the story itself has set: whatever the profile says of them, it was not tried here."""
+        self.not_set = keeper.not_set
+        """Keys of the profile that could not be set here."""
         super().__init__(keeper, Watch(keeper, nursery.events, port, timeline), timeline, allowance_s)
 
     def client_address(self, port: int) -> Endpoint:
@@ -98,9 +102,12 @@ class Lab(Observer):
         self._keeper.raw.sendto(data, (segment.destination[0], 0))
         self.record(Change(time.monotonic_ns(), f"provoked: {segment.flags} to {segment.destination}"))
 
-    def set_sysctl(self, key: str, value: object) -> None:
-        """Set a sysctl of this lab's network alone; it is on the record."""
+    def set_sysctl(self, key: str, value: object, *, where_it_exists: bool = False) -> None:
+        """Set a sysctl of this lab's network alone; it is on the record. LabError for a key that there is not."""
+        if where_it_exists and not self.sysctl(key, default=""):
+            return
         self._keeper.ask("write_sysctl", key=key, value=str(value))
+        self.pinned.add(key)
         self.timeline.add(Change(time.monotonic_ns(), f"{key} = {value}"))
 
     def sysctl(self, key: str, default: str | None = None) -> str:
@@ -124,14 +131,18 @@ class Lab(Observer):
         self.record(Change(time.monotonic_ns(), "nothing is dropped from here on"))
 
     def connect_timeout(self, first_s: float = predict.TIMEOUT_INIT_S) -> predict.Interval:
-        """How long a connect() without an answer takes under the sysctls in force (predict.connect_timeout)."""
-        return predict.connect_timeout(
+        """How long a connect() without an answer takes under the sysctls in force (predict.connect_timeout).
+
+        NotMeasured where that is longer than this run waits.
+        """
+        interval = predict.connect_timeout(
             int(self.sysctl("net.ipv4.tcp_syn_retries")),
             int(self.sysctl("net.ipv4.tcp_syn_linear_timeouts", default="0")),
             int(self.sysctl("net.ipv4.tcp_rto_max_ms", default=str(round(predict.RTO_MAX_S * 1000)))) / 1000,
             predict.tick_s(),
             first_s,
         )
+        return self.worth_waiting("connect() without an answer", interval)
 
     def close(self) -> None:
         """End everything and wait for its end; then ExpectationFailed if a role had died unnoticed."""

@@ -1,18 +1,19 @@
 """What a test may see of a lab: a verb looks once, an expect_ verb polls to a deadline."""
 
+import math
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, NoReturn
 
 from harness import expect, predict
-from harness.errors import ExpectationFailed, Inconclusive, LabError
+from harness.errors import ExpectationFailed, Inconclusive, LabError, NotMeasured
 from harness.evidence import counters, holders, memory, sockets
 from harness.evidence.sockets import Socket, State
 from harness.evidence.wire import Segment
 from harness.kernel import addresses
 from harness.nursery import KeeperHandle
 from harness.stepping import Stepper
-from harness.timeline import Change, Counted, Finding, Look, Moment, Step, Timeline
+from harness.timeline import Change, Counted, Duration, Finding, Look, Moment, Step, Timeline, Untried
 from harness.watch import Watch
 
 __tracebackhide__ = True
@@ -30,6 +31,9 @@ class Observer:
 
     deadline_s = 5.0
     """How long a verb waits for what should come at once."""
+
+    max_wait_s: float = math.inf
+    """The longest kernel timer that this run waits for (`--lab-max-wait`)."""
 
     stepper: Stepper | None = None
     """Who waits for Enter before an actor goes on."""
@@ -67,6 +71,17 @@ class Observer:
     def finding(self, name: str, value: object) -> None:
         """Put an observable and its value on the record, for whoever reads the transcript."""
         self.record(Finding(time.monotonic_ns(), name, value))
+
+    def not_measured(self, name: str, predicted: object, why: str) -> NoReturn:
+        """Put on the record that an observable was left at its prediction, and end the story: NotMeasured."""
+        self.finding(name, Untried(str(predicted), why))
+        raise NotMeasured(f"{name}: {why}, by the prediction of {predicted}")
+
+    def worth_waiting(self, name: str, interval: predict.Interval) -> predict.Interval:
+        """The interval, where this run may wait for it; otherwise not_measured()."""
+        if interval.at_least_s > self.max_wait_s:
+            self.not_measured(name, interval, f"longer than the {self.max_wait_s:g} s of --lab-max-wait")
+        return interval
 
     def segments(self, since: Since = None, until: Since = None, port: int | None = None) -> list[Segment]:
         """The segments between two steps (or moments), in order. Inconclusive where any segment was lost."""
@@ -149,8 +164,11 @@ class Observer:
     ) -> None:  # fmt: skip
         """One end stays in `state` until a time in `interval`, counted from the segment (or step) that began it.
 
-        Where a call began it, which leaves no segment, that was between `since` and `begun_by`.
+        Where a call began it, which leaves no segment, that was between `since` and `begun_by`. What it took is a
+        finding. NotMeasured where that is longer than this run waits.
         """
+        name = f"the {end}'s {state} lasts"
+        self.worth_waiting(name, interval)
         beginning_s = (begun_by.time_ns - since.time_ns) / 1e9 if begun_by else 0.0
         allowed = interval.with_allowance(self.allowance_s + beginning_s)
         seen, gone_s, held_s = _state(state), 0.0, 0.0
@@ -163,6 +181,7 @@ class Observer:
                 held_s = max(held_s, looked_s + row.timer.expires_s)
             gone_s = (time.monotonic_ns() - since.time_ns) / 1e9
             time.sleep(expect.POLL_S)
+        self.finding(name, Duration(gone_s, allowed))
         if seen == state or gone_s not in allowed:
             raise expect.failure(f"the {end}'s {state} ends{_named(port)}", f"after {allowed}", seen, gone_s)
         if held_s < interval.at_least_s - _BETWEEN_LOOKS_S:
@@ -241,8 +260,9 @@ class Observer:
         return memory.slab(name)
 
     def expect_duration(self, what: str, seconds: float, interval: predict.Interval) -> None:
-        """A measured time lies in the interval, its upper end widened by the scheduling allowance."""
+        """A measured time lies in the interval, its upper end widened by the scheduling allowance; it is a finding."""
         allowed = interval.with_allowance(self.allowance_s)
+        self.finding(what, Duration(seconds, allowed))
         if seconds not in allowed:
             raise ExpectationFailed(f"{what}\n  expected:  {allowed}\n  last seen: {seconds:.3f} s")
 

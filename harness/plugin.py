@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from harness import lessons, terminal
-from harness.errors import Inconclusive, LabError, LabUnavailable
+from harness import lessons, profile, terminal
+from harness.errors import LabError, LabUnavailable
 from harness.installed import find_program
-from harness.kernel.sysctls import reference_profile
 from harness.lab import Lab
 from harness.nursery import Nursery
-from harness.verdicts import INCONCLUSIVE, verdict_of
+from harness.profile import Profile
+from harness.verdicts import PROFILE, judge, verdict_of
 
 __tracebackhide__ = True
 
@@ -24,7 +24,8 @@ pytest_plugins = ["harness.selection"]
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
 
-_nursery = pytest.StashKey[Nursery]()
+_nurseries = pytest.StashKey[dict[str, Nursery]]()
+_profile = pytest.StashKey[Profile]()
 _running_lab = pytest.StashKey[Lab]()
 _temporary = pytest.StashKey[pytest.TempPathFactory]()
 
@@ -56,6 +57,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--lab-report", metavar="DIR", help="write a page for each scenario into DIR, and an index: open DIR/index.html"
     )
+    group.addoption(
+        "--lab-sysctls", choices=profile.BASES, default="reference",
+        help="play under the project's own values (reference), the kernel's defaults, or this host's",
+    )  # fmt: skip
+    group.addoption(
+        "--lab-sysctl-file", metavar="FILE", action="append", default=[], help="lay a sysctl.d file over them"
+    )
+    group.addoption("--lab-sysctl", metavar="KEY=VALUE", action="append", default=[], help="lay one value over them")
+    group.addoption(
+        "--lab-max-wait", metavar="S", type=float, default=10.0,
+        help="wait for no kernel timer that is longer, and say so (10 s)",
+    )  # fmt: skip
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 
@@ -67,6 +80,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    option = config.option
+    try:
+        config.stash[_profile] = profile.chosen(option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl)
+    except LabError as error:
+        raise pytest.UsageError(str(error)) from None
     if config.option.lab_report and not hasattr(config, "workerinput"):
         from harness.reporting import Reporter
 
@@ -74,19 +92,18 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if nursery := config.stash.get(_nursery, None):
+    for nursery in config.stash.get(_nurseries, {}).values():
         nursery.close()
 
 
-def _the_nursery(config: pytest.Config) -> Nursery:
-    """This process's one nursery, started when it is first needed."""
-    nursery = config.stash.get(_nursery, None)
-    if nursery and not nursery.alive:
-        nursery.close()
-        nursery = None
-    if not nursery:
-        nursery = config.stash[_nursery] = Nursery(reference_profile(), _controller(config))
-    return nursery
+def _nursery(config: pytest.Config, under: Profile) -> Nursery:
+    """This process's one nursery for a profile, started when it is first needed."""
+    nurseries = config.stash.setdefault(_nurseries, {})
+    if under.name in nurseries and not nurseries[under.name].alive:
+        nurseries.pop(under.name).close()
+    if under.name not in nurseries:
+        nurseries[under.name] = Nursery(list(under.settings), _controller(config))
+    return nurseries[under.name]
 
 
 def _controller(config: pytest.Config) -> list[int]:
@@ -96,11 +113,12 @@ def _controller(config: pytest.Config) -> list[int]:
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """One private network, clean, under the reference profile; everything in it ends with the test."""
+    """One private network, clean, under the run's sysctls; everything in it ends with the test."""
     option = request.config.option
     allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
-    nursery = _the_nursery(request.config)
+    nursery = _nursery(request.config, request.node.stash.get(PROFILE, request.config.stash[_profile]))
     lab = Lab(nursery, str(request.path), allowance_s)
+    lab.max_wait_s = option.lab_max_wait
     lab.looks_closely = bool(option.lab_show or option.lab_artifacts or option.lab_report)
     if option.lab_step:
         lab.stepped_by(nursery.isolation, request.node.name)
@@ -134,7 +152,9 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if report.skipped and item.config.option.lab_strict and "lab" in getattr(item, "fixturenames", []):
+    judge(report, call)
+    skipped = verdict_of(report) == "skipped"
+    if skipped and item.config.option.lab_strict and "lab" in getattr(item, "fixturenames", []):
         report.longrepr = f"{_reason(report)} (--lab-strict lets nothing be skipped)"
         report.outcome = "failed"
     if lab := item.stash.get(_running_lab, None):
@@ -155,10 +175,9 @@ def _keep_evidence(item: pytest.Item, call: pytest.CallInfo[None], report: pytes
     except LabError:  # a lab whose helper died has no more to tell than the test already did
         evidence = (0, 0)
     report.user_properties.append(("lab-evidence", evidence))
+    report.user_properties.append(("lab-not-set", list(lab.not_set)))
     if item.config.option.lab_show:
         report.user_properties.append(("lab-picture", _picture(item, lab)))
-    if call.excinfo and call.excinfo.errisinstance(Inconclusive):
-        report.user_properties.append(INCONCLUSIVE)
     if item.config.option.lab_report:
         from harness.reporting import keep
 
@@ -180,7 +199,14 @@ def _write_artifacts(item: pytest.Item, lab: Lab, folder: Path, verdict: str) ->
 
     lesson = lessons.find(item.path.stem)
     try:
-        return artifacts.write(lab.timeline, folder, item.nodeid, verdict, lesson.texts.claim if lesson else "")
+        return artifacts.write(
+            lab.timeline,
+            folder,
+            item.nodeid,
+            verdict,
+            lesson.texts.claim if lesson else "",
+            item.stash.get(PROFILE, item.config.stash[_profile]).name,
+        )
     except OSError:  # no room, no right: the verdict is what matters
         return []
 
@@ -199,9 +225,9 @@ def _asked_to_show_passed(config: pytest.Config) -> bool:
 
 
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
-    """A third verdict beside passed and failed; it is never green (the report stays a failure)."""
-    if report.when == "call" and verdict_of(report) == "inconclusive":
-        return "inconclusive", "I", "INCONCLUSIVE"
+    """The lab's own verdicts, beside passed, failed and skipped; they are never green."""
+    if report.when == "call" and (verdict := verdict_of(report)) in ("inconclusive", "not measured"):
+        return verdict, verdict[0].upper(), verdict.upper()
     if config.option.lab_show and report.passed and report.when == "call":
         return "passed", "", "PASSED"  # its picture says more than a dot
     return None
@@ -210,8 +236,10 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 def pytest_report_header(config: pytest.Config) -> list[str]:
     if config.option.collectonly or hasattr(config, "workerinput"):
         return []
-    nursery = _the_nursery(config)
-    kernel = f"tcp-fault-lab: {platform.system()} {platform.release()}, profile reference"
+    under = config.stash[_profile]
+    nursery = _nursery(config, under)
+    kernel = f"tcp-fault-lab: {platform.system()} {platform.release()}, profile {under.name}"
+    kernel += _not_the_host(config.option.lab_sysctls, under)
     if nursery.unavailable:
         return [kernel, f"isolated: no. {nursery.unavailable}"]
     states = "reported by the kernel" if nursery.events else "inferred from the segments (root sees them reported)"
@@ -223,6 +251,18 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         kernel,
         f"isolated: {nursery.isolation}; observers: packet ring, sock_diag; states {states}; firewall: {firewall}",
     ]
+
+
+def _not_the_host(base: str, under: Profile) -> str:
+    """Nobody must believe that a run with values of its own has tested the host."""
+    governing = {key for lesson in lessons.every() for key in lesson.sysctls}
+    values = under.values()
+    host = profile.host_values(governing & set(values))
+    differ = [key for key, value in host.items() if value != " ".join(values[key].split())]
+    if base == "host" or not differ:
+        return ""
+    keys = ", ".join(key.removeprefix("net.ipv4.") for key in differ)
+    return f"; not this host's, which differs in {keys} (--lab-sysctls=host)"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -246,10 +286,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         f"{_count(len(played), 'story', 'stories')} from {_count(len(modules), 'file', 'files')}: "
         f"{verdicts['passed']} as expected, "
         f"{verdicts['failed']} not, {verdicts['inconclusive']} inconclusive, {skipped.total()} skipped"
+        + (f", {verdicts['not measured']} not measured" if verdicts["not measured"] else "")
     )
     terminalreporter.line(f"{captured} segments captured, {lost} lost")
+    if not_set := sorted({key for _, report, _ in played for key in dict(report.user_properties)["lab-not-set"]}):
+        terminalreporter.line(f"not set, as a lab here cannot have them: {', '.join(not_set)}")
     for reason, count in skipped.most_common():
         terminalreporter.line(f"skipped {count}: {reason}")
+    for report in stats.get("not measured", []):
+        terminalreporter.line(f"not measured: {report.nodeid.split('/')[-1]}: {_reason(report)}")
     for report in stats.get("inconclusive", []):
         terminalreporter.line(f"inconclusive: {report.nodeid}: {report.longrepr.reprcrash.message}")
 

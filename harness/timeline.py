@@ -14,6 +14,7 @@ from harness.evidence.ring import Frame
 from harness.evidence.sockets import Socket
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
+from harness.predict import Interval
 
 __tracebackhide__ = True
 
@@ -43,6 +44,31 @@ class Finding:
     time_ns: int
     name: str
     value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A finding's value: a time that was measured, beside the interval that it was expected in.
+
+    Two of them are the same where they differ by no more than the timer's own tolerance (harness/compare.py).
+    """
+
+    seconds: float
+    expected: Interval
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.3f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """A finding's value where nobody waited for it: what was predicted, and why it was left at that."""
+
+    predicted: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"not measured ({self.why}), predicted: {self.predicted}"
 
 
 @dataclass(frozen=True, slots=True)

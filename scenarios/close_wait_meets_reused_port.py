@@ -131,6 +131,7 @@ def test_control_a_server_that_closes_leaves_the_port_free(lab):
 def test_without_rst_or_challenge_connect_times_out_beside_a_server_with_room(lab):
     """Proves: 001-3, 001-4. It need not wait for the end of FIN_WAIT2, for the same reason as the control above."""
     lab.set_sysctl("net.ipv4.tcp_syn_retries", 1)
+    lab.set_sysctl("net.ipv4.tcp_syn_linear_timeouts", 0, where_it_exists=True)
     server = play(lab, server_closes=False, ports=[RST_LOST, CHALLENGE_LOST])
     drop_rst_and_challenge(lab)
     rst_lost, challenge_lost = start_call(lab, RST_LOST), start_call(lab, CHALLENGE_LOST)

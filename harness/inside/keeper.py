@@ -39,7 +39,7 @@ def main(channel: Channel, request: dict[str, Any]) -> int:
         trouble = LabUnavailable(f"the namespace cannot be set up: {error}", "see the README, 'What it needs'")
         channel.send((0, trouble))
         return 1
-    channel.send((0, "ready"), keeper.fds())
+    channel.send((0, keeper.not_set), keeper.fds())
     try:
         while True:
             command, _ = channel.receive()
@@ -71,8 +71,7 @@ class Keeper:
         self._round = 0
         self._folder = ""
         addresses.set_up_loopback()
-        for setting in profile:
-            sysctls.write(setting)
+        self.not_set = tuple(setting.key for setting in profile if not _is_set(setting))
         self._capture = ring.open_capture()
         self._table = sockets.open_table()
         self._raw = socket.socket(addresses.FAMILY, socket.SOCK_RAW, socket.IPPROTO_RAW)
@@ -189,6 +188,18 @@ class Keeper:
         if trouble:
             raise LabError(f"nft does not understand {match!r}. Mend the rule (man nft):\n{trouble}")
         return None, ()
+
+
+def _is_set(setting: sysctls.Setting) -> bool:
+    """Set one key of the profile; where its line forgives that, False in place of an error."""
+    try:
+        return sysctls.write(setting)
+    except LabUnavailable:
+        raise
+    except LabError:
+        if setting.optional:
+            return False
+        raise
 
 
 def _is_above(folder: str, paths: list[str]) -> bool:
