@@ -24,7 +24,7 @@ from harness.evidence.sockets import Endpoint, Socket
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
 from harness.kernel.addresses import HOSTS
-from harness.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
+from harness.timeline import Change, Counted, Duration, Event, Finding, Look, Step, Timeline, Untried
 
 VERSION = 1
 
@@ -55,15 +55,22 @@ def outcome(timeline: Timeline, *, story: str, verdict: str, kernel: str, profil
         "verdict": verdict,
         "kernel": kernel,
         "profile": profile,
-        "findings": [
-            {"name": names.text(event.name), "value": _value(event.value, names)}
-            for event in events
-            if isinstance(event, Finding)
-        ],
+        "findings": _findings(events, names),
         "counters": _counters(events),
         **{name: rows[:_MOST_ROWS] for name, rows in lists.items()},
         "left_out": {name: max(0, len(rows) - _MOST_ROWS) for name, rows in lists.items()},
     }
+
+
+def findings(timeline: Timeline) -> list[Record]:
+    """The findings alone, as they stand in the outcome."""
+    events = list(timeline.entered())
+    return _findings(events, _Names(events, ()))
+
+
+def _findings(events: list[Event], names: "_Names") -> list[Record]:
+    found = (event for event in events if isinstance(event, Finding))
+    return [{"name": names.text(event.name), "value": _value(event.value, names)} for event in found]
 
 
 def written(record: Record) -> str:
@@ -196,7 +203,29 @@ def _counters(events: list[Event]) -> dict[str, int]:
     return dict(sorted(counted[-1].moved)) if counted else {}
 
 
-def _value(value: object, names: _Names) -> bool | float | str | None:
-    """A number or a truth as it is, anything else in words (JSON knows no NaN and no tuple)."""
-    plain = value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
-    return value if plain else names.text(str(value))  # type: ignore[return-value]
+Value = bool | float | str | None | dict[str, Any]
+
+
+def _value(value: object, names: _Names) -> Value:
+    """A finding's value fit for JSON, with ports by their names."""
+    plain = _plain(value)
+    return names.text(plain) if isinstance(plain, str) else plain
+
+
+def _plain(value: object) -> Value:
+    """A finding's value, fit for JSON (which knows no NaN and no tuple): as it is, or in words.
+
+    A measured time is {seconds, from, to}, with the ends of the interval that it was expected in; what was left at its
+    prediction is {predicted, why}.
+    """
+    match value:
+        case Duration(seconds, expected):
+            ends = {"from": round(expected.at_least_s, 6), "to": round(expected.at_most_s, 6)}
+            return {"seconds": round(seconds, 6), **ends}
+        case Untried(predicted, why):
+            return {"predicted": predicted, "why": why}
+        case bool() | int() | None:
+            return value
+        case float() if math.isfinite(value):
+            return value
+    return str(value)

@@ -15,18 +15,16 @@ from harness.installed import find_program
 from harness.lab import Lab
 from harness.nursery import Nursery
 from harness.profile import Profile
-from harness.verdicts import PROFILE, judge, verdict_of
+from harness.verdicts import LAB, PROFILE, judge, profile_of, verdict_of
 
 __tracebackhide__ = True
 
-pytest_plugins = ["harness.selection"]
+pytest_plugins = ["harness.selection", "harness.recording"]
 
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
 
 _nurseries = pytest.StashKey[dict[str, Nursery]]()
-_profile = pytest.StashKey[Profile]()
-_running_lab = pytest.StashKey[Lab]()
 _temporary = pytest.StashKey[pytest.TempPathFactory]()
 
 
@@ -82,7 +80,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
     try:
-        config.stash[_profile] = profile.chosen(option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl)
+        config.stash[PROFILE] = profile.chosen(option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl)
     except LabError as error:
         raise pytest.UsageError(str(error)) from None
     if config.option.lab_report and not hasattr(config, "workerinput"):
@@ -116,13 +114,13 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     """One private network, clean, under the run's sysctls; everything in it ends with the test."""
     option = request.config.option
     allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
-    nursery = _nursery(request.config, request.node.stash.get(PROFILE, request.config.stash[_profile]))
+    nursery = _nursery(request.config, profile_of(request.node))
     lab = Lab(nursery, str(request.path), allowance_s)
     lab.max_wait_s = option.lab_max_wait
     lab.looks_closely = bool(option.lab_show or option.lab_artifacts or option.lab_report)
     if option.lab_step:
         lab.stepped_by(nursery.isolation, request.node.name)
-    request.node.stash[_running_lab] = lab
+    request.node.stash[LAB] = lab
     request.node.stash[_temporary] = tmp_path_factory
     try:
         yield lab
@@ -157,7 +155,7 @@ def pytest_runtest_makereport(
     if skipped and item.config.option.lab_strict and "lab" in getattr(item, "fixturenames", []):
         report.longrepr = f"{_reason(report)} (--lab-strict lets nothing be skipped)"
         report.outcome = "failed"
-    if lab := item.stash.get(_running_lab, None):
+    if lab := item.stash.get(LAB, None):
         if call.when == "call":
             _keep_evidence(item, call, report, lab)
         if report.failed or (call.when == "call" and _asked_to_show_passed(item.config)):
@@ -205,7 +203,7 @@ def _write_artifacts(item: pytest.Item, lab: Lab, folder: Path, verdict: str) ->
             item.nodeid,
             verdict,
             lesson.texts.claim if lesson else "",
-            item.stash.get(PROFILE, item.config.stash[_profile]).name,
+            profile_of(item).name,
         )
     except OSError:  # no room, no right: the verdict is what matters
         return []
@@ -236,7 +234,7 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
 def pytest_report_header(config: pytest.Config) -> list[str]:
     if config.option.collectonly or hasattr(config, "workerinput"):
         return []
-    under = config.stash[_profile]
+    under = config.stash[PROFILE]
     nursery = _nursery(config, under)
     kernel = f"tcp-fault-lab: {platform.system()} {platform.release()}, profile {under.name}"
     kernel += _not_the_host(config.option.lab_sysctls, under)

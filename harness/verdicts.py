@@ -1,17 +1,30 @@
-"""pytest's three outcomes, and two of the lab's own: inconclusive, where the evidence has a hole, and not measured."""
+"""What a test is to the lab: which lab it has, the sysctls that it is played under, and its verdict.
+
+Verdicts are pytest's three outcomes, and two of the lab's own: inconclusive, where the evidence has a hole, and not
+measured.
+"""
 
 import pytest
 
 from harness.errors import Inconclusive, NotMeasured
+from harness.lab import Lab
 from harness.profile import Profile
 
 __tracebackhide__ = True
 
+LAB = pytest.StashKey[Lab]()
+"""Of an item, once its lab is open."""
+
 PROFILE = pytest.StashKey[Profile]()
-"""Of an item that is played under other sysctls than the rest of its run."""
+"""Of a run (in pytest's config), or of an item that is played under other sysctls than the rest of its run."""
 
 _PROPERTY = "lab-verdict"
 """A report's property, so that it travels from an xdist worker."""
+
+
+def profile_of(item: pytest.Item) -> Profile:
+    """The sysctls that it is played under."""
+    return item.stash.get(PROFILE, item.config.stash[PROFILE])
 
 
 def judge(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:

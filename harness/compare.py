@@ -1,0 +1,152 @@
+"""What moved between two runs: each observable of each story, before and after, with a verdict.
+
+An observable is whether a story ends as expected, or a finding. Two measured times are the same where they differ by no
+more than the wider of the two intervals that they were expected in: a timer's own granularity (harness/predict.py) and
+the allowance for the scheduler. Anything else is the same where it is equal.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import product
+from typing import Any
+
+from harness.record import Play, Run
+
+ENDING = "the story"
+"""The observable that every story has: does it end as expected?"""
+
+_ENDINGS = {"passed": "as expected", "failed": "NOT as expected"}
+
+
+class Verdict(StrEnum):
+    """What became of an observable."""
+
+    SAME = "same"
+    CHANGED = "CHANGED"
+    VARIES = "differs from run to run"
+    NOT_MEASURED = "not measured"
+    PREDICTED = "not measured, predicted to change"
+    GONE = "only in one run"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One observable. `before` and `after` are for people; the values of each play are in `measured`."""
+
+    story: str
+    observable: str
+    before: str
+    after: str
+    verdict: Verdict
+    measured: tuple[list[Any], list[Any]] = field(default=([], []), compare=False)
+
+    @property
+    def scenario(self) -> str:
+        """The file's name, without its ending."""
+        return self.story.partition("::")[0].rpartition("/")[2].removesuffix(".py")
+
+
+def compare(before: Run, after: Run) -> list[Row]:
+    """Every observable of both runs, by story; within a story its ending, and its findings in their order.
+
+    A story that left an observable at its prediction has no ending: that observable's row says it.
+    """
+    sides = _by_story(before.plays), _by_story(after.plays)
+    stories = dict.fromkeys([*sides[0], *sides[1]])
+    return [row for story in sorted(stories) for row in _rows(story, *(side.get(story, []) for side in sides))]
+
+
+def changed(rows: Iterable[Row]) -> list[Row]:
+    """Those that moved."""
+    return [row for row in rows if row.verdict is Verdict.CHANGED]
+
+
+def _by_story(plays: Iterable[Play]) -> dict[str, list[Play]]:
+    stories: dict[str, list[Play]] = {}
+    for play in plays:
+        stories.setdefault(play["story"], []).append(play)
+    return stories
+
+
+def _rows(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
+    if not before or not after:
+        yield Row(story, ENDING, _endings(before) or "not played", _endings(after) or "not played", Verdict.GONE)
+        return
+    if not any(play["verdict"] == "not measured" for play in before + after):
+        yield _ending(story, before, after)
+    sides = [[play for play in side if play["verdict"] in ("passed", "not measured")] for side in (before, after)]
+    if all(sides):  # where a story ended otherwise than expected, its findings may be missing for that reason alone
+        names = dict.fromkeys(each["name"] for side in sides for play in side for each in play["findings"])
+        for name in names:
+            old, new = ([_found(play, name) for play in side] for side in sides)
+            yield Row(story, name, _shown(old), _shown(new), _verdict(old, new), (old, new))
+
+
+def _ending(story: str, before: list[Play], after: list[Play]) -> Row:
+    """As expected or not; a play that was skipped, or lost evidence, says neither."""
+    sides = [{_ENDINGS[play["verdict"]] for play in side if play["verdict"] in _ENDINGS} for side in (before, after)]
+    if not all(sides):
+        verdict = Verdict.NOT_MEASURED
+    elif max(map(len, sides)) > 1:
+        verdict = Verdict.VARIES
+    else:
+        verdict = Verdict.SAME if sides[0] == sides[1] else Verdict.CHANGED
+    return Row(story, ENDING, _endings(before), _endings(after), verdict)
+
+
+def _endings(plays: list[Play]) -> str:
+    verdicts: set[str] = {play["verdict"] for play in plays}
+    return ", or ".join(sorted(_ENDINGS.get(each, each) for each in verdicts))
+
+
+def _found(play: Play, name: str) -> Any:
+    return next((each["value"] for each in play["findings"] if each["name"] == name), None)
+
+
+def _verdict(before: list[Any], after: list[Any]) -> Verdict:
+    if any(_is_untried(value) for value in before) and any(_is_untried(value) for value in after):
+        alike = all(_same(*pair) for pair in product(before, after))
+        return Verdict.NOT_MEASURED if alike else Verdict.PREDICTED
+    if not all(_same(*pair) for side in (before, after) for pair in product(side, side)):
+        return Verdict.VARIES
+    return Verdict.SAME if _same(before[0], after[0]) else Verdict.CHANGED
+
+
+def _same(one: Any, other: Any) -> bool:
+    if _is_time(one) and _is_time(other):
+        tolerance = max(each["to"] - each["from"] for each in (one, other))
+        return bool(abs(one["seconds"] - other["seconds"]) <= tolerance)
+    if _is_untried(one) and _is_untried(other):
+        return bool(one["predicted"] == other["predicted"])
+    return type(one) is type(other) and bool(one == other)
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, dict) and "seconds" in value
+
+
+def _is_untried(value: Any) -> bool:
+    return isinstance(value, dict) and "predicted" in value
+
+
+def _shown(values: list[Any]) -> str:
+    return ", or ".join(dict.fromkeys(map(_words, values)))
+
+
+def _words(value: Any) -> str:
+    """The same for all plays of one run: of a time that was as expected, where that begins; it is exact."""
+    match value:
+        case {"seconds": seconds, "from": begins, "to": ends}:
+            return _seconds(begins if begins <= seconds <= ends else seconds)
+        case {"predicted": predicted}:
+            return f"predicted: {predicted}"
+        case None:
+            return "nothing"
+        case bool():
+            return "yes" if value else "no"
+    return str(value)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

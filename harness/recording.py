@@ -1,0 +1,178 @@
+"""pytest's side of baselines: `--lab-save`, `--lab-compare`, `--lab-compare-fail`; and of what-if's plays in turn."""
+
+import json
+import pickle
+import platform
+import re
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from harness import compare, record, terminal
+from harness.errors import LabError
+from harness.kernel.sysctls import Setting
+from harness.profile import Profile
+from harness.record import Play, Run
+from harness.verdicts import LAB, PROFILE, profile_of, verdict_of
+
+__tracebackhide__ = True
+
+_PROPERTY = "lab-play"
+_SECTION = "tcp-fault-lab: compared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lab", "tcp-fault-lab")
+    group.addoption("--lab-save", metavar="NAME", help=f"keep what this run finds, in {record.FOLDER}/NAME.json")
+    group.addoption("--lab-compare", metavar="NAME|FILE", help="say what has moved since a run that was kept")
+    group.addoption("--lab-compare-fail", choices=["changed"], help="and fail where something has")
+    group.addoption("--lab-turns", metavar="FILE", help="of `python -m harness whatif`: play under several profiles")
+
+
+class Turns:
+    """What `python -m harness whatif` asks for: each story several times under each of several profiles, in turn.
+
+    The file, JSON: {profiles: {NAME: [[key, value, optional], ...]}, plays: N, folder: where NAME.json is written,
+    timelines: whether the first play's are kept there, too}.
+    """
+
+    def __init__(self, path: Path) -> None:
+        asked = json.loads(path.read_text())
+        self.folder = Path(asked["folder"])
+        self.timelines: bool = asked["timelines"]
+        self.profiles = {
+            name: Profile(name, tuple(Setting(*each) for each in settings))
+            for name, settings in asked["profiles"].items()
+        }
+        self.names = [f"{name}.{n}" for n in range(1, asked["plays"] + 1) for name in self.profiles]
+
+    @pytest.hookimpl
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "lab" in metafunc.fixturenames:
+            metafunc.fixturenames.append("lab_turn")
+            metafunc.parametrize("lab_turn", self.names, indirect=True)
+
+    @pytest.fixture
+    def lab_turn(self, request: pytest.FixtureRequest) -> str:
+        """Which turn it is: the profile's name, and the number of the play."""
+        return str(request.param)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if turn_of(item)]
+        for item in items:
+            item.stash[PROFILE] = self.profiles[turn_of(item).partition(".")[0]]
+
+
+def turn_of(item: pytest.Item) -> str:
+    """The turn of a story that is played in turns; empty for any other."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return str(params.get("lab_turn", ""))
+
+
+def is_asked_for(config: pytest.Config) -> bool:
+    """Whether somebody wants a record of this run."""
+    return bool(config.option.lab_save or config.option.lab_compare or config.option.lab_turns)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    option = config.option
+    turns = Turns(Path(option.lab_turns)) if option.lab_turns else None
+    if turns:
+        config.pluginmanager.register(turns, "lab-turns")
+    if is_asked_for(config) and not hasattr(config, "workerinput"):
+        try:
+            config.pluginmanager.register(Recorder(config, turns), "lab-recorder")
+        except LabError as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # so that it sees what the others have made of the report
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if is_asked_for(item.config) and (report.when == "call" or not report.passed) and "lab" in _fixtures(item):
+        _keep(item, report)
+    return report
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
+def _keep(item: pytest.Item, report: pytest.TestReport) -> None:
+    """With the report travels the record of its story, whichever worker played it."""
+    turn = turn_of(item)
+    lab = item.stash.get(LAB, None)
+    told = record.play(
+        lab.timeline if lab else None,
+        story=_without(turn, item.nodeid) if turn else item.nodeid,
+        verdict=verdict_of(report),
+        reason=_reason(report),
+        pinned=lab.pinned if lab else (),
+    )
+    report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "play": told}))
+    turns = item.config.pluginmanager.get_plugin("lab-turns")
+    if isinstance(turns, Turns) and turns.timelines and lab and turn.endswith(".1"):
+        name = re.sub(r"\W+", "_", f"{told['story']} {turn}")
+        (turns.folder / f"{name}.timeline").write_bytes(pickle.dumps(lab.timeline))
+
+
+def _without(turn: str, nodeid: str) -> str:
+    """The story's own name, whichever place the turn has among its parameters."""
+    for mark, rest in ((f"[{turn}]", ""), (f"[{turn}-", "["), (f"-{turn}]", "]"), (f"-{turn}-", "-")):
+        nodeid = nodeid.replace(mark, rest)
+    return nodeid
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Why it is not as expected, in one line."""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    lines = (crash.message if crash else str(report.longrepr or "")).splitlines()
+    return lines[0] if lines else ""
+
+
+class Recorder:
+    """A plugin, registered where a record is wanted, in the one process that sees all reports."""
+
+    def __init__(self, config: pytest.Config, turns: Turns | None) -> None:
+        """LabError where the run to compare with cannot be read, or the name to save by is none."""
+        option = config.option
+        self._config = config
+        self._turns = turns
+        self._plays: dict[str, list[Play]] = {}
+        self._old = record.load(record.path_of(option.lab_compare)) if option.lab_compare else None
+        self._save_as = record.path_of(option.lab_save) if option.lab_save else None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if told := dict(report.user_properties).get(_PROPERTY):
+            self._plays.setdefault(told["profile"], []).append(told["play"])  # type: ignore[index]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._save_as:
+            record.save(self._now(), self._save_as)
+        if self._turns:
+            for name, profile in self._turns.profiles.items():
+                record.save(self._run(profile), self._turns.folder / f"{name}.json")
+        if self._config.option.lab_compare_fail and not session.exitstatus and compare.changed(self._compared()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._old:
+            from harness.views import comparison
+
+            terminalreporter.section(f"compared with {self._config.option.lab_compare}")
+            rows, now = self._compared(), self._now()
+            terminal.say(comparison.told(self._old, now, rows, terminal.width(), color=terminal.wants_color()))
+
+    def _compared(self) -> list[compare.Row]:
+        return compare.compare(self._old, self._now()) if self._old else []
+
+    def _now(self) -> Run:
+        return self._run(self._config.stash[PROFILE])
+
+    def _run(self, profile: Profile) -> Run:
+        """What was played under one profile."""
+        return Run(platform.release(), profile.name, profile.values(), tuple(self._plays.get(profile.name, ())))
