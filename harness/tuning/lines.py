@@ -53,9 +53,9 @@ class Malformed(LabError):
     """Places that cannot be read, all of them; nothing of what was asked for is used."""
 
     def __init__(self, places: Sequence[Place]) -> None:
-        listed = "\n".join(map(str, places))
+        self.places = tuple(dict.fromkeys(places))
+        listed = "\n".join(map(str, self.places))
         super().__init__(f"{listed}\nNothing was used. Mend: correct these places, or take them out")
-        self.places = tuple(places)
 
     def __reduce__(self) -> tuple[type["Malformed"], tuple[tuple[Place, ...]]]:
         return Malformed, (self.places,)
@@ -81,7 +81,7 @@ class Found:
         if why := wrong_with(key, value):
             self.trouble(*where, why)
         else:
-            self.add(Line(normalised(key), value.strip(), *where, optional))
+            self.add(Line(normalised(key.strip()), value.strip(), *where, optional))
 
     def trouble(self, source: str, line: int, column: int, why: str) -> None:
         self.troubles.append(Place(source, line, column, why))

@@ -1,9 +1,9 @@
 """Files and directories in sysctl.d(5) syntax, by systemd's rules (src/sysctl/sysctl.c, parse_line and apply_all).
 
 A line is `key = value`; one that begins with `#` or `;` is a comment, but a `#` after a value belongs to the value (the
-kernel refuses it, or reads a number up to it). A leading `-` forgives failure. Of one key the last line counts, over all
-files. A glob in a key writes to all that match, but for keys with a line of their own, wherever that stands; `-key`
-alone takes a key out.
+kernel refuses it, or reads a number up to it). A leading `-` forgives failure. Of one key the last line counts, over
+all files. A glob in a key writes to all that match, but for keys with a line of their own, wherever that stands;
+`-key` alone takes a key out.
 
 procps reads the same lines. It differs in this: `sysctl --system` reads /etc/sysctl.conf after all directories
 (sysctl(8)), which systemd does not read at all; and sysctl.conf(5) of 3.3.17 names neither globs nor a bare `-key`. We
