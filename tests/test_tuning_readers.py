@@ -265,7 +265,7 @@ class TestManifests:
             (f"{{key: {SACK}, val: Off}}", [(SACK, "0")]),
             (f"{{name: {SACK}, state: absent}}", []),
             (f"name={SACK} value='1 2' state=present", [(SACK, "1 2")]),
-            ("{name: '{{ item.k }}', value: '{{item.v}}'}\n  loop: [{k: a.b, v: 1}, {k: c, v: 2}]", [("a.b", "1"), ("c", "2")]),
+            ("{name: '{{ item.k }}', value: '{{item.v}}'}\n  loop: [{k: a, v: 1}, {k: c, v: 2}]", [("a", "1"), ("c", "2")]),
             ("{name: 'net.{{ item }}', value: 3}\n  with_items: [x, y]", [("net.x", "3"), ("net.y", "3")]),
             ("{name: \"{{ item['k'] }}\", value: 3}\n  loop: [{k: a.b}]", [("a.b", "3")]),
         ],

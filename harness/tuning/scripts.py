@@ -61,8 +61,8 @@ class _Logical:
 
     def position(self, word: str) -> tuple[int, int]:
         """Line and column of a word as it is written; the line's beginning where quotes have changed it."""
-        at = self.text.find(word)
-        at = len(self.text) - len(self.text.lstrip()) if at < 0 else at
+        found = re.search(rf"(?<![\w.]){re.escape(word)}", self.text)
+        at = found.start() if found else len(self.text) - len(self.text.lstrip())
         row = bisect.bisect(self.starts, at) - 1
         return self.first + row, at - self.starts[row] + 1
 
