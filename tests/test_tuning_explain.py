@@ -1,4 +1,4 @@
-"""What explain says of a setting, tried on the running kernel: each of the nine outcomes, each rule, and the command."""
+"""What explain says of a setting, tried on the running kernel: the nine outcomes, each rule, and the command."""
 
 import json
 import os
@@ -80,7 +80,8 @@ def test_same_as_now(of):
 @pytest.mark.parametrize(
     ("key", "version", "commit"),
     [(f"{TCP}tw_recycle", "4.12", "4396e46187ca"), (f"{TCP}abc", "3.9", "ca2eb5679f8d"),
-     ("net.ipv4.netfilter.ip_conntrack_max", "4.9", "adf0516845bc"), ("net.ipv4.ip_conntrack_max", "4.9", "adf0516845bc"),
+     ("net.ipv4.netfilter.ip_conntrack_max", "4.9", "adf0516845bc"),
+     ("net.ipv4.ip_conntrack_max", "4.9", "adf0516845bc"),
      ("kernel.sched_min_granularity_ns", "5.13", "8a99b6833c88")],
 )  # fmt: skip
 def test_removed_from_linux(of, key, version, commit):
@@ -242,8 +243,8 @@ class TestTheCommand:
     def test_json(self, nursery):
         done = run("--json", "-", stdin=f"{TCP}syn_retries = 0")
         assert json.loads(done.stdout) == [
-            {"file": "stdin", "line": 1, "column": 1, "key": f"{TCP}syn_retries", "value": "0", "verdict": "value refused",
-             "text": "takes 1 to 127"}
+            {"file": "stdin", "line": 1, "column": 1, "key": f"{TCP}syn_retries", "value": "0",
+             "verdict": "value refused", "text": "takes 1 to 127"}
         ]  # fmt: skip
 
     def test_before(self, nursery, tmp_path):
@@ -262,8 +263,8 @@ class TestTheCommand:
 
     @pytest.mark.parametrize(
         ("arguments", "says"),
-        [(["-"], "stdin:1:1: no '=' in 'oops'"), (["/nope"], "/nope: cannot be read"), (["-", "--jsn"], "no option --jsn"),
-         (["--before", "/nope", "/dev/null"], "cannot be read")],
+        [(["-"], "stdin:1:1: no '=' in 'oops'"), (["/nope"], "/nope: cannot be read"),
+         (["-", "--jsn"], "no option --jsn"), (["--before", "/nope", "harness/profiles"], "/nope: cannot be read")],
     )  # fmt: skip
     def test_bad_input_is_exit_2(self, arguments, says):
         done = run(*arguments, stdin="oops")
@@ -274,16 +275,14 @@ class TestTheCommand:
 
     def test_a_machine_without_namespaces_is_exit_3(self, tmp_path):
         (tmp_path / "a.conf").write_text(f"{TCP}sack = 1")
+        command = [sys.executable, "-m", "harness", "explain", str(tmp_path / "a.conf")]
         script = AS_ROOT_OF_A_USER_NAMESPACE + (
             'for kind in ("net", "user"):\n    Path(f"/proc/sys/user/max_{kind}_namespaces").write_text("0")\n'
-            f'raise SystemExit(subprocess.run([sys.executable, "-m", "harness", "explain", {str(tmp_path / "a.conf")!r}]'
-            ").returncode)"
+            f"raise SystemExit(subprocess.run({command!r}).returncode)"
         )
         done = subprocess.run(
             [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=clean_environment()
         )
-        if "PermissionError" in done.stderr or "Operation not permitted" in done.stderr:
-            pytest.skip("no user namespace can be made")
         assert done.returncode == 3, done.stdout + done.stderr
         assert "Mend:" in done.stderr
 
