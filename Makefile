@@ -10,12 +10,14 @@ S ?=
 N ?= 50
 LESSON_LANG ?= en
 HTML ?=
+FILE ?=
+BEFORE ?= host
 export PATH := $(PATH):/usr/sbin:/sbin
 unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would compile every library anew
 
 WHICH = test -n "$(S)" || { echo "Which? Mend: make $@ S=close_with_unread_data (make list shows all)" >&2; exit 2; }
 
-.PHONY: scenarios named lesson quiz step list large test check stress bench screenshot readme setup tools help clean
+.PHONY: scenarios named lesson quiz step list explain large test check stress bench screenshot readme setup tools help clean
 
 scenarios: named setup ## all scenarios, for real; S=close_with_unread_data plays one of them
 	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/ -n auto) $(ARGS)
@@ -34,6 +36,10 @@ step: named setup ## one scenario step by step, on Enter; it says how to look in
 
 list: setup ## all scenarios: symptom, claim, rows, the sysctls that govern them
 	@$(RUN) harness list --lang $(LESSON_LANG)
+
+explain: setup ## what becomes of each sysctl in FILE here; BEFORE=host, kernel, reference or a file
+	@test -n "$(FILE)" || { echo "Which file? Mend: make explain FILE=/etc/sysctl.d" >&2; exit 2; }
+	@$(RUN) harness explain --before $(BEFORE) $(ARGS) $(FILE)
 
 named:
 	@test -z "$(S)" || test -f "scenarios/$(S).py" || { \

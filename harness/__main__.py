@@ -1,4 +1,4 @@
-"""`python -m harness`: the lessons from the command line. The stories themselves are pytest's."""
+"""`python -m harness`: the lessons, and what becomes of sysctls, from the command line. The stories are pytest's."""
 
 import argparse
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import lessons, terminal
-from harness.errors import LabError
+from harness.errors import LabError, LabUnavailable
 from harness.lessons import Lesson
 
 if TYPE_CHECKING:
@@ -26,14 +26,14 @@ _WORDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The program; its exit status: pytest's, 1 for a wrong answer, 2 for what cannot be done."""
+    """The program; its exit status: pytest's, 1 for a wrong answer, 2: it cannot be done, 3: this machine lacks it."""
     asked, others = _parser().parse_known_args(arguments)
     asked.pytest_arguments = others
     try:
         status: int = asked.run(asked)
     except LabError as error:
         sys.stderr.write(f"{error}\n")
-        return 2
+        return 3 if isinstance(error, LabUnavailable) else 2
     except (KeyboardInterrupt, BrokenPipeError):
         return 130
     return status
@@ -52,7 +52,20 @@ def _parser() -> argparse.ArgumentParser:
         if run is _lesson:
             command.add_argument("--html", metavar="FILE", help="write it as a page, too")
         command.add_argument("--lang", choices=lessons.LANGUAGES, default="en", help="the language of the words")
+    command = commands.add_parser("explain", help="what becomes of each sysctl of a file here, without running a story")
+    command.set_defaults(run=_explain)
+    command.add_argument("files", nargs="+", metavar="FILE", help="sysctl.d, a script, YAML; a directory; - for stdin")
+    command.add_argument("--before", default="host", metavar="host|kernel|reference|FILE", help="what is in force now")
+    command.add_argument("--json", action="store_true", help="as JSON")
     return parser
+
+
+def _explain(asked: argparse.Namespace) -> int:
+    from harness.tuning import command
+
+    if asked.pytest_arguments:
+        raise LabError(f"explain has no option {asked.pytest_arguments[0]}. Mend: see python -m harness explain --help")
+    return command.run(asked.files, asked.before, as_json=asked.json)
 
 
 def _list(asked: argparse.Namespace) -> int:

@@ -17,6 +17,22 @@ class LabUnavailable(LabError):
         return LabUnavailable, (self.what, self.mend)
 
 
+class UnknownSysctl(LabError):
+    """This kernel has no such key in a network namespace."""
+
+
+class ReadOnlySysctl(LabError):
+    """The key is there, and cannot be written in a network namespace."""
+
+
+class RefusedValue(LabError):
+    """The kernel does not take this value for this key."""
+
+
+class NotOfANetwork(LabError):
+    """The key is not of a network namespace: it is the host's, or none."""
+
+
 class Inconclusive(LabError):
     """The evidence has a hole (segments were lost), so neither yes nor no would be honest."""
 

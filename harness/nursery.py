@@ -103,16 +103,16 @@ class Nursery:
         """Whether the helper still runs."""
         return self._process.poll() is None
 
-    def open_lab(self, roles_from: str) -> KeeperHandle:
+    def open_lab(self, roles_from: str, *, spare: bool = True) -> KeeperHandle:
         """A fresh lab, in which the roles of one file may be played. LabUnavailable says what is missing.
 
-        The next one is ordered at the same time, and stands before it is wanted: the kernel's own waits while a
-        namespace is set up (evidence/ring.py) are then nobody's.
+        The next one, if there will be one, is ordered at the same time, and stands before it is wanted: the kernel's
+        own waits while a namespace is set up (evidence/ring.py) are then nobody's.
         """
         if self.unavailable:
             raise self.unavailable
         keeper = self._spare or self._order(roles_from)
-        self._spare = self._order(roles_from)
+        self._spare = self._order(roles_from) if spare else None
         try:
             keeper.wait_until_ready()
         except LabError:

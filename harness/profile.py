@@ -7,6 +7,9 @@ from pathlib import Path
 from harness.errors import LabError
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
+from harness.tuning.lines import normalised
+from harness.tuning.read import read
+from harness.tuning.sysctl_d import reference_profile
 
 BASES = ("reference", "kernel", "host")
 """harness/profiles/reference.conf; what the kernel gives a new namespace; what is in force outside of the lab."""
@@ -39,27 +42,19 @@ def chosen(base: str, files: Sequence[str] = (), pairs: Sequence[str] = ()) -> P
     pair it is an error.
     """
     settings = _base(base)
-    for name in files:
-        settings += [Setting(each.key, each.value, optional=True) for each in _read(name)]
+    settings += [Setting(line.key, line.value, optional=True) for line in read(files) if not line.overridden_by]
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
             raise LabError(f"{pair!r} is no setting. Mend: write KEY=VALUE, net.ipv4.tcp_syn_retries=3")
-        settings.append(Setting(key.strip().replace("/", "."), value.strip()))
+        settings.append(Setting(normalised(key.strip()), value.strip()))
     return Profile(" + ".join([base, *(Path(name).name for name in files), *pairs]), tuple(settings))
 
 
 def _base(name: str) -> list[Setting]:
     if name == "reference":
-        return sysctls.reference_profile()
+        return reference_profile()
     return _of_the_host() if name == "host" else []
-
-
-def _read(name: str) -> list[Setting]:
-    try:
-        return sysctls.parse(Path(name).read_text(), name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabError(f"{name} cannot be read: {error}. Mend: name a file in sysctl.d(5) syntax") from None
 
 
 def _of_the_host() -> list[Setting]:

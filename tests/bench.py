@@ -17,9 +17,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from harness.kernel.sysctls import reference_profile
 from harness.lab import Lab
 from harness.nursery import Nursery
+from harness.tuning.sysctl_d import reference_profile
 
 ROLES = Path(__file__)
 ROUNDS = 100

@@ -17,38 +17,6 @@ def host_has(key):
     return Path("/proc/sys", key.replace(".", "/")).read_text().strip()
 
 
-def test_a_file_is_read_line_by_line():
-    text = "# a comment\n; another\n\n  net.a = 1 2\t3 \n-net.b=\nnet.c = x = y\n"
-    assert sysctls.parse(text, "test.conf") == [
-        Setting("net.a", "1 2\t3"),
-        Setting("net.b", "", optional=True),
-        Setting("net.c", "x = y"),
-    ]
-
-
-def test_a_line_without_a_value_is_named():
-    with pytest.raises(LabError, match=r"test\.conf, line 2: no '=' in 'net\.b'"):
-        sysctls.parse("net.a = 1\nnet.b\n", "test.conf")
-
-
-word = st.text("abcxyz_-.019", min_size=1, max_size=12).filter(lambda text: not text.startswith("-"))
-
-
-@given(st.lists(st.builds(Setting, word, st.text("019 ab", max_size=8).map(str.strip), st.booleans())))
-def test_what_is_written_is_what_is_parsed(wanted):
-    text = "\n".join(f"{'-' * each.optional}{each.key} = {each.value}" for each in wanted)
-    assert sysctls.parse(text, "test.conf") == wanted
-
-
-@given(st.text() | st.text("#;=-. \nab1"))
-@settings(deadline=None)
-def test_any_text_is_settings_or_an_error_that_names_the_line(text):
-    try:
-        assert all(isinstance(each, Setting) for each in sysctls.parse(text, "test.conf"))
-    except LabError as error:
-        assert "test.conf, line " in str(error)  # noqa: PT017
-
-
 @pytest.mark.parametrize(
     "key",
     ["kernel.hostname", "vm.swappiness", "fs.file-max", "net", "net.", "", ".net.ipv4", "net..x", "net.ipv4.",

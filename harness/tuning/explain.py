@@ -1,0 +1,197 @@
+"""What becomes of each setting here: every key is tried for real, in a fresh network of the lab's own."""
+
+import difflib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.errors import LabError, NotOfANetwork, ReadOnlySysctl, RefusedValue, UnknownSysctl
+from harness.nursery import KeeperHandle
+from harness.tuning import known
+from harness.tuning.lines import Line, path_of
+from harness.tuning.sysctl_d import ROOT
+
+_WIDEST = 1 << 64
+"""No sysctl takes a number beyond (kernel/sysctl.c: unsigned long)."""
+
+_COMMENT = "; the '#' begins no comment: it is part of the value"
+_FOLDERS = ("net.core", "net.ipv4", "net.netfilter")
+
+
+class Kind(StrEnum):
+    """The nine outcomes."""
+
+    APPLIED = "applied"
+    SAME = "same as now"
+    REMOVED = "removed from Linux"
+    HOST_WIDE = "host-wide"
+    READ_ONLY = "read-only here"
+    REFUSED = "value refused"
+    UNKNOWN = "unknown"
+    OVERRIDDEN = "overridden"
+    NO_EFFECT = "without effect"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of one line, in a sentence."""
+
+    line: Line
+    kind: Kind
+    text: str
+
+
+Before = Callable[[str], str | None]
+"""The value of a key that is in force before, its fields separated by single spaces; None where there is none."""
+
+
+def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle) -> list[Verdict]:
+    """One verdict a line. The lab's network has the effective values afterwards, as far as the kernel takes them.
+
+    `before` is what "same as now" compares with. LabUnavailable where sysctls cannot be written at all.
+    """
+    taken: dict[str, tuple[str, str]] = {}
+    first = [_tried(line, keeper, taken) for line in lines]
+    return [verdict or _of_what_was_taken(line, before, taken) for line, verdict in zip(lines, first, strict=True)]
+
+
+def host_value(key: str) -> str | None:
+    """The value in the caller's own network."""
+    try:
+        return _in_fields((ROOT / path_of(key)).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def kernel_value(keeper: KeeperHandle) -> Before:
+    """The values that a network begins with; to be asked for before anything is written."""
+
+    def value(key: str) -> str | None:
+        try:
+            return str(keeper.ask("read_sysctl", key=key))
+        except LabError:
+            return None
+
+    return value
+
+
+def _in_fields(value: str) -> str:
+    return " ".join(value.split())
+
+
+def _tried(line: Line, keeper: KeeperHandle, taken: dict[str, tuple[str, str]]) -> Verdict | None:
+    """Write it; nothing where the kernel took it: then `taken` has what it made of it, and the line's place."""
+    if line.overridden_by:
+        return Verdict(line, Kind.OVERRIDDEN, f"{line.overridden_by} comes later, and decides")
+    try:
+        keeper.ask("write_sysctl", key=line.key, value=line.value)
+    except (UnknownSysctl, NotOfANetwork):
+        return _absent(line)
+    except ReadOnlySysctl:
+        return _read_only(line)
+    except RefusedValue as error:
+        return Verdict(line, Kind.REFUSED, _refusal(line, error, keeper))
+    taken[line.key] = (kernel_value(keeper)(line.key) or _in_fields(line.value), line.place)
+    return None
+
+
+def _of_what_was_taken(line: Line, before: Before, taken: dict[str, tuple[str, str]]) -> Verdict:
+    def in_force(key: str) -> str | None:
+        return taken[key][0] if key in taken else before(key)
+
+    if why := known.dead(line.key):
+        return Verdict(line, Kind.NO_EFFECT, why)
+    for key, value, why in known.without_effect(line.key, line.value, in_force):
+        where = f" ({taken[key][1]})" if key in taken else ""
+        return Verdict(line, Kind.NO_EFFECT, f"{key} is {value}{where}: {why}")
+    was, value = before(line.key), taken[line.key][0]
+    if was == value:
+        return Verdict(line, Kind.SAME, f"{value or 'empty'} is in force already")
+    became = "" if value == _in_fields(line.value) else f"; the kernel makes it {value}{_COMMENT * ('#' in line.value)}"
+    return Verdict(line, Kind.APPLIED, ("set" if was is None else f"was {was or 'empty'}") + became)
+
+
+def _absent(line: Line) -> Verdict:
+    if _exists_outside(line.key):
+        of = "" if line.key.startswith("net.") else ", not of a network"
+        return Verdict(line, Kind.HOST_WIDE, f"a key of the whole host{of}: it cannot be tried in a namespace")
+    if why := known.removed(line.key):
+        return Verdict(line, Kind.REMOVED, why)
+    if known.only_of_the_host(line.key):
+        return Verdict(line, Kind.HOST_WIDE, "a key of the whole host: it cannot be tried in a namespace")
+    near = nearest(line.key)
+    forgiven = ", and forgiven by the '-'" if line.optional else ""
+    return Verdict(line, Kind.UNKNOWN, f"no such key{forgiven}" + (f"; did you mean {near}?" if near else ""))
+
+
+def _read_only(line: Line) -> Verdict:
+    """Root may write a key wherever its mode lets anybody (kernel/sysctl.c, test_perm)."""
+    try:
+        writable_outside = (ROOT / path_of(line.key)).stat().st_mode & 0o222
+    except OSError:
+        writable_outside = 0
+    if writable_outside or known.only_of_the_host(line.key):
+        return Verdict(line, Kind.HOST_WIDE, "only the host's own network may set it so: a namespace may not")
+    return Verdict(line, Kind.READ_ONLY, "the kernel lets nobody write it here")
+
+
+def _refusal(line: Line, error: RefusedValue, keeper: KeeperHandle) -> str:
+    range_ = accepted_range(line.key, keeper)
+    takes = f"takes {range_[0]} to {range_[1]}" if range_ else str(error).partition(". Mend:")[0]
+    if "#" in line.value:
+        return f"{takes}{_COMMENT}"
+    return takes
+
+
+def accepted_range(key: str, keeper: KeeperHandle) -> tuple[int, int] | None:
+    """The least and the greatest number that the kernel takes for a key of one number; None for other keys.
+
+    Found by writing, from the value in force outwards; the values in between are taken to be taken. The value in
+    force is written back.
+    """
+    value = kernel_value(keeper)(key) or ""
+    if not value.lstrip("-").isdecimal() or not _takes(key, value, keeper):
+        return None
+    found = tuple(_furthest(int(value), limit, lambda number: _takes(key, str(number), keeper))
+                  for limit in (-_WIDEST, _WIDEST))  # fmt: skip
+    _takes(key, value, keeper)
+    return found[0], found[1]
+
+
+def _furthest(good: int, bad: int, taken: Callable[[int], bool]) -> int:
+    """Bisection: the last number from `good` towards `bad` that is taken."""
+    while abs(bad - good) > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if taken(middle) else (good, middle)
+    return good
+
+
+def _takes(key: str, value: str, keeper: KeeperHandle) -> bool:
+    try:
+        keeper.ask("write_sysctl", key=key, value=value)
+    except RefusedValue:
+        return False
+    return kernel_value(keeper)(key) == value  # unsigned longs pass over a negative number (proc_doulongvec_minmax)
+
+
+def nearest(key: str) -> str:
+    """The key of this kernel that is most like another, in one of its names or in its folder; empty where none is."""
+    names = path_of(key).split("/")
+    for depth in range(len(names) - 1, 0, -1):
+        for near in difflib.get_close_matches(names[depth], _names("/".join(names[:depth])), 3, 0.6):
+            found = path_of("/".join([*names[:depth], near, *names[depth + 1 :]]))
+            if _exists_outside(found):
+                return found
+    return next((found for folder in _FOLDERS if _exists_outside(found := f"{folder}.{path_of(names[-1])}")), "")
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(ROOT / folder)
+    except OSError:
+        return []
+
+
+def _exists_outside(key: str) -> bool:
+    return os.path.isfile(ROOT / path_of(key))  # noqa: PTH113

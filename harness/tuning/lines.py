@@ -1,0 +1,137 @@
+"""What the readers find: settings with their places, and places that cannot be read."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from harness.errors import LabError
+
+LINES_LIMIT = 10_000
+"""Settings in one run; more than that is no file of sysctls."""
+
+_LONGEST = 4096
+"""Characters of a value (sysctl.conf(5)), and of a key."""
+
+_UNSAFE = re.compile(r"[^\t\x20-\x7e\u00a0-\ud7ff\ue000-\U0010ffff]")
+_SWAP = str.maketrans("./", "/.")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One setting, and where it stands. `optional` forgives a key that is absent or cannot be set."""
+
+    key: str
+    """With dots; a dot inside a name is a slash: net.ipv4.conf.eth0/200.forwarding."""
+    value: str
+    source: str
+    line: int
+    column: int
+    optional: bool = False
+    overridden_by: str = ""
+    """The place of the later line that takes its place, if there is one."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something cannot be read, and why. Line and column count from 1; line 0 means the file as a whole."""
+
+    source: str
+    line: int
+    column: int
+    why: str
+
+    def __str__(self) -> str:
+        where = f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+        return shown(f"{where}: {self.why}")
+
+
+class Malformed(LabError):
+    """Places that cannot be read, all of them; nothing of what was asked for is used."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        self.places = tuple(dict.fromkeys(places))
+        listed = "\n".join(map(str, self.places))
+        super().__init__(f"{listed}\nNothing was used. Mend: correct these places, or take them out")
+
+    def __reduce__(self) -> tuple[type["Malformed"], tuple[tuple[Place, ...]]]:
+        return Malformed, (self.places,)
+
+
+class Found:
+    """What a run of the readers collects."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self.troubles: list[Place] = []
+
+    def add(self, line: Line) -> None:
+        """Take a setting; past LINES_LIMIT that is a trouble, once."""
+        if len(self.lines) < LINES_LIMIT:
+            self.lines.append(line)
+        elif len(self.lines) == LINES_LIMIT:
+            self.lines.append(line)
+            self.trouble(line.source, line.line, line.column, f"more than {LINES_LIMIT} settings")
+
+    def setting(self, key: str, value: str, where: tuple[str, int, int], *, optional: bool = False) -> None:
+        """Take `key = value` as it is written, or the reason why it is none."""
+        if why := wrong_with(key, value):
+            self.trouble(*where, why)
+        else:
+            self.add(Line(normalised(key.strip()), value.strip(), *where, optional))
+
+    def trouble(self, source: str, line: int, column: int, why: str) -> None:
+        self.troubles.append(Place(source, line, column, why))
+
+
+def normalised(key: str) -> str:
+    """A key with dots. The first separator of what was written decides what the others mean (sysctl.d(5)).
+
+    A slash first: a path, whose dots belong to names. A dot first: dots separate, and slashes stand for dots in names
+    (systemd, src/shared/sysctl-util.c, sysctl_normalize; procps' slashdot() has the same rule).
+    """
+    separator = re.search(r"[./]", key)
+    if separator and separator[0] == "/":
+        key = key.translate(_SWAP)
+    return re.sub(r"\.{2,}", ".", key).strip(".")
+
+
+def path_of(key: str) -> str:
+    """The path below /proc/sys of a normalised key."""
+    return key.translate(_SWAP)
+
+
+def wrong_with(key: str, value: str) -> str:
+    """Why this can be no setting; empty where it can."""
+    if not key.strip():
+        return "no key before '='"
+    if re.search(r"\s", key.strip()):
+        return f"a space in the key {key.strip()!r}"
+    if _UNSAFE.search(key) or _UNSAFE.search(value.strip()):
+        return "a control character"
+    if max(len(key), len(value)) > _LONGEST:
+        return f"longer than {_LONGEST} characters"
+    names = path_of(normalised(key)).split("/")
+    if not normalised(key) or any(name in ("", ".", "..") or len(name) > 255 for name in names):
+        return f"{key.strip()!r} names nothing below /proc/sys"
+    return ""
+
+
+def overruled(lines: Iterable[Line]) -> list[Line]:
+    """The same lines; of those with the same key, all but the last say which one takes their place."""
+    last: dict[str, str] = {}
+    marked = []
+    for line in reversed(list(lines)):
+        if line.key in last and not line.overridden_by:
+            line = replace(line, overridden_by=last[line.key])
+        last.setdefault(line.key, line.place)
+        marked.append(line)
+    return marked[::-1]
+
+
+def shown(text: str) -> str:
+    """Text from somebody's file, safe for a terminal: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)

@@ -1,0 +1,306 @@
+"""What the readers find in the files that people have: each syntax, each order, each place that cannot be read."""
+
+import io
+import os
+import pickle
+import sys
+
+import pytest
+
+from harness.kernel.sysctls import Setting
+from harness.tuning import lines, sysctl_d
+from harness.tuning.lines import Malformed
+from harness.tuning.read import SIZE_LIMIT, read
+
+SACK, REUSE, CORE = "net.ipv4.tcp_sack", "net.ipv4.tcp_tw_reuse", "net.core.somaxconn"
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Write files, by name; their paths."""
+
+    def write(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+def settings(*paths):
+    return [(line.key, line.value) for line in read(paths) if not line.overridden_by]
+
+
+def troubles(path):
+    with pytest.raises(Malformed) as raised:
+        read([path])
+    assert all(place.source == path for place in raised.value.places)
+    return [(place.line, place.column, place.why) for place in raised.value.places]
+
+
+class TestSysctlD:
+    def test_a_file_is_read_line_by_line(self):
+        text = "# a comment\n; another\r\n\n  net.a = 1 2\t3 \n-net.b=\nnet.c = x = y # z\n"
+        assert sysctl_d.parse(text, "test.conf") == [
+            Setting("net.a", "1 2\t3"),
+            Setting("net.b", "", optional=True),
+            Setting("net.c", "x = y # z"),
+        ]
+
+    @pytest.mark.parametrize(
+        ("written", "key"),
+        [("a.b/c.d", "a.b/c.d"), ("a/b.c/d", "a.b/c.d"), ("/net/ipv4/x", "net.ipv4.x"), ("a..b", "a.b"), ("x", "x"),
+         ("net.ipv4.conf.enp3s0/200.forwarding", "net.ipv4.conf.enp3s0/200.forwarding"),
+         ("net/ipv4/conf/enp3s0.200/forwarding", "net.ipv4.conf.enp3s0/200.forwarding")],
+    )  # fmt: skip
+    def test_the_first_separator_decides(self, written, key):
+        assert lines.normalised(written) == key
+
+    def test_a_path_keeps_the_dots_of_names(self):
+        assert lines.path_of("net.ipv4.conf.eth0/200.x") == "net/ipv4/conf/eth0.200/x"
+
+    @pytest.mark.parametrize(
+        ("text", "places"),
+        [("net.a = 1\n  net.b\n", [(2, 3, "no '=' in 'net.b'")]),
+         ("=1\n-\n", [(1, 1, "no key before '='"), (2, 1, "no key before '='")]),
+         ("a b = 1", [(1, 1, "a space in the key 'a b'")]),
+         ("\ta/../b = 1", [(1, 2, "'a/../b' names nothing below /proc/sys")]),
+         ("a = \x1b[2J", [(1, 1, "a control character")]),
+         (f"a = {'1' * 4097}", [(1, 1, "longer than 4096 characters")])],
+    )  # fmt: skip
+    def test_places_that_cannot_be_read_are_named_together(self, given, text, places):
+        assert troubles(given("a.conf", text)) == places
+
+    def test_the_last_line_counts_and_the_others_say_which_it_is(self, given):
+        path = given("a.conf", f"{SACK} = 1\nnet/ipv4/tcp_sack = 0\n{REUSE}=1\n")
+        found = read([path])
+        assert [line.overridden_by for line in found] == [f"{path}:2", "", ""]
+
+    def test_a_bare_key_takes_out_what_stands_before_it(self, given):
+        path = given("a.conf", f"{SACK} = 1\n{REUSE} = 1\n-{SACK}\n-{REUSE}\n{REUSE} = 0\n")
+        assert settings(path) == [(REUSE, "0")]
+        assert [line.overridden_by for line in read([path])] == [f"{path}:3", f"{path}:4", ""]
+
+    def test_a_glob_is_all_that_match_but_for_keys_with_a_line_of_their_own(self, given):
+        text = "net.ipv4.conf.*.rp_filter = 2\n-net.ipv4.conf.default.rp_filter\nnet.ipv4.conf.lo.rp_filter = 0\n"
+        found = settings(given("a.conf", text))
+        folder = "/proc/sys/net/ipv4/conf"
+        assert found[-1] == ("net.ipv4.conf.lo.rp_filter", "0")
+        assert {key.split(".")[3].replace("/", ".") for key, _ in found} == set(os.listdir(folder)) - {"default"}
+
+    @pytest.mark.parametrize("pattern", ["net.nope.*", "net.ipv4.tcp_[", "*/../*"])
+    def test_a_glob_that_matches_nothing_stays_a_name(self, given, pattern):
+        path = given("a.conf", f"{pattern} = 1")
+        try:
+            assert settings(path) == [(lines.normalised(pattern), "1")]
+        except Malformed as error:
+            assert ".." in pattern, error  # noqa: PT017
+
+    def test_a_glob_never_leaves_proc_sys(self):
+        assert sysctl_d.matches("..*.etc") == []
+        assert "net.core.rmem_max" in sysctl_d.matches("net.core.*mem_max")
+        assert len(sysctl_d.matches("net.core.?mem_max")) == 2
+
+
+class TestFilesAndDirectories:
+    def test_a_directory_is_its_conf_files_by_base_name(self, given, tmp_path):
+        given("20-b.conf", f"{SACK}=20")
+        given("10-a.conf", f"{SACK}=10\n{REUSE}=1")
+        given("30-c.txt", f"{SACK}=30")
+        assert settings(str(tmp_path)) == [(REUSE, "1"), (SACK, "20")]
+
+    def test_directories_together_are_one_boot(self, given, tmp_path):
+        given("etc/50.conf", f"{SACK}=1")
+        given("usr/50.conf", f"{SACK}=2\n{REUSE}=2")
+        given("usr/40.conf", f"{SACK}=4")
+        given("usr/60.conf", f"{CORE}=6")
+        (tmp_path / "etc" / "60.conf").symlink_to("/dev/null")
+        both = [str(tmp_path / "etc"), str(tmp_path / "usr")]
+        assert settings(*both) == [(SACK, "1")]
+        assert settings(*reversed(both)) == [(SACK, "2"), (REUSE, "2"), (CORE, "6")]
+
+    def test_a_directory_and_a_file_come_in_the_order_given(self, given, tmp_path):
+        given("d/90.conf", f"{SACK}=90")
+        file = given("a.conf", f"{SACK}=1")
+        assert settings(str(tmp_path / "d"), file) == [(SACK, "1")]
+        assert settings(file, str(tmp_path / "d")) == [(SACK, "90")]
+
+    def test_stdin(self, monkeypatch):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{SACK}=0".encode())))
+        assert [(line.place, line.value) for line in read(["-"])] == [("stdin:1", "0")]
+
+    def test_neither_pipes_nor_devices_are_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        for path in (str(tmp_path / "pipe"), "/dev/zero"):
+            assert troubles(path) == [(0, 0, "cannot be read: it is no file")]
+
+    def test_what_is_missing_is_named_as_such(self, tmp_path):
+        assert troubles(str(tmp_path / "nope")) == [(0, 0, "cannot be read: No such file or directory")]
+
+    @pytest.mark.parametrize(
+        ("data", "place"),
+        [(b"a=1\nb=\xff\n", (2, 3, "no UTF-8: byte 0xff")), (b"a=1\nb=1\0", (2, 4, "a NUL")),
+         (b"#" * (SIZE_LIMIT + 1), (0, 0, f"longer than {SIZE_LIMIT} bytes"))],
+    )  # fmt: skip
+    @pytest.mark.parametrize("name", ["a.conf", "a.sh", "a.yml"])
+    def test_bytes_that_are_no_text(self, given, name, data, place):
+        assert troubles(given(name, data)) == [place]
+
+    def test_a_byte_order_mark_is_no_part_of_a_key(self, given):
+        assert settings(given("a.conf", b"\xef\xbb\xbfnet.a=1")) == [("net.a", "1")]
+
+    def test_troubles_of_all_files_come_together_and_nothing_is_half_read(self, given):
+        paths = [
+            given("a.conf", "x"),
+            given("b.conf", f"{SACK}=1"),
+            given("c.sh", "sysctl -w y"),
+            given("d.yml", "sysctls: [z]"),
+        ]
+        with pytest.raises(Malformed) as raised:
+            read(paths)
+        assert [place.source for place in raised.value.places] == [paths[0], paths[2], paths[3]]
+        assert f"{paths[2]}:1:11: no '=' in 'y'" in str(raised.value)
+        assert "Mend:" in str(raised.value)
+        assert pickle.loads(pickle.dumps(raised.value)).places == raised.value.places
+
+    def test_more_settings_than_any_file_has(self, given):
+        path = given("a.conf", "\n".join(f"net.k{number}=1" for number in range(lines.LINES_LIMIT + 5)))
+        assert troubles(path) == [(lines.LINES_LIMIT + 1, 1, "more than 10000 settings")]
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [("etc", f"{SACK}=0"), ("etc", f"#!/bin/sh\nsysctl -w {SACK}=0"), ("etc", f"sysctls:\n  {SACK}: 0"),
+         ("etc", f"apiVersion: v1\nx: {{sysctls: [{SACK}=0]}}"), ("etc", "echo 0 >/proc/sys/net/ipv4/tcp_sack"),
+         ("a.json", f'{{"sysctls": {{"{SACK}": "0"}}}}')],
+    )  # fmt: skip
+    def test_the_kind_of_a_file_is_seen_by_its_content(self, given, name, text):
+        assert settings(given(name, text)) == [(SACK, "0")]
+
+
+class TestScripts:
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            (f"sysctl -w {SACK}=0", [(SACK, "0")]),
+            (f"sudo -u root /sbin/sysctl -qw {SACK}=0 {REUSE}=1 2>/dev/null || true", [(SACK, "0"), (REUSE, "1")]),
+            (f"sysctl {SACK}=0 >/dev/null", [(SACK, "0")]),
+            (f"sysctl {SACK}; sysctl -n {REUSE}", []),
+            ("sysctl -w net.ipv4.tcp_rmem='4096 87380 6291456'", [("net.ipv4.tcp_rmem", "4096 87380 6291456")]),
+            (f'sysctl -w "{SACK} = 0"', [(SACK, "0")]),
+            (f"sysctl -w \\\n  {SACK}=0 \\\n  {REUSE}=1", [(SACK, "0"), (REUSE, "1")]),
+            (f"# sysctl -w {SACK}=0\n:", []),
+            (f"if sysctl -w {SACK}=0; then LANG=C sysctl -w {REUSE}=1; fi", [(SACK, "0"), (REUSE, "1")]),
+            ("echo 2 > /proc/sys/net/ipv4/tcp_tw_reuse", [(REUSE, "2")]),
+            ("echo -n '1 2' >/proc/sys/net/ipv4/x", [("net.ipv4.x", "1 2")]),
+            ("printf '%s\\n' 7 > /proc/sys/net/x; printf '8\\n' > /proc/sys/net/y", [("net.x", "7"), ("net.y", "8")]),
+            ("echo 5 | sudo tee -a /proc/sys/net/x /proc/sys/net/y >/dev/null", [("net.x", "5"), ("net.y", "5")]),
+            (f"sudo sh -c 'echo 0 > /proc/sys/net/ipv4/tcp_sack && sysctl -w {REUSE}=1'", [(SACK, "0"), (REUSE, "1")]),
+            (f"docker run --rm --sysctl {SACK}=0 --sysctl={REUSE}=1 -p 1:1 alpine true", [(SACK, "0"), (REUSE, "1")]),
+            ("cat /proc/sys/net/ipv4/tcp_sack; ls sysctl.d", []),
+            ("echo 1 > /proc/sys/net/ipv4/conf/eth0.200/forwarding", [("net.ipv4.conf.eth0/200.forwarding", "1")]),
+        ],
+    )  # fmt: skip
+    def test_what_a_script_sets(self, given, text, found):
+        assert settings(given("a.sh", text)) == found
+
+    def test_a_setting_knows_its_place_after_a_continued_line(self, given):
+        found = read([given("a.sh", f"true\nsysctl -w \\\n  {SACK}=0 {REUSE}=1\n")])
+        assert [(line.line, line.column) for line in found] == [(3, 3), (3, 23)]
+
+    def test_sysctl_e_forgives_unknown_keys(self, given):
+        assert [line.optional for line in read([given("a.sh", f"sysctl -ew {SACK}=0\nsysctl -w {REUSE}=0")])] == [
+            True,
+            False,
+        ]
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [(f"true; sysctl -w {SACK}=$VALUE", (1, 17, f"{SACK}=$VALUE: what the shell puts there is not known here")),
+         ("\nsysctl -w `x`=1", (2, 11, "`x`=1: what the shell puts there is not known here")),
+         ("for f in *; do echo 0 > /proc/sys/$f; done", (1, 25, "/$f=0: what the shell puts there is not known here")),
+         ("sysctl -w oops", (1, 11, "no '=' in 'oops'")),
+         (" sysctl -w 'oops", (1, 2, "no closing quotation")),
+         ("sysctl --system", (1, 8, "sysctl --system reads other files. Give those files themselves")),
+         ("sysctl -p /etc/x.conf", (1, 8, "sysctl -p reads other files. Give those files themselves")),
+         ("cat a > /proc/sys/net/x", (1, 9, "what cat writes to /proc/sys/net/x is not known here")),
+         ("cat <<E >> /etc/sysctl.d/1.conf", (1, 1, "settings written to a file. Give that file itself")),
+         ("docker run --sysctl", (1, 1, "no '=' in ''"))],
+    )  # fmt: skip
+    def test_what_only_a_shell_would_know_is_named(self, given, text, place):
+        assert troubles(given("a.sh", text)) == [place]
+
+    def test_nothing_is_run(self, given, tmp_path):
+        mark = tmp_path / "mark"
+        given_path = given("a.sh", f"sysctl -w {SACK}=$(touch {mark})\nsysctl -w {REUSE}=`touch {mark}`\n")
+        assert len(troubles(given_path)) >= 2
+        assert not mark.exists()
+
+
+POD = """
+apiVersion: v1
+spec:
+  template: {spec: {securityContext: {sysctls: [{name: net.core.somaxconn, value: "1024"}]}}}
+---
+services:
+  a: {sysctls: {net.ipv4.tcp_sack: 0}}
+  b:
+    sysctls:
+    - net.ipv4.tcp_tw_reuse=1
+"""
+
+
+class TestManifests:
+    def test_kubernetes_and_compose(self, given):
+        found = read([given("a.yml", POD)])
+        assert [(line.key, line.value) for line in found] == [(CORE, "1024"), (SACK, "0"), (REUSE, "1")]
+        assert [(line.line, line.column) for line in found] == [(4, 56), (7, 17), (10, 7)]
+
+    @pytest.mark.parametrize("module", ["ansible.posix.sysctl", "sysctl"])
+    @pytest.mark.parametrize(
+        ("task", "found"),
+        [
+            (f"{{name: {SACK}, value: '0'}}", [(SACK, "0")]),
+            (f"{{name: {SACK}, value: yes}}", [(SACK, "1")]),
+            (f"{{key: {SACK}, val: Off}}", [(SACK, "0")]),
+            (f"{{name: {SACK}, state: absent}}", []),
+            (f"name={SACK} value='1 2' state=present", [(SACK, "1 2")]),
+            ("{name: '{{ item.k }}', value: '{{item.v}}'}\n  loop: [{k: a, v: 1}, {k: c, v: 2}]",
+             [("a", "1"), ("c", "2")]),
+            ("{name: 'net.{{ item }}', value: 3}\n  with_items: [x, y]", [("net.x", "3"), ("net.y", "3")]),
+            ("{name: \"{{ item['k'] }}\", value: 3}\n  loop: [{k: a.b}]", [("a.b", "3")]),
+        ],
+    )  # fmt: skip
+    def test_ansible_tasks(self, given, module, task, found):
+        assert settings(given("a.yml", f"- {module}: {task}\n")) == found
+
+    def test_ignoreerrors_forgives(self, given):
+        text = f"- ansible.posix.sysctl: {{name: {SACK}, value: 0, ignoreerrors: yes}}"
+        assert [line.optional for line in read([given("a.yml", text)])] == [True]
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [("- sysctl: {name: a.b, value: '{{ x }}'}", (1, 30, "the template '{{ x }}' is not known here")),
+         ("- sysctl: {name: a.b, value: '{{ item.v }}'}\n  loop: [{k: 1}]", (1, 30, "{{ item.v }} is not known here")),
+         ("- sysctl: {name: a.b, value: 1}\n  loop: '{{ all }}'", (2, 9, "a loop over what is not written here")),
+         ("- sysctl: {name: a.b}", (1, 11, "no value that is a plain text")),
+         ("- sysctl: {value: 1}", (1, 11, "no name that is a plain text")),
+         ("sysctls: [a]", (1, 11, "no '=' in 'a'")),
+         ("sysctls: {a: }", (1, 13, "no plain text where a name or a value belongs")),
+         ("sysctls:\n- {name: a.b}", (2, 3, "no plain text where a name or a value belongs")),
+         ("sysctls:\n  a.b: ${X}", (2, 8, "the template '${X}' is not known here")),
+         ("sysctls: {a.b: '${X}'}", (1, 16, "the template '${X}' is not known here")),
+         ("sysctls: [", (1, 11, "no YAML: expected the node content, but found '<stream end>'")),
+         ("sysctls: \x07", (1, 10, "special characters are not allowed")),
+         ("sysctls:\n  a: {{ x }}: 1", (2, 13, "no YAML: mapping values are not allowed here")),
+         ("sysctls: " + "[" * 5000, (0, 0, "nested too deeply"))],
+    )  # fmt: skip
+    def test_what_is_not_written_there_is_named(self, given, text, place):
+        assert troubles(given("a.yml", text))[0] == place
+
+    def test_no_object_is_made_and_anchors_cannot_multiply(self, given, tmp_path):
+        mark = tmp_path / "mark"
+        laughs = "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9) if n else 'x'}]" for n in range(30))
+        text = f"x: !!python/object/apply:os.system ['touch {mark}']\n{laughs}\nloop: &l [*l]\nsysctls: {{{SACK}: 0}}\n"
+        assert settings(given("a.yml", text)) == [(SACK, "0")]
+        assert not mark.exists()
