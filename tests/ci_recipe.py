@@ -1,0 +1,107 @@
+"""The recipe for CI, taken apart: its workflow's scripts, and a pull request to run them beside, without GitHub.
+
+The pull request is a git repository of its own, the lab's program is a fake that writes down what it was given. The
+files that it reads tell it how to end: `# exit 3`.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.playing import ROOT, clean_environment
+
+CI = ROOT / "docs" / "ci"
+SOURCE = (CI / "whatif.yml").read_text()
+WORKFLOW: dict[Any, Any] = yaml.safe_load(SOURCE)
+JOBS: dict[str, Any] = WORKFLOW["jobs"]
+STEPS = [step for job in JOBS.values() for step in job["steps"]]
+SCRIPTS = {step["name"]: step["run"] for step in STEPS if "run" in step}
+LAY_OUT, PLAY = "Lay out both sides of what changed", "Play both sides"
+
+FAKE_PYTHON = """\
+#!{python}
+import json, pathlib, re, sys
+asked = sys.argv[1:]
+before, report, after = pathlib.Path(asked[4]), pathlib.Path(asked[6]), pathlib.Path(asked[8])
+def texts(side):
+    files = sorted(side.iterdir()) if side.is_dir() else [side]
+    return {{file.name: file.read_text() for file in files}}
+with open("{calls}", "a") as calls:
+    calls.write(json.dumps([asked, texts(before), texts(after), sys.stdin.read()]) + "\\n")
+print("::error::from the program")
+found = re.search("# exit ([0-9]+)( silently)?", "".join(texts(after).values()))
+if not (found and found[2]):
+    report.write_text("the report\\n")
+sys.exit(int(found[1]) if found else 0)
+"""
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    alone = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1"}
+    done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True,
+                          env=clean_environment() | identity | alone)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run(name: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A step's script, as GitHub runs one under `shell: bash`."""
+    script = folder / "script.sh"
+    script.write_text(SCRIPTS[name])
+    files = {name: str(folder / name) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
+    path = {"PATH": f"{folder}/bin:{clean_environment()['PATH']}"}
+    environment = clean_environment() | WORKFLOW["env"] | files | path | environment
+    command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+
+
+class PullRequest:
+    """A merge commit in change/, as actions/checkout leaves it, and a lab/ with a fake program."""
+
+    def __init__(self, folder: Path, base: dict[str, str], head: dict[str, str | None]) -> None:
+        self.folder, self.change = folder, folder / "change"
+        git(folder, "init", "-q", "-b", "main", "change")
+        self._commit(base)
+        git(self.change, "checkout", "-q", "-b", "topic")
+        self._commit(head)
+        git(self.change, "checkout", "-q", "main")
+        self._commit({"sysctl-of-the-base.conf": "moved on since\n"})
+        git(self.change, "merge", "-q", "--no-ff", "-m", "merge", "topic")
+        program = folder / "lab" / ".venv" / "bin" / "python"
+        program.parent.mkdir(parents=True)
+        program.write_text(FAKE_PYTHON.format(python=sys.executable, calls=folder / "calls"))
+        program.chmod(0o755)
+
+    def _commit(self, files: dict[str, Any]) -> None:
+        for name, text in files.items():
+            path = self.change / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            if isinstance(text, Path):
+                path.symlink_to(text)
+            elif text is not None:
+                path.write_text(text)
+        git(self.change, "add", "-A")
+        git(self.change, "commit", "-q", "--allow-empty", "-m", "x")
+
+    def measure(self) -> list[Any]:
+        """Lay out, play; what the program was given, each time."""
+        for name in (LAY_OUT, PLAY):
+            done = run(name, self.folder)
+            assert done.returncode == 0, done.stderr
+            assert not any(line.lstrip().startswith("::") for line in (done.stdout + done.stderr).splitlines())
+        calls = self.folder / "calls"
+        return [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+
+    @property
+    def status(self) -> str:
+        return (self.folder / "GITHUB_OUTPUT").read_text().strip()
+
+    @property
+    def report(self) -> str:
+        return (self.folder / "report.md").read_text()
