@@ -1,9 +1,11 @@
 """What the readers find in the files that people have: each syntax, each order, each place that cannot be read."""
 
+import contextlib
 import io
 import os
 import pickle
 import sys
+import time
 
 import pytest
 
@@ -168,6 +170,14 @@ class TestFilesAndDirectories:
         path = given("a.conf", "\n".join(f"net.k{number}=1" for number in range(lines.LINES_LIMIT + 5)))
         assert troubles(path) == [(lines.LINES_LIMIT + 1, 1, "more than 10000 settings")]
 
+    @pytest.mark.parametrize("text", ["tee " * 200_000, "sysctl -w " + "a=1 " * 10_000, "x*" * 2000, "- " * 200_000])
+    def test_hostile_lines_take_no_time(self, given, text):
+        """Each of these took minutes, or would, if a pattern were tried from every place of the line."""
+        before = time.process_time()
+        with contextlib.suppress(Malformed):
+            read([given("a", text)])
+        assert time.process_time() - before < 5
+
     @pytest.mark.parametrize(
         ("name", "text"),
         [("etc", f"{SACK}=0"), ("etc", f"#!/bin/sh\nsysctl -w {SACK}=0"), ("etc", f"sysctls:\n  {SACK}: 0"),
@@ -229,6 +239,10 @@ class TestScripts:
     )  # fmt: skip
     def test_what_only_a_shell_would_know_is_named(self, given, text, place):
         assert troubles(given("a.sh", text)) == [place]
+
+    def test_a_line_is_bounded_and_so_is_what_is_told(self, given):
+        assert troubles(given("a.sh", "sysctl " + "x" * 70_000)) == [(1, 1, "a line longer than 65536 characters")]
+        assert len(troubles(given("b.sh", "sysctl -w oops\n" * 2000))) == 1000
 
     def test_nothing_is_run(self, given, tmp_path):
         mark = tmp_path / "mark"

@@ -9,6 +9,7 @@ from harness.errors import LabError
 LINES_LIMIT = 10_000
 """Settings in one run; more than that is no file of sysctls."""
 
+_TROUBLES_LIMIT = 1000
 _LONGEST = 4096
 """Characters of a value (sysctl.conf(5)), and of a key."""
 
@@ -84,7 +85,13 @@ class Found:
             self.add(Line(normalised(key.strip()), value.strip(), *where, optional))
 
     def trouble(self, source: str, line: int, column: int, why: str) -> None:
-        self.troubles.append(Place(source, line, column, why))
+        if len(self.troubles) < _TROUBLES_LIMIT:
+            self.troubles.append(Place(source, line, column, why))
+
+    @property
+    def full(self) -> bool:
+        """Whether so much was found that reading on serves nobody."""
+        return len(self.lines) > LINES_LIMIT or len(self.troubles) >= _TROUBLES_LIMIT
 
 
 def normalised(key: str) -> str:

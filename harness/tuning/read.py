@@ -14,7 +14,7 @@ SIZE_LIMIT = 1 << 20
 """Bytes of the longest file."""
 
 _SCRIPT = re.compile(
-    r"^#!|^[ \t]*(sudo\s+)?(/\S*/)?(sysctl|docker|podman)\s|>\s*/proc/sys/|tee\s.*/proc/sys/|--sysctl\b", re.M
+    r"^#!|^[ \t]*(sudo\s+)?(/\S*/)?(sysctl|docker|podman)\s|^(?![ \t]*[#;]).*([>\s]/proc/sys/|--sysctl\b)", re.M
 )
 _MANIFEST = re.compile(r"^[ \t-]*[\"']?(sysctls|ansible\.posix\.sysctl|sysctl|apiVersion)[\"']?[ \t]*:", re.M)
 

@@ -22,6 +22,7 @@ _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
 _TAKES_A_VALUE = {"-u", "-g", "-h", "-p", "-C", "-D", "-R"}  # sudo(8)
 _OTHER_STREAMS = re.compile(r"(?<=\s)(\d?>&\d|[02-9]>>?\s*[^\s;&|]+)")
 _DEEPEST = 3
+_LONGEST_LINE = 1 << 16
 
 
 @dataclass(slots=True)
@@ -47,7 +48,11 @@ class _Command:
 def read(text: str, source: str, found: Found) -> None:
     """Take in one script."""
     for line in _logical_lines(text):
-        if _CONCERNS.search(line.text):
+        if found.full:
+            return
+        if len(line.text) > _LONGEST_LINE:
+            found.trouble(source, line.first, 1, f"a line longer than {_LONGEST_LINE} characters")
+        elif _CONCERNS.search(line.text):
             _Reader(line, source, found).read(line.text, 0)
 
 
@@ -61,8 +66,10 @@ class _Logical:
 
     def position(self, word: str) -> tuple[int, int]:
         """Line and column of a word as it is written; the line's beginning where quotes have changed it."""
-        found = re.search(rf"(?<![\w.]){re.escape(word)}", self.text)
-        at = found.start() if found else len(self.text) - len(self.text.lstrip())
+        at = self.text.find(word)
+        while at > 0 and re.match(r"[\w.]", self.text[at - 1]):  # `y` is not the y of sysctl
+            at = self.text.find(word, at + 1)
+        at = len(self.text) - len(self.text.lstrip()) if at < 0 else at
         row = bisect.bisect(self.starts, at) - 1
         return self.first + row, at - self.starts[row] + 1
 

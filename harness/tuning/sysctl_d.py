@@ -10,7 +10,9 @@ procps reads the same lines. It differs in this: `sysctl --system` reads /etc/sy
 follow systemd.
 """
 
+import contextlib
 import fnmatch
+import functools
 import os
 import re
 from collections.abc import Iterator
@@ -70,12 +72,15 @@ class SysctlD:
 
     def lines(self) -> list[Line]:
         """All lines in the order in which they are written to the kernel; globs are the keys that match them here."""
+        _listed.cache_clear()
         explicit = {line.key for line in self.found.lines} | set(self._taken_out)
         expanded = Found()
         for number, line in enumerate(self.found.lines):
             before, by = self._taken_out.get(line.key, (0, line))
             if number < before:
                 line = replace(line, overridden_by=by.place)
+            if expanded.full:
+                break
             for each in _expanded(line, explicit):
                 expanded.add(each)
         self.found.troubles += expanded.troubles
@@ -103,15 +108,17 @@ def matches(pattern: str) -> list[str]:
 
 
 def _names(folder: Path, pattern: str, *, folders: bool) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                entry.name
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False) == folders and fnmatch.fnmatchcase(entry.name, pattern)
-            )
-    except OSError:
-        return []
+    return fnmatch.filter(_listed(folder)[folders], pattern)
+
+
+@functools.cache
+def _listed(folder: Path) -> tuple[list[str], list[str]]:
+    """The names of the files, and of the folders, that are in a folder."""
+    listed: tuple[list[str], list[str]] = ([], [])
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            listed[entry.is_dir(follow_symlinks=False)].append(entry.name)
+    return listed
 
 
 def files_of(directories: list[str]) -> list[str]:
