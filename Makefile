@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would co
 
 WHICH = test -n "$(S)" || { echo "Which? Mend: make $@ S=close_with_unread_data (make list shows all)" >&2; exit 2; }
 
-.PHONY: scenarios named lesson quiz step list explain large test check stress bench screenshot readme setup tools help clean
+.PHONY: scenarios named lesson quiz step list explain whatif large test check stress bench screenshot readme setup tools help clean
 
 scenarios: named setup ## all scenarios, for real; S=close_with_unread_data plays one of them
 	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/ -n auto) $(ARGS)
@@ -39,7 +39,11 @@ list: setup ## all scenarios: symptom, claim, rows, the sysctls that govern them
 
 explain: setup ## what becomes of each sysctl in FILE here; BEFORE=host, kernel, reference or a file
 	@test -n "$(FILE)" || { echo "Which file? Mend: make explain FILE=/etc/sysctl.d" >&2; exit 2; }
-	@$(RUN) harness explain --before $(BEFORE) $(ARGS) $(FILE)
+	@$(RUN) harness explain --before "$(BEFORE)" $(ARGS) $(FILE)
+
+whatif: setup ## what the sysctls in FILE would change here; BEFORE=host, kernel, reference or a file
+	@test -n "$(FILE)" || { echo "Which file? Mend: make whatif FILE=99-tuning.conf" >&2; exit 2; }
+	@$(RUN) harness whatif --before "$(BEFORE)" $(ARGS) $(FILE) || test $$? = 1 # a change is an answer; as a status: python -m
 
 named:
 	@test -z "$(S)" || test -f "scenarios/$(S).py" || { \

@@ -52,20 +52,66 @@ def _parser() -> argparse.ArgumentParser:
         if run is _lesson:
             command.add_argument("--html", metavar="FILE", help="write it as a page, too")
         command.add_argument("--lang", choices=lessons.LANGUAGES, default="en", help="the language of the words")
-    command = commands.add_parser("explain", help="what becomes of each sysctl of a file here, without running a story")
-    command.set_defaults(run=_explain)
-    command.add_argument("files", nargs="+", metavar="FILE", help="sysctl.d, a script, YAML; a directory; - for stdin")
-    command.add_argument("--before", default="host", metavar="host|kernel|reference|FILE", help="what is in force now")
-    command.add_argument("--json", action="store_true", help="as JSON")
+    _about_sysctls(commands)
     return parser
+
+
+def _about_sysctls(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    explain = commands.add_parser("explain", help="what becomes of each sysctl of a file here, without running a story")
+    whatif = commands.add_parser("whatif", help="what a file's sysctls would change: stories before and after")
+    for command in (explain, whatif):
+        command.add_argument(
+            "files", nargs="+", metavar="FILE", help="sysctl.d, a script, YAML; a directory; - for stdin"
+        )
+        command.add_argument(
+            "--before", action="append", metavar="host|kernel|reference|FILE",
+            help="what is in force now (host); a file lies over the kernel's defaults, and so do then the others",
+        )  # fmt: skip
+    explain.add_argument("--json", action="store_true", help="as JSON")
+    explain.set_defaults(run=_explain)
+    whatif.add_argument("--plays", type=int, default=3, metavar="N", help="play each story N times on either side (3)")
+    whatif.add_argument("--max-wait", type=float, default=10.0, metavar="S", help="wait for no longer timer (10 s)")
+    for form in ("json", "markdown"):
+        whatif.add_argument(f"--{form}", default="", metavar="FILE", help=f"write it as {form}, too; - prints that")
+    whatif.set_defaults(run=_whatif)
+    compare = commands.add_parser("compare", help="what has moved between two runs that were kept (--lab-save)")
+    compare.add_argument("records", nargs=2, metavar="NAME|FILE")
+    compare.set_defaults(run=_compare)
 
 
 def _explain(asked: argparse.Namespace) -> int:
     from harness.tuning import command
 
+    _nothing_else(asked)
+    return command.run(asked.files, (asked.before or ["host"])[-1], as_json=asked.json)
+
+
+def _whatif(asked: argparse.Namespace) -> int:
+    from harness.whatif import command
+
+    _nothing_else(asked)
+    if asked.plays < 1 or not asked.max_wait > 0:
+        raise LabError("nothing would be measured. Mend: --plays of at least 1, --max-wait above 0")
+    return command.run(
+        asked.files, asked.before or ["host"], plays=asked.plays, max_wait_s=asked.max_wait, json=asked.json,
+        markdown=asked.markdown,
+    )  # fmt: skip
+
+
+def _compare(asked: argparse.Namespace) -> int:
+    from harness import compare, record
+    from harness.views import comparison
+
+    _nothing_else(asked)
+    before, after = (record.load(record.path_of(name)) for name in asked.records)
+    rows = compare.compare(before, after)
+    terminal.say(comparison.told(before, after, rows, terminal.width(), color=terminal.wants_color()))
+    return int(bool(compare.changed(rows)))
+
+
+def _nothing_else(asked: argparse.Namespace) -> None:
     if asked.pytest_arguments:
-        raise LabError(f"explain has no option {asked.pytest_arguments[0]}. Mend: see python -m harness explain --help")
-    return command.run(asked.files, asked.before, as_json=asked.json)
+        raise LabError(f"there is no option {asked.pytest_arguments[0]} here. Mend: see --help")
 
 
 def _list(asked: argparse.Namespace) -> int:

@@ -39,6 +39,9 @@ class Row:
     before: str
     after: str
     verdict: Verdict
+    note: str = ""
+    """What weakens the verdict."""
+
     measured: tuple[list[Any], list[Any]] = field(default=([], []), compare=False)
 
     @property
@@ -80,7 +83,14 @@ def _rows(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
         names = dict.fromkeys(each["name"] for side in sides for play in side for each in play["findings"])
         for name in names:
             old, new = ([_found(play, name) for play in side] for side in sides)
-            yield Row(story, name, _shown(old), _shown(new), _verdict(old, new), (old, new))
+            if _not_reached(sides[0], old) or _not_reached(sides[1], new):
+                continue
+            yield Row(story, name, _shown(old), _shown(new), _verdict(old, new), measured=(old, new))
+
+
+def _not_reached(plays: list[Play], values: list[Any]) -> bool:
+    """A story that did not wait for one observable says nothing of those that come after it."""
+    return not any(value is not None for value in values) and any(play["verdict"] == "not measured" for play in plays)
 
 
 def _ending(story: str, before: list[Play], after: list[Play]) -> Row:

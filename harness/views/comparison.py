@@ -45,8 +45,10 @@ def table(rows: Sequence[Row]) -> "RenderableType":
     from rich.text import Text
 
     drawn = Table(*HEADINGS, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for row in rows:
-        *cells, verdict = _cells(row)
+    drawn.columns[0].overflow = "fold"
+    for row, above in zip(rows, (None, *rows), strict=False):
+        scenario, *cells, verdict = _cells(row)
+        cells = ["" if above and above.scenario == row.scenario else scenario, *cells]
         drawn.add_row(*map(Text, cells), Text(verdict, _STYLES.get(row.verdict, "yellow")))
     return drawn
 
@@ -56,16 +58,16 @@ def markdown(rows: Sequence[Row]) -> Iterator[str]:
     yield f"| {' | '.join(HEADINGS)} |"
     yield "|---" * len(HEADINGS) + "|"
     for row in rows:
-        yield "| " + " | ".join(_escaped(cell) for cell in _cells(row)) + " |"
+        yield "| " + " | ".join(escaped(cell) for cell in _cells(row)) + " |"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    return row.scenario, observable(row), row.before, row.after, str(row.verdict)
+    return row.scenario, observable(row), row.before, row.after, f"{row.verdict}{f' ({row.note})' if row.note else ''}"
 
 
 def observable(row: Row) -> str:
     """A finding's name, or the story whose ending it is."""
-    return spoken(row.story) if row.observable == ENDING else row.observable
+    return f"“{spoken(row.story)}”" if row.observable == ENDING else row.observable
 
 
 def spoken(story: str) -> str:
@@ -73,6 +75,7 @@ def spoken(story: str) -> str:
     return story.partition("::")[2].removeprefix("test_").replace("_", " ")
 
 
-def _escaped(text: str) -> str:
-    """Characters that Markdown or HTML would take for its own, as references to themselves (CommonMark, 2.5)."""
-    return "".join(f"&#{ord(each)};" if each in "\\`*_{}[]<>()#+-!|&~@:" else each for each in text).replace("\n", " ")
+def escaped(text: str) -> str:
+    """Text as Markdown that says just that (CommonMark, 2.4): on one line, and calling nobody by @name."""
+    plain = " ".join(text.split()).replace("@", "@\u200b")
+    return "".join(f"\\{each}" if each in "\\`*_[]<>#|&~!" else each for each in plain)

@@ -1,0 +1,122 @@
+"""`python -m harness whatif`: reads, plays, compares, tells."""
+
+import platform
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness import compare, lessons, terminal
+from harness.errors import LabError
+from harness.record import Run
+from harness.views import comparison
+from harness.whatif import playing
+from harness.whatif.report import Report, as_json, sections
+from harness.whatif.trial import Trial, trial
+
+_KEYS = Path(__file__).parent / "keys.toml"
+
+
+def run(files: Sequence[str], before: Sequence[str], *, plays: int, max_wait_s: float, json: str, markdown: str) -> int:
+    """Print what the files would change; also into the files named by `json` and `markdown` ("-": print that).
+
+    The exit status: 0 nothing changed, 1 changed, 3 could not be measured. Malformed and LabUnavailable, LabErrors,
+    are 2 and 3 (harness/__main__.py).
+    """
+    every = {lesson.name: lesson for lesson in lessons.every()}
+    tried = trial(files, before, {key for lesson in every.values() for key in lesson.sysctls})
+    governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
+    with tempfile.TemporaryDirectory() as folder:
+        runs = _play(tried, governed, Path(folder), plays, max_wait_s, timelines=False)
+        report = Report(
+            tried, platform.release(), plays, tuple(compare.compare(*runs)) if runs else (), governed,
+            {key: why for key in tried.changed if (why := _untried(key, runs, governed))},
+            tomllib.loads(_KEYS.read_text()), _pinned(runs),
+        )  # fmt: skip
+        written = {json: as_json(report), markdown: "\n".join(as_markdown(report)) + "\n"}
+    for name, text in written.items():
+        if name and name != "-":
+            _write(name, text)
+    terminal.say(written["-"].rstrip("\n") if "-" in written else as_text(report))
+    return report.status
+
+
+def _play(
+    tried: Trial, governed: dict[str, lessons.Lesson], folder: Path, plays: int, max_wait_s: float, *, timelines: bool
+) -> tuple[Run, Run] | None:
+    if not governed:
+        return None
+    if sys.stderr.isatty():
+        sys.stderr.write(f"playing {len(governed)} scenarios, {plays} times before and {plays} times after …\n")
+    chosen = list(governed.values())
+    return playing.play(tried, chosen, folder, plays=plays, max_wait_s=max_wait_s, timelines=timelines)
+
+
+def _pinned(runs: tuple[Run, Run] | None) -> dict[str, set[str]]:
+    """The sysctls that each story has set itself."""
+    pinned: dict[str, set[str]] = {}
+    for play in (play for run in runs or () for play in run.plays):
+        pinned.setdefault(play["story"], set()).update(play["pinned"])
+    return pinned
+
+
+def _untried(key: str, runs: tuple[Run, Run] | None, governed: dict[str, lessons.Lesson]) -> str:
+    """Why no story has tried a changed key; empty where one has."""
+    tried, pinned = playing.tried(key, runs or (), list(governed.values()))
+    if tried:
+        return ""
+    return f"every story of {', '.join(pinned)} sets it itself" if pinned else "no scenario covers it"
+
+
+def _write(name: str, text: str) -> None:
+    try:
+        Path(name).write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise LabError(f"{name} cannot be written: {error.strerror}. Mend: name another file") from None
+
+
+def _headline(report: Report) -> str:
+    said = {0: "Nothing changed", 1: "Changed", 3: "Could not be measured"}[report.status]
+    if not report.trial.changed:
+        said = "Nothing to try: no value would change"
+    return f"{said}. {comparison.summary(report.rows)}"
+
+
+def as_text(report: Report) -> str:
+    """For a terminal: what changes, the table, why, and what was left out."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from harness.views.lines import printed
+
+    trial = report.trial
+    parts = [
+        Text(f"Linux {report.kernel}. Before: {trial.before.name}. After: {trial.after.name}. "
+             f"Each story {report.plays} times."),
+        *(Padding(Text(line), (0, 0, 0, 2)) for line in report.settings()),
+        *([comparison.table(report.shown())] if report.rows else [Text("")]),
+    ]  # fmt: skip
+    for heading, lines in sections(report):
+        parts += [Text(heading, style="bold"), *(Padding(Text(line), (0, 0, 0, 2)) for line in lines), Text("")]
+    parts.append(Text(_headline(report), style="bold"))
+    return printed(parts, terminal.width(), color=terminal.wants_color())
+
+
+def as_markdown(report: Report) -> Iterator[str]:
+    """For a pull request."""
+    trial, safe = report.trial, comparison.escaped
+    yield f"**{safe(_headline(report))}**"
+    yield ""
+    yield f"Linux {safe(report.kernel)}. Each story {report.plays} times."
+    yield f"Before: {safe(trial.before.name)}. After: {safe(trial.after.name)}."
+    yield ""
+    yield from (f"- {safe(line)}" for line in report.settings())
+    if report.rows:
+        yield ""
+        yield from comparison.markdown(report.shown())
+    for heading, lines in sections(report):
+        yield ""
+        yield f"**{heading}**"
+        yield ""
+        yield from (f"- {safe(line)}" for line in lines)

@@ -1,0 +1,58 @@
+"""Plays the stories that changed keys govern, under both profiles in turn, in a pytest of their own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness import record
+from harness.errors import LabUnavailable
+from harness.lessons import Lesson
+from harness.record import Run
+from harness.whatif.trial import Trial
+
+BEFORE, AFTER = "before", "after"
+
+_TOLD_BY_PYTEST = (0, 1)
+"""Its exit statuses where it has played: all as expected, or some not."""
+
+
+def play(
+    trial: Trial, lessons: Sequence[Lesson], folder: Path, *, plays: int, max_wait_s: float, timelines: bool
+) -> tuple[Run, Run]:
+    """Each story of the lessons `plays` times before and after, in turn: what was found, on either side.
+
+    `folder` is where what is needed on the way is kept. LabUnavailable where pytest could not play.
+    """
+    turns = folder / "turns.json"
+    profiles = {name: _settings(trial, name) for name in (BEFORE, AFTER)}
+    turns.write_text(json.dumps({"profiles": profiles, "plays": plays, "folder": str(folder), "timelines": timelines}))
+    command = [
+        sys.executable, "-m", "pytest", "-qq", "--no-header", "-p", "no:cacheprovider", "-n", "auto",
+        "--maxschedchunk=1", f"--lab-turns={turns}", f"--lab-max-wait={max_wait_s}",
+        *(str(lesson.path) for lesson in lessons),
+    ]  # fmt: skip
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode not in _TOLD_BY_PYTEST:
+        tail = "\n".join(done.stdout.splitlines()[-15:])
+        raise LabUnavailable(f"the stories could not be played:\n{tail}", "see what pytest says")
+    before, after = (record.load(folder / f"{name}.json") for name in (BEFORE, AFTER))
+    return before, after
+
+
+def _settings(trial: Trial, name: str) -> list[tuple[str, str, bool]]:
+    profile = trial.before if name == BEFORE else trial.after
+    return [(each.key, each.value, each.optional) for each in profile.settings]
+
+
+def tried(key: str, runs: Iterable[Run], lessons: Sequence[Lesson]) -> tuple[list[str], list[str]]:
+    """The scenarios that have tried a key, and those which it governs, but whose every story has set it itself."""
+    plays = [play for run in runs for play in run.plays if play["verdict"] != "skipped"]
+    governed = [lesson.name for lesson in lessons if key in lesson.sysctls]
+    free = {_scenario(play["story"]) for play in plays if key not in play["pinned"]}
+    return [name for name in governed if name in free], [name for name in governed if name not in free]
+
+
+def _scenario(story: str) -> str:
+    return Path(story.partition("::")[0]).stem
