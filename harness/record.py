@@ -6,6 +6,7 @@ sequence numbers) is not in it.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ def _run(found: Any, path: Path) -> Run:
             {_a(str, key): _a(str, value) for key, value in _a(dict, found["settings"]).items()},
             tuple(_checked(each) for each in _a(list, found["plays"])),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError) as error:
         raise LabError(f"{path} is damaged: {error}. Mend: save it anew, with --lab-save") from None
     return run
 
@@ -142,13 +143,19 @@ def _checked(each: Any) -> Play:
 
 def _value(value: Any) -> Any:
     match value:
-        case {"seconds": int() | float(), "from": int() | float(), "to": int() | float()}:
-            return value
-        case {"predicted": str(), "why": str()}:
-            return value
+        case {"seconds": int() | float() as seconds, "from": int() | float() as begins, "to": int() | float() as ends}:
+            return {"seconds": _finite(seconds), "from": _finite(begins), "to": _finite(ends)}
+        case {"predicted": str() as predicted, "why": str() as why}:
+            return {"predicted": predicted, "why": why}
         case bool() | int() | float() | str() | None:
             return value
     raise TypeError(f"{str(value)[:80]!r} is no finding's value")
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise TypeError(f"{number} is no time")
+    return float(number)
 
 
 def _a(kind: type[Any], value: Any) -> Any:

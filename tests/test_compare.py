@@ -1,0 +1,183 @@
+"""What moved between two runs: the verdict on each observable, and what a record must be to be read."""
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import record
+from harness.compare import ENDING, Verdict, changed, compare
+from harness.errors import LabError
+from harness.predict import Interval
+from harness.record import Run
+from harness.timeline import Duration, Finding, Timeline, Untried
+from tests.playing import ROOT
+from tests.test_outcome import complaints
+
+SCHEMA = json.loads((ROOT / "harness" / "record.schema.json").read_text())
+STORY = "scenarios/a.py::test_b[1]"
+
+
+def took(seconds, begins=1.0, ends=1.3):
+    return {"seconds": seconds, "from": begins, "to": ends}
+
+
+def untried(predicted):
+    return {"predicted": predicted, "why": "longer than 10 s"}
+
+
+def play(verdict="passed", story=STORY, pinned=(), **findings):
+    found = [{"name": name, "value": value} for name, value in findings.items()]
+    return {"story": story, "verdict": verdict, "reason": "", "pinned": list(pinned), "findings": found}
+
+
+def run(*plays):
+    return Run("6.18", "reference", {"net.ipv4.tcp_fin_timeout": "1"}, plays)
+
+
+def verdicts(before, after):
+    return {row.observable: row.verdict for row in compare(run(*before), run(*after))}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        ([5, 5, 5], [5, 5, 5], Verdict.SAME),
+        ([5, 5, 5], [6, 6, 6], Verdict.CHANGED),
+        ([5, 6, 5], [5, 5, 5], Verdict.VARIES),
+        ([5, 5, 5], [5, 6, 5], Verdict.VARIES),
+        ([5], [5.5], Verdict.CHANGED),
+        ([1], [True], Verdict.CHANGED),
+        (["a"], ["a"], Verdict.SAME),
+        ([None], ["a"], Verdict.CHANGED),
+        ([took(1.0)], [took(1.3)], Verdict.SAME),
+        ([took(1.0)], [took(1.31)], Verdict.CHANGED),
+        ([took(1.31)], [took(1.0)], Verdict.CHANGED),
+        ([took(1.0), took(1.31)], [took(1.0), took(1.0)], Verdict.VARIES),
+        ([took(1.0)], [took(1.9, 1.5, 2.5)], Verdict.SAME),  # within the wider tolerance of the two
+        ([took(1.0)], ["1.0"], Verdict.CHANGED),
+        ([untried("60 s")], [untried("60 s")], Verdict.NOT_MEASURED),
+        ([untried("60 s")], [untried("90 s")], Verdict.PREDICTED),
+        ([untried("60 s")], [took(1.0)], Verdict.CHANGED),
+    ],
+)
+def test_verdict_on_a_finding(before, after, verdict):
+    assert verdicts([play(it=value) for value in before], [play(it=value) for value in after])["it"] is verdict
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (["passed"] * 3, ["passed"] * 3, Verdict.SAME),
+        (["failed"] * 3, ["failed"] * 3, Verdict.SAME),
+        (["passed"] * 3, ["failed"] * 3, Verdict.CHANGED),
+        (["passed"] * 3, ["passed", "failed", "passed"], Verdict.VARIES),
+        (["passed"] * 3, ["passed", "inconclusive", "passed"], Verdict.SAME),
+        (["passed"] * 3, ["inconclusive"] * 3, Verdict.NOT_MEASURED),
+        (["skipped"] * 3, ["skipped"] * 3, Verdict.NOT_MEASURED),
+    ],
+)
+def test_verdict_on_an_ending(before, after, verdict):
+    assert verdicts(map(play, before), map(play, after)) == {ENDING: verdict}
+
+
+def test_what_a_failed_story_found_is_not_compared():
+    assert verdicts([play(it=1)], [play("failed")]) == {ENDING: Verdict.CHANGED}
+
+
+def test_a_story_that_did_not_wait_says_nothing_of_what_comes_after():
+    before, after = play("not measured", one=untried("60 s")), play(one=took(9.0, 9.0, 9.5), two=3)
+    assert verdicts([before], [after]) == {"one": Verdict.CHANGED}
+    assert verdicts([after], [before]) == {"one": Verdict.CHANGED}
+
+
+def test_a_story_of_one_run_alone_is_said():
+    [row] = compare(run(play()), run())
+    assert (row.verdict, row.before, row.after) == (Verdict.GONE, "as expected", "not played")
+
+
+def test_times_are_shown_as_expected_not_as_measured():
+    [_, row] = compare(run(play(it=took(1.012))), run(play(it=took(3.7, 3.0, 3.5))))
+    assert (row.before, row.after, row.measured) == ("1.0 s", "3.7 s", ([took(1.012)], [took(3.7, 3.0, 3.5)]))
+    assert changed([row]) == [row]
+    assert row.scenario == "a"
+
+
+def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):
+    timeline = Timeline(0)
+    for value in (
+        1,
+        0.5,
+        True,
+        None,
+        "words",
+        float("nan"),
+        Duration(1.02, Interval(1.0, 1.3)),
+        Untried("60 s", "long"),
+    ):
+        timeline.add(Finding(1, "it", value))
+    told = record.play(timeline, story=STORY, verdict="passed", reason="", pinned={"b", "a"})
+    assert [each["name"] for each in told["findings"][:3]] == ["it", "it (2)", "it (3)"]
+    assert told["pinned"] == ["a", "b"]
+    kept = run(told, play("skipped"))
+    path = tmp_path / "kept" / "x.json"
+    record.save(kept, path)
+    assert list(complaints(json.loads(path.read_text()), SCHEMA)) == []
+    assert record.load(path) == kept
+    assert compare(record.load(path), kept)[1].verdict is Verdict.SAME
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is damaged"),
+        ("[]", "of version None"),
+        ('{"version": 0}', "of version 0"),
+        ('{"version": 2}', "of version 2, and this program knows version 1"),
+        ('{"version": 1}', "is damaged"),
+        ('{"version": 1, "kernel": "", "profile": "", "settings": {}, "plays": [{"verdict": "green"}]}', "is damaged"),
+        ("[" * 100_000, "is damaged"),
+        ("\xff", "is damaged"),
+    ],
+)
+def test_what_is_no_record_is_refused(tmp_path, text, why):
+    path = tmp_path / "x.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(LabError, match=f"{why}.*Mend: "):
+        record.load(path)
+
+
+def test_a_record_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(LabError, match=r"there is no record .* Mend: save one"):
+        record.load(tmp_path / "x.json")
+    with pytest.raises(LabError, match="cannot be read: Is a directory"):
+        record.load(tmp_path)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+                    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(
+                        ["version", "kernel", "profile", "settings", "plays", "story", "verdict", "reason", "pinned",
+                         "findings", "name", "value", "seconds", "from", "to"]), inner)))  # fmt: skip
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+def test_any_json_is_read_or_refused(tmp_path_factory, found):
+    path = tmp_path_factory.mktemp("record") / "x.json"
+    whole = {"version": 1, "kernel": "", "profile": "", "settings": {}, "plays": found}
+    for value in (found, whole):
+        path.write_text(json.dumps(value))
+        with contextlib.suppress(LabError):
+            kept = record.load(path)
+            compare(kept, kept)
+
+
+@pytest.mark.parametrize("name", ["", "..", ".hidden", "a b", "a\nb", "$x"])
+def test_a_name_for_a_record_is_a_plain_one(name):
+    with pytest.raises(LabError, match="Mend: letters"):
+        record.path_of(name)
+
+
+def test_a_name_stands_for_a_file_of_the_checkout():
+    assert str(record.path_of("before-6.18")) == ".tcp-fault-lab/before-6.18.json"
+    assert str(record.path_of("x/y")) == "x/y"
+    assert str(record.path_of("y.json")) == "y.json"

@@ -1,0 +1,137 @@
+"""Which sysctls a story runs under: what is chosen, what a lab has then, and what the run says of it."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from harness import profile
+from harness.errors import LabError
+from harness.kernel.sysctls import Setting, read
+from harness.tuning.sysctl_d import reference_profile
+from tests.playing import ROOT, Play, clean_environment
+
+TELLS = """
+def test_it(lab):
+    for key in ("tcp_syn_retries", "tcp_retries2", "tcp_fin_timeout", "tcp_rfc1337"):
+        print(key, "=", lab.sysctl(f"net.ipv4.{key}"))
+    print("not set", lab.not_set)
+"""
+
+
+def told(output: str, key: str) -> str:
+    found = re.search(rf"^{key} = (.*)$", output, re.M)
+    assert found, output
+    return found[1]
+
+
+def test_the_reference_is_what_stories_run_under() -> None:
+    assert profile.chosen("reference") == profile.Profile("reference", tuple(reference_profile()))
+
+
+def test_the_kernels_own_is_nothing_at_all() -> None:
+    assert profile.chosen("kernel").settings == ()
+
+
+def test_the_hosts_are_what_is_in_force_outside() -> None:
+    values = profile.chosen("host").values()
+    assert len(values) > 60
+    for key in ("net.ipv4.tcp_fin_timeout", "net.core.somaxconn", "net.ipv4.ip_local_port_range"):
+        assert values[key] == read(key)
+    assert not values.keys() & {"net.ipv4.tcp_fastopen_key", "net.ipv4.tcp_available_congestion_control"}
+
+
+def test_files_lie_over_the_base_and_pairs_over_the_files(tmp_path) -> None:
+    one, other = tmp_path / "a.conf", tmp_path / "b.conf"
+    one.write_text("net.ipv4.tcp_fin_timeout = 20\nnet.ipv4.tcp_retries2 = 5\nfs.file-max = 1\n")
+    other.write_text("net.ipv4.tcp_fin_timeout = 21\n")
+    chosen = profile.chosen("reference", [str(one), str(other)], ["net/ipv4/tcp_retries2=6"])
+    assert chosen.name == "reference + a.conf + b.conf + net/ipv4/tcp_retries2=6"
+    assert chosen.values()["net.ipv4.tcp_fin_timeout"] == "21"
+    assert chosen.values()["net.ipv4.tcp_retries2"] == "6"
+    assert Setting("fs.file-max", "1", optional=True) in chosen.settings
+    assert chosen.settings[-1] == Setting("net.ipv4.tcp_retries2", "6")
+
+
+@pytest.mark.parametrize("pair", ["net.ipv4.tcp_retries2", "=5", ""])
+def test_what_is_no_pair_is_refused(pair: str) -> None:
+    with pytest.raises(LabError, match="Mend: write KEY=VALUE"):
+        profile.chosen("kernel", (), [pair])
+
+
+def test_a_lab_has_what_was_chosen(play: Play, tmp_path) -> None:
+    file = tmp_path / "99.conf"
+    file.write_text("net.ipv4.tcp_fin_timeout = 20\nfs.file-max = 1\nnet.ipv4.tcp_rfc1337 = nonsense\n")
+    kernel = play(TELLS, "-rP", "--lab-sysctls=kernel")
+    assert kernel.returncode == 0, kernel.stdout
+    assert "profile kernel" in kernel.stdout
+    over = ["--lab-sysctl-file", str(file), "--lab-sysctl", "net.ipv4.tcp_retries2=6"]
+    laid_over = play(TELLS, "-rP", "--lab-sysctls=kernel", *over)
+    assert "profile kernel + 99.conf + net.ipv4.tcp_retries2=6" in laid_over.stdout
+    changed = {"tcp_fin_timeout": "20", "tcp_retries2": "6"}
+    for key in ("tcp_syn_retries", "tcp_retries2", "tcp_fin_timeout", "tcp_rfc1337"):
+        assert told(laid_over.stdout, key) == changed.get(key, told(kernel.stdout, key))
+    assert "not set, as a lab here cannot have them: fs.file-max, net.ipv4.tcp_rfc1337" in laid_over.stdout
+    assert told(kernel.stdout, "tcp_syn_retries") != "2"
+    assert told(play(TELLS, "-rP").stdout, "tcp_syn_retries") == "2"
+
+
+def test_a_pair_that_the_kernel_refuses_is_an_error(play: Play) -> None:
+    done = play(TELLS, "--lab-sysctl", "net.ipv4.tcp_syn_retries=0")
+    assert done.returncode == 1
+    assert "the kernel refuses net.ipv4.tcp_syn_retries = '0'" in done.stdout
+
+
+def test_a_file_that_cannot_be_read_is_a_usage_error(play: Play, tmp_path) -> None:
+    file = tmp_path / "bad.conf"
+    file.write_text("net.ipv4.tcp_fin_timeout 20\n")
+    done = play(TELLS, "--lab-sysctl-file", str(file))
+    assert done.returncode == 4
+    assert "bad.conf:1:" in done.stderr
+
+
+def header(*arguments: str) -> str:
+    command = [sys.executable, "-m", "pytest", "scenarios/close_with_unread_data.py", "-k", "no_such_story", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    return next(line for line in done.stdout.splitlines() if line.startswith("tcp-fault-lab:"))
+
+
+def test_nobody_believes_that_a_run_has_tested_the_host() -> None:
+    # Whatever this host has, one of the two runs has another value.
+    host = read("net.ipv4.tcp_fin_timeout")
+    other = str(int(host) + 1)
+    differs = header("--lab-sysctl", f"net.ipv4.tcp_fin_timeout={other}")
+    assert re.search(r"not this host's, which differs in .*\btcp_fin_timeout\b.*\(--lab-sysctls=host\)", differs)
+    assert "tcp_fin_timeout" not in header("--lab-sysctl", f"net.ipv4.tcp_fin_timeout={host}").partition(";")[2]
+    assert "not this host's" not in header("--lab-sysctls=host")
+
+
+WAITS = """
+from harness import predict
+
+def test_long(lab):
+    lab.worth_waiting("the long one", predict.Interval(12.0, 12.5))
+    print("waited")
+
+def test_exactly_as_long(lab):
+    lab.worth_waiting("the exact one", predict.Interval(10.0, 12.5))
+
+def test_needs_many(lab):
+    lab.not_measured("sockets", 28232, "more than 1,000")
+"""
+
+
+def test_what_takes_too_long_is_said_and_never_passes(play: Play) -> None:
+    done = play(WAITS, "-v", "--lab-strict")
+    assert done.returncode == 0, done.stdout
+    assert "test_long NOT MEASURED" in done.stdout
+    assert "test_exactly_as_long PASSED" in done.stdout
+    assert "3 stories from 1 file: 1 as expected, 0 not, 0 inconclusive, 0 skipped, 2 not measured" in done.stdout
+    assert "not measured: story.py::test_long: the long one: longer than the 10 s of --lab-max-wait" in done.stdout
+    assert "test_needs_many: sockets: more than 1,000, by the prediction of 28232" in done.stdout
+
+
+def test_max_wait_is_the_bound(play: Play) -> None:
+    assert "2 as expected" in play(WAITS, "--lab-max-wait=12").stdout
+    assert "0 as expected" in play(WAITS, "--lab-max-wait=1").stdout

@@ -1,0 +1,217 @@
+"""What a sysctl change would do, as the command tells it: real stories, before and after."""
+
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from harness.compare import ENDING, Row, Verdict
+from harness.views import comparison
+from harness.whatif.report import Report, as_json, sections
+from harness.whatif.trial import Trial, trial
+from tests.playing import ROOT, clean_environment
+
+FIN_TIMEOUT = "net.ipv4.tcp_fin_timeout"
+
+
+def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "harness", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment(), timeout=55)
+
+
+@pytest.fixture
+def conf(tmp_path):
+    def written(text: str, name: str = "99.conf") -> str:
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return written
+
+
+class TestTheTrial:
+    def test_what_changes_is_what_the_kernel_makes_of_it(self, conf) -> None:
+        file = conf(
+            "net.ipv4.tcp_retries2 = 7\nfs.file-max = 1\nnet.ipv4.tcp_rfc1337 = 0\nnet.ipv4.tcp_syn_retries = 0\n"
+        )
+        found = trial([file], ["reference"], set())
+        assert found.changed == {"net.ipv4.tcp_retries2": ("3", "7")}
+        assert [str(each.kind) for each in found.verdicts] == ["applied", "host-wide", "same as now", "value refused"]
+
+    def test_files_on_both_sides_lie_over_the_kernels_own(self, conf) -> None:
+        before, after = conf(f"{FIN_TIMEOUT} = 9\nnet.ipv4.tcp_retries2 = 7\n", "a.conf"), conf(f"{FIN_TIMEOUT} = 8\n")
+        kernel = trial([after], ["kernel"], {"net.ipv4.tcp_retries2"}).changed[FIN_TIMEOUT][0]
+        found = trial([after], [before], set())
+        assert found.changed[FIN_TIMEOUT] == ("9", "8")
+        assert found.changed["net.ipv4.tcp_retries2"][0] == "7"  # a line that is gone is a change, too
+        assert kernel not in ("9", "8")
+        assert (found.before.name, found.after.name) == ("kernel + a.conf", "kernel + 99.conf")
+
+    def test_an_empty_file_changes_nothing(self, conf) -> None:
+        assert trial([conf("")], ["host"], {FIN_TIMEOUT}).changed == {}
+
+
+def row(verdict, observable="it", story="scenarios/full_accept_queue.py::test_x"):
+    return Row(story, observable, "1", "2", verdict)
+
+
+class MadeUp:
+    """A lesson, as far as a report asks for one."""
+
+    sysctls = ("net.core.somaxconn",)
+
+    def source(self) -> str:
+        return SOURCE
+
+
+def report(*rows, changed=("net.core.somaxconn",), **others):
+    made = Trial(SimpleNamespace(name="host"), SimpleNamespace(name="x"), (), dict.fromkeys(changed, ("1", "2")))
+    told = {"untried": {}, "sentences": {"net.core.somaxconn": "limits."}, "pinned": {}} | others
+    return Report(made, "6.18", 3, rows, {"full_accept_queue": MadeUp()}, **told)
+
+
+SOURCE = '''
+def test_x():
+    """Says it.
+
+    Observes: net.core.somaxconn, net.ipv4.tcp_y
+    """
+'''
+
+
+class TestTheReport:
+    @pytest.mark.parametrize(
+        ("verdicts", "status"),
+        [
+            ([Verdict.SAME, Verdict.NOT_MEASURED], 0),
+            ([Verdict.SAME, Verdict.CHANGED, Verdict.PREDICTED], 1),
+            ([Verdict.SAME, Verdict.PREDICTED], 3),
+            ([Verdict.SAME, Verdict.VARIES], 3),
+            ([Verdict.GONE], 3),
+        ],
+    )
+    def test_exit_status(self, verdicts, status) -> None:
+        assert report(*map(row, verdicts)).status == status
+
+    def test_where_nothing_covers_what_changes_it_was_not_measured(self) -> None:
+        assert report().status == 3
+        assert report(changed=()).status == 0
+
+    def test_a_story_whose_evidence_was_lost_every_time_was_not_measured(self) -> None:
+        assert report(row(Verdict.NOT_MEASURED, ENDING)).status == 3
+
+    def test_each_change_has_its_sentence_and_its_lesson(self) -> None:
+        [(heading, [why])] = sections(report(row(Verdict.CHANGED), row(Verdict.SAME, "other")))
+        assert heading == "Why"
+        assert why == "full_accept_queue, it: net.core.somaxconn: limits. Lesson: make lesson S=full_accept_queue"
+
+    def test_a_story_names_the_keys_that_it_observes(self) -> None:
+        found = report(row(Verdict.CHANGED), changed=("net.core.somaxconn", "net.ipv4.tcp_y"))
+        assert found.keys_behind(found.rows[0]) == ["net.core.somaxconn", "net.ipv4.tcp_y"]
+
+    def test_a_story_that_sets_the_key_itself_is_said_to(self) -> None:
+        pinned = {"scenarios/full_accept_queue.py::test_x": {"net.core.somaxconn"}}
+        [shown] = report(row(Verdict.SAME), pinned=pinned).shown()
+        assert shown.note == "it sets net.core.somaxconn itself"
+
+    def test_endings_that_are_the_same_share_a_row(self) -> None:
+        rows = report(*(row(Verdict.SAME, ENDING, f"scenarios/a.py::test_{n}") for n in "xyz")).shown()
+        assert [(each.observable, each.verdict) for each in rows] == [("3 stories", Verdict.SAME)]
+
+    def test_json_has_everything(self) -> None:
+        told = json.loads(as_json(report(row(Verdict.CHANGED), untried={"k": "no scenario covers it"})))
+        assert (told["version"], told["status"], told["untried"]) == (1, 1, {"k": "no scenario covers it"})
+        assert told["observables"][0]["keys"] == ["net.core.somaxconn"]
+
+
+@pytest.mark.parametrize("hostile", ["a|b", "`x`", "<script>", "[x](http://y)", "a\n\n# b", "*x*", "&amp;", "\\|"])
+def test_markdown_says_just_what_is_there(hostile) -> None:
+    [_, _, line] = comparison.markdown([Row("scenarios/a.py::test_b", hostile, hostile, "", Verdict.SAME)])
+    assert "\n" not in line
+    plain = line.replace("\\\\", "").replace("\\|", "")
+    assert plain.count("|") == 6
+    for mark in "`<[*&#":
+        assert plain.count(mark) == plain.count("\\" + mark)
+
+
+def test_markdown_calls_nobody() -> None:
+    assert "@team" not in comparison.escaped("@team")
+
+
+class TestTheCommand:
+    def test_a_change_is_told_in_every_form_and_is_exit_1(self, conf, tmp_path) -> None:
+        file = conf("net.ipv4.tcp_abort_on_overflow = 1\nnet.ipv4.no_such_key = 1\n")
+        told, kept = tmp_path / "t.md", tmp_path / "t.json"
+        done = harness(
+            "whatif", "--before", "reference", "--plays", "1", "--json", str(kept), "--markdown", str(told), "--", file
+        )
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "net.ipv4.tcp_abort_on_overflow: 0 → 1" in done.stdout
+        assert "CHANGED" in done.stdout
+        assert "tcp_abort_on_overflow: where the accept queue is full" in " ".join(done.stdout.split())
+        assert "no_such_key" in done.stdout
+        assert "make lesson S=" in " ".join(done.stdout.split())
+        assert "| CHANGED |" in told.read_text()
+        found = json.loads(kept.read_text())
+        assert found["status"] == 1
+        assert [line["verdict"] for line in found["lines"]] == ["applied", "unknown"]
+        assert {len(each["measured"]["before"]) for each in found["observables"]} <= {0, 1}
+
+    def test_the_same_values_are_nothing_to_try_and_exit_0(self, conf) -> None:
+        done = harness("whatif", "--before", "reference", conf("net.ipv4.tcp_fin_timeout = 1\n"))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Nothing to try: no value would change" in done.stdout
+
+    def test_what_no_scenario_covers_is_untested_and_exit_3(self, conf) -> None:
+        done = harness("whatif", "--before", "reference", conf("net.ipv4.tcp_mtu_probing = 1\n"))
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert "net.ipv4.tcp_mtu_probing: no scenario covers it" in done.stdout
+
+    def test_bad_input_is_exit_2_with_its_place(self, conf) -> None:
+        done = harness("whatif", conf("net.ipv4.tcp_fin_timeout 1\n"))
+        assert done.returncode == 2
+        assert "99.conf:1:" in done.stderr
+
+    @pytest.mark.parametrize("arguments", [["--plays", "0"], ["--max-wait", "0"], ["--no-such"]])
+    def test_bad_options_are_exit_2(self, conf, arguments) -> None:
+        assert harness("whatif", conf(""), *arguments).returncode == 2
+
+
+class TestBaselines:
+    def test_two_runs_of_the_same_are_the_same(self, tmp_path) -> None:
+        story = "scenarios/fin_timeout_leaves_time_wait_alone.py"
+        kept = str(tmp_path / "kept.json")
+        one = self.play(story, "-k", "above_60", "--lab-save", kept)
+        assert one.returncode == 0, one.stdout
+        other = self.play(story, "-k", "above_60", "--lab-compare", kept, "--lab-compare-fail=changed")
+        assert other.returncode == 0, other.stdout
+        assert "2 observables: 2 same" in other.stdout
+
+    def test_what_moved_is_told_and_fails_where_that_is_asked_for(self, tmp_path) -> None:
+        path, kept, now = tmp_path / "story.py", str(tmp_path / "kept.json"), str(tmp_path / "now.json")
+        path.write_text("def test_it(lab): lab.finding('timeout', lab.sysctl('net.ipv4.tcp_fin_timeout'))\n")
+        arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "harness.plugin"]
+        assert self.play(str(path), *arguments, "--lab-save", kept).returncode == 0
+        changed = ["--lab-sysctl", "net.ipv4.tcp_fin_timeout=7", "--lab-compare", kept, "--lab-save", now]
+        told = self.play(str(path), *arguments, *changed)
+        assert told.returncode == 0, told.stdout
+        assert "timeout      1        7       CHANGED" in told.stdout
+        assert self.play(str(path), *arguments, *changed, "--lab-compare-fail=changed").returncode == 1
+        compared = harness("compare", kept, now)
+        assert compared.returncode == 1, compared.stderr
+        assert "timeout      1        7       CHANGED" in compared.stdout
+        assert "before: Linux" in compared.stdout
+        assert harness("compare", now, now).returncode == 0
+
+    def test_a_damaged_record_is_refused_before_anything_is_played(self, tmp_path) -> None:
+        kept = tmp_path / "kept.json"
+        kept.write_text("{")
+        done = self.play("scenarios/close_with_unread_data.py", "--lab-compare", str(kept))
+        assert done.returncode == 4
+        assert "is damaged" in done.stderr
+        assert harness("compare", str(kept), str(kept)).returncode == 2
+
+    def play(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", "-q", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment(), timeout=50)
