@@ -47,6 +47,11 @@ class End:
     steps: list[tuple[int, str]] = field(default_factory=list)
     latest_was_told: bool = True
 
+    def goes_beyond(self, segment: Segment) -> bool:
+        """Whether it brings bytes that this end has not sent before."""
+        data = [each for each in self.sent if each.word == "data"]
+        return not data or 0 < (segment.seq + segment.length - data[-1].after) % 2**32 < 2**31
+
     def has(self, word: str) -> bool:
         return any(each.word == word for each in self.sent)
 
@@ -80,10 +85,11 @@ class Connection:
         words = list(_words(segment, end, peer))
         end.latest_was_told = bool(words)
         for word in words:
-            if word in ("data", "RST") and end.sent and end.sent[-1].word == word:
+            sent = Sent(at, word, segment)
+            if end.sent and end.sent[-1].word == word and _goes_on(end.sent[-1], sent, peer):
                 end.sent[-1].segment = segment
             else:
-                end.sent.append(Sent(at, word, segment))
+                end.sent.append(sent)
 
 
 def connections(events: list[Event]) -> list[Connection]:
@@ -119,12 +125,22 @@ def _words(segment: Segment, end: End, peer: End) -> Iterator[str]:
         if sum(each.word == flags and each.segment.seq == segment.seq for each in end.sent) < 2:
             yield flags
     elif segment.length or "F" in flags:
-        if segment.length:
-            yield "data"
-        if "F" in flags and not end.has("FIN"):
-            yield "FIN"
+        yield from _of_the_stream(segment, end)
     elif peer.sent and peer.sent[-1].word in ("S", "SA") and (not end.sent or end.sent[-1].at < peer.sent[-1].at):
         yield "A"
+
+
+def _of_the_stream(segment: Segment, end: End) -> Iterator[str]:
+    if segment.length and end.goes_beyond(segment):
+        yield "data"
+    if "F" in segment.flags and not end.has("FIN"):
+        yield "FIN"
+
+
+def _goes_on(before: Sent, sent: Sent, peer: End) -> bool:
+    """Whether it is of one piece with what the same end sent before: nothing of the peer's lies between."""
+    heard = [each for each in peer.sent if each.word == "data" and each.at > before.at]
+    return sent.word == "RST" or (sent.word == "data" and not any(sent.acknowledges(each) for each in heard))
 
 
 def _answers_what_is_told(end: End, peer: End) -> bool:
