@@ -37,14 +37,18 @@ def _file(scenario: str, story: str) -> str:
     return re.sub(r"\W+", "_", f"{scenario} {story}")
 
 
-def play(stories: list[tuple[Path, str]], *options: str) -> tuple[dict[tuple[str, str], str], str]:
-    """The shape of each story that passed, by its file's and its own name; and what pytest printed."""
+def play(stories: list[tuple[Path, str]], *options: str) -> tuple[dict[tuple[str, str], str], str, bool]:
+    """The shape of each story that passed, by its file's and its own name; what pytest printed; whether any failed."""
     with tempfile.TemporaryDirectory() as folder:
         names = [f"{path}::{story}" for path, story in stories]
         plugin = ["-p", "tests.ladders", "--ladders-into", folder, "-n", "4", "-q", "-rs"]
         done = run_pytest(Path(names[0]), *names[1:], *plugin, *options, within_s=WITHIN_S)
         found = {(path.stem, story): Path(folder, _file(path.stem, story)) for path, story in stories}
-        return {each: path.read_text() for each, path in found.items() if path.exists()}, done.stdout
+        return (
+            {each: path.read_text() for each, path in found.items() if path.exists()},
+            done.stdout,
+            done.returncode != 0,
+        )
 
 
 def stories_of(lesson: lessons.Lesson) -> list[tuple[Path, str]]:
@@ -62,7 +66,7 @@ def ladder(lesson: lessons.Lesson, played: dict[tuple[str, str], str]) -> str:
 def write() -> int:
     """Write every ladder anew; 1 where a story was not played."""
     every = list(lessons.every())
-    played, printed = play([story for lesson in every for story in stories_of(lesson)], "--lab-strict")
+    played, printed, _ = play([story for lesson in every for story in stories_of(lesson)], "--lab-strict")
     ladders = {lesson.name: ladder(lesson, played) for lesson in every}
     if not all(ladders.values()):
         print(printed)
