@@ -17,7 +17,8 @@ unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would co
 
 WHICH = test -n "$(S)" || { echo "Which? Mend: make $@ S=close_with_unread_data (make list shows all)" >&2; exit 2; }
 
-.PHONY: scenarios named lesson quiz step list explain whatif large test check stress bench screenshot readme setup tools help clean
+.PHONY: scenarios named lesson quiz step list explain whatif large test check stress bench screenshot readme ladders setup \
+	tools help clean
 
 scenarios: named setup ## all scenarios, for real; S=close_with_unread_data plays one of them
 	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/ -n auto) $(ARGS)
@@ -73,6 +74,9 @@ screenshot: setup ## takes the picture in the README anew
 
 readme: setup ## writes what the README shows of real runs anew
 	$(RUN) tests.readme
+
+ladders: setup ## writes what tests/ladders/ holds of the lessons' stories anew
+	$(RUN) tests.ladders
 
 setup: tools $(VENV)/ready
 

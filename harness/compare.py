@@ -1,17 +1,20 @@
 """What moved between two runs: each observable of each story, before and after, with a verdict.
 
-An observable is whether a story ends as expected, or a finding. Two measured times are the same where they differ by no
-more than the wider of the two intervals that they were expected in: a timer's own granularity (harness/predict.py) and
-the allowance for the scheduler. Anything else is the same where it is equal.
+An observable is whether a story ends as expected, its course, or a finding. Two measured times are the same where they
+differ by no more than the wider of the two intervals that they were expected in: a timer's own granularity
+(harness/predict.py) and the allowance for the scheduler. Anything else is the same where it is equal.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import product
+from itertools import product, zip_longest
 from typing import Any
 
 from harness.record import Play, Run
+
+COURSE = "its course"
+"""The observable that a story has where its timeline is in the record: steps, and what is certain of connections."""
 
 ENDING = "the story"
 """The observable that every story has: does it end as expected?"""
@@ -79,6 +82,7 @@ def _rows(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
     if not any(play["verdict"] == "not measured" for play in before + after):
         yield _ending(story, before, after)
     sides = [[play for play in side if play["verdict"] in ("passed", "not measured")] for side in (before, after)]
+    yield from _course(story, *sides)
     if all(sides):  # where a story ended otherwise than expected, its findings may be missing for that reason alone
         names = dict.fromkeys(each["name"] for side in sides for play in side for each in play["findings"])
         for name in names:
@@ -86,6 +90,21 @@ def _rows(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
             if _not_reached(sides[0], old) or _not_reached(sides[1], new):
                 continue
             yield Row(story, name, _shown(old), _shown(new), _verdict(old, new), measured=(old, new))
+
+
+def _course(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
+    """Where the courses differ, the first line of each that the other has not."""
+    old, new = ([play["course"] for play in side] for side in (before, after))
+    if not (old and new and all(old + new)):
+        return
+    alike = all(course == old[0] for course in old) and all(course == new[0] for course in new)
+    verdict = (Verdict.SAME if old[0] == new[0] else Verdict.CHANGED) if alike else Verdict.VARIES
+    yield Row(story, COURSE, _first_apart(old[0], new[0]), _first_apart(new[0], old[0]), verdict)
+
+
+def _first_apart(lines: list[str], others: list[str]) -> str:
+    apart = [line for line, other in zip_longest(lines, others) if line != other]
+    return f"“{apart[0] or 'its end'}”" if apart else f"{len(lines)} lines"
 
 
 def _not_reached(plays: list[Play], values: list[Any]) -> bool:

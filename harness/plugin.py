@@ -117,7 +117,9 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     nursery = _nursery(request.config, profile_of(request.node))
     lab = Lab(nursery, str(request.path), allowance_s)
     lab.max_wait_s = option.lab_max_wait
-    lab.looks_closely = bool(option.lab_show or option.lab_artifacts or option.lab_report)
+    lab.looks_closely = any(
+        (option.lab_show, option.lab_artifacts, option.lab_report, option.lab_save, option.lab_compare)
+    )
     if option.lab_step:
         lab.stepped_by(nursery.isolation, request.node.name)
     request.node.stash[LAB] = lab

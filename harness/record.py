@@ -1,6 +1,6 @@
 """The record of a whole run, as JSON: what two kernels, two hosts or two dates are compared by (harness/compare.py).
 
-Version 1, described by harness/record.schema.json. It has a line for each finding, so that a diff shows what has moved.
+Version 1, described by harness/record.schema.json. It has a line for each story, so that a diff shows which have moved.
 Of a story that was played several times it has each play. Times are seconds; what no run can repeat (ports, moments,
 sequence numbers) is not in it.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.errors import LabError
 from harness.outcome import findings, written
+from harness.shape import shape
 from harness.timeline import Timeline
 
 VERSION = 1
@@ -26,7 +27,7 @@ _MOST_BYTES = 64 * 2**20
 _VERDICTS = ("passed", "failed", "skipped", "inconclusive", "not measured")
 
 Play = dict[str, Any]
-"""One play of one story: story, verdict, reason, pinned, findings ({name, value})."""
+"""One play of one story: story, verdict, reason, pinned, findings ({name, value}), course (lines of text)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,13 @@ class Run:
     plays: tuple[Play, ...]
 
 
-def play(timeline: Timeline | None, *, story: str, verdict: str, reason: str, pinned: Iterable[str]) -> Play:
-    """One play of one story. `reason`: why it is not as expected, in one line; `pinned`: sysctls that it set itself."""
+def play(
+    timeline: Timeline | None, *, story: str, verdict: str, reason: str, pinned: Iterable[str], course: bool
+) -> Play:
+    """One play of one story. `reason`: why it is not as expected, in one line; `pinned`: sysctls that it set itself.
+
+    `course`: whether what is certain of its timeline belongs to it (harness/shape.py).
+    """
     found = findings(timeline) if timeline else []
     names = _numbered([each["name"] for each in found])
     return {
@@ -49,6 +55,7 @@ def play(timeline: Timeline | None, *, story: str, verdict: str, reason: str, pi
         "reason": reason,
         "pinned": sorted(pinned),
         "findings": [{"name": name, "value": each["value"]} for name, each in zip(names, found, strict=True)],
+        "course": shape(timeline) if timeline and course else [],
     }
 
 
@@ -138,6 +145,7 @@ def _checked(each: Any) -> Play:
             {"name": _a(str, finding["name"]), "value": _value(finding["value"])}
             for finding in _a(list, each["findings"])
         ],
+        "course": [_a(str, line) for line in _a(list, each["course"])],
     }
 
 

@@ -110,6 +110,7 @@ def _keep(item: pytest.Item, report: pytest.TestReport) -> None:
         verdict=verdict_of(report),
         reason=_reason(report),
         pinned=lab.pinned if lab else (),
+        course=not turn,
     )
     report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "play": told}))
     turns = item.config.pluginmanager.get_plugin("lab-turns")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import record
-from harness.compare import ENDING, Verdict, changed, compare
+from harness.compare import COURSE, ENDING, Verdict, changed, compare
 from harness.errors import LabError
 from harness.predict import Interval
 from harness.record import Run
@@ -30,7 +30,7 @@ def untried(predicted):
 
 def play(verdict="passed", story=STORY, pinned=(), **findings):
     found = [{"name": name, "value": value} for name, value in findings.items()]
-    return {"story": story, "verdict": verdict, "reason": "", "pinned": list(pinned), "findings": found}
+    return {"story": story, "verdict": verdict, "reason": "", "pinned": list(pinned), "findings": found, "course": []}
 
 
 def run(*plays):
@@ -118,7 +118,7 @@ def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):
         Untried("60 s", "long"),
     ):
         timeline.add(Finding(1, "it", value))
-    told = record.play(timeline, story=STORY, verdict="passed", reason="", pinned={"b", "a"})
+    told = record.play(timeline, story=STORY, verdict="passed", reason="", pinned={"b", "a"}, course=True)
     assert [each["name"] for each in told["findings"][:3]] == ["it", "it (2)", "it (3)"]
     assert told["pinned"] == ["a", "b"]
     kept = run(told, play("skipped"))
@@ -127,6 +127,15 @@ def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):
     assert list(complaints(json.loads(path.read_text()), SCHEMA)) == []
     assert record.load(path) == kept
     assert compare(record.load(path), kept)[1].verdict is Verdict.SAME
+
+
+def test_a_course_that_differs_is_told_by_its_first_line():
+    one, other = play() | {"course": ["a", "b"]}, play() | {"course": ["a", "c", "d"]}
+    [_, row] = compare(run(one), run(other))
+    assert (row.observable, row.before, row.after, row.verdict) == (COURSE, "“b”", "“c”", Verdict.CHANGED)
+    assert compare(run(one), run(one))[1].verdict is Verdict.SAME
+    assert compare(run(one, other), run(one, one))[1].verdict is Verdict.VARIES
+    assert compare(run(one), run(one | {"course": ["a"]}))[1].after == "“its end”"
 
 
 @pytest.mark.parametrize(

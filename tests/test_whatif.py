@@ -186,7 +186,7 @@ class TestBaselines:
         assert one.returncode == 0, one.stdout
         other = self.play(story, "-k", "above_60", "--lab-compare", kept, "--lab-compare-fail=changed")
         assert other.returncode == 0, other.stdout
-        assert "2 observables: 2 same" in other.stdout
+        assert "3 observables: 3 same" in other.stdout
 
     def test_what_moved_is_told_and_fails_where_that_is_asked_for(self, tmp_path) -> None:
         path, kept, now = tmp_path / "story.py", str(tmp_path / "kept.json"), str(tmp_path / "now.json")

@@ -1,0 +1,83 @@
+"""The ladders of all lessons, as shapes (harness/shape.py): `make ladders` writes them anew, a test compares them.
+
+So a change of a lesson's story is a diff that somebody reads. This file is a plugin of pytest, too: it writes the shape
+of each story that has passed into a folder.
+"""
+
+import re
+import sys
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from harness import lessons
+from harness.shape import shape
+from tests.playing import run_pytest
+
+FOLDER = Path(__file__).parent / "ladders"
+WITHIN_S = 100
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--ladders-into", type=Path)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    lab = item.funcargs["lab"]
+    lab.looks_closely = True
+    yield
+    text = "".join(f"{line}\n" for line in shape(lab.timeline))
+    (item.config.option.ladders_into / _file(item.path.stem, item.name)).write_text(text)
+
+
+def _file(scenario: str, story: str) -> str:
+    return re.sub(r"\W+", "_", f"{scenario} {story}")
+
+
+def play(stories: list[tuple[Path, str]], *options: str) -> tuple[dict[tuple[str, str], str], str, bool]:
+    """The shape of each story that passed, by its file's and its own name; what pytest printed; whether any failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = [f"{path}::{story}" for path, story in stories]
+        plugin = ["-p", "tests.ladders", "--ladders-into", folder, "-n", "4", "-q", "-rs"]
+        done = run_pytest(Path(names[0]), *names[1:], *plugin, *options, within_s=WITHIN_S)
+        found = {(path.stem, story): Path(folder, _file(path.stem, story)) for path, story in stories}
+        return (
+            {each: path.read_text() for each, path in found.items() if path.exists()},
+            done.stdout,
+            done.returncode != 0,
+        )
+
+
+def stories_of(lesson: lessons.Lesson) -> list[tuple[Path, str]]:
+    return [(lesson.path, lesson.fault), (lesson.path, lesson.control)]
+
+
+def ladder(lesson: lessons.Lesson, played: dict[tuple[str, str], str]) -> str:
+    """The fault's and the control's shape, as they are recorded; nothing where one of them was not played."""
+    keys = [(lesson.name, lesson.fault), (lesson.name, lesson.control)]
+    if not all(key in played for key in keys):
+        return ""
+    return "\n".join(f"{story}\n\n{played[name, story]}" for name, story in keys)
+
+
+def write() -> int:
+    """Write every ladder anew; 1 where a story was not played."""
+    every = list(lessons.every())
+    played, printed, _ = play([story for lesson in every for story in stories_of(lesson)], "--lab-strict")
+    ladders = {lesson.name: ladder(lesson, played) for lesson in every}
+    if not all(ladders.values()):
+        print(printed)
+        return 1
+    FOLDER.mkdir(exist_ok=True)
+    for path in FOLDER.iterdir():
+        path.unlink()
+    for name, text in ladders.items():
+        (FOLDER / f"{name}.txt").write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(write())

@@ -1,0 +1,85 @@
+"""Each lesson plays out as it was recorded (tests/ladders/); a story that is changed, and still green, is seen."""
+
+import difflib
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import lessons
+from tests import ladders
+from tests.test_lessons import NAMES
+
+pytestmark = pytest.mark.timeout(ladders.WITHIN_S + 10)
+
+CHANGED = [
+    # one more message
+    ("full_accept_queue", "test_control_with_one_place_more_the_next_segment_is_enough[0]",
+     "for port in OTHERS:\n        connect(lab, port)\n    lab.restore()",
+     "for port in OTHERS:\n        connect(lab, port).run_to('said')\n    lab.restore()",
+     "call 2 to server: →S ←SA →A →data; client ESTABLISHED; server ESTABLISHED without owner"),
+    # a connection that is not closed
+    ("socket_leaks_into_a_child", "test_control_with_cloexec_a_connect_given_up_is_forgotten",
+     "socket.create_connection(address).close()", "kept = socket.create_connection(address)  # noqa: F841",
+     "call_and_leave to server: →S ←SA →A; client ESTABLISHED; server ESTABLISHED"),
+    # one step more
+    ("close_with_unread_data", "test_unread_data_turns_close_into_a_reset",
+     'server.run_to("closed")\n    client.fail_with', "server.finish()\n    client.fail_with", "serve: finished"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def played(request):
+    """Every lesson's two stories, in one run."""
+    stories = [story for lesson in lessons.every() for story in ladders.stories_of(lesson)]
+    return ladders.play(stories, *(["--lab-strict"] if request.config.option.lab_strict else []))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lesson_plays_out_as_recorded(name, played):
+    shapes, printed, any_failed = played
+    made = ladders.ladder(lessons.load(name), shapes)
+    if not made:
+        assert not any_failed, printed
+        pytest.skip(f"{name} was not played: {printed}")
+    if diff := differences(recorded(name), made):
+        pytest.fail("\n".join([*diff, "Mend: read the diff; where it is meant, make ladders"]), pytrace=False)
+
+
+def recorded(name):
+    """Without the sysctls that this kernel does not have, which a story then does not set (where_it_exists)."""
+    lines = (ladders.FOLDER / f"{name}.txt").read_text().splitlines()
+    keys = [re.match(r"lab: (net\.[\w.]+) = ", line) for line in lines]
+    there = [not key or Path("/proc/sys", key[1].replace(".", "/")).exists() for key in keys]
+    return [line for line, is_there in zip(lines, there, strict=True) if is_there]
+
+
+def differences(before, made):
+    return list(difflib.unified_diff(before, made.splitlines(), "recorded", "played", lineterm=""))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recorded_ladder_has_both_stories(name):
+    lesson = lessons.load(name)
+    fault, control = (recorded(name).index(story) for story in (lesson.fault, lesson.control))
+    assert 0 == fault < control - 5
+    assert any("→S" in line for line in recorded(name)[:control])
+
+
+def test_nothing_is_recorded_of_what_is_gone():
+    assert sorted(path.stem for path in ladders.FOLDER.iterdir()) == NAMES
+
+
+def test_a_lesson_that_is_changed_and_still_green_is_seen(tmp_path):
+    stories = []
+    for name, story, old, new, _ in CHANGED:
+        source = lessons.load(name).source()
+        assert source.count(old) == 1
+        path = tmp_path / f"{name}.py"
+        path.write_text(source.replace(old, new))
+        stories.append((path, story))
+    shapes, printed, _ = ladders.play(stories)
+    for name, story, _, _, gained in CHANGED:
+        made = shapes.get((name, story), printed).splitlines()
+        assert gained not in recorded(name)
+        assert gained in made

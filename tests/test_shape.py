@@ -1,0 +1,234 @@
+"""What is told of a story and what is not: on timelines made by hand, each a play of one story or of another."""
+
+import pytest
+
+from harness.evidence.sockets import Socket, State, Timer
+from harness.shape import shape
+from harness.timeline import Change, Finding, Look, Step, Timeline
+from tests.test_timeline import CLIENT, SERVER, frame
+
+NONE = Timer("none", 0.0, 0)
+LISTENING = Socket(State.LISTEN, SERVER, ("0.0.0.0", 0), 0, 5, NONE, 1, 0)
+HANDSHAKE = [("S", 0, 0), ("sa", 0, 1), ("A", 1, 1)]
+STORY = [
+    "serve: listening",
+    "call: connected",
+    *HANDSHAKE,
+    "call: sent",
+    ("PA", 1, 1, 10),
+    ("a", 1, 11),
+    "serve: answered",
+    ("pa", 1, 11, 4),
+    ("A", 11, 5),
+    "call: closed",
+    ("FA", 11, 5),
+    ("a", 5, 12),
+    "serve: closed",
+    ("fa", 5, 12),
+    ("A", 12, 6),
+]
+"""A step, and what came before it ended; capitals are the client's, then seq, ack and bytes."""
+
+TOLD = [
+    "serve: listening",
+    "call: connected",
+    "call: sent",
+    "serve: answered",
+    "call: closed",
+    "serve: closed",
+    "call to server: →S ←SA →A →data ←data →FIN ←FIN",
+]
+
+
+def play(story, client=CLIENT, server=SERVER, began_ns=0, looks=True, left=(), detail=""):
+    """The timeline of a story: a step is entered after what it caused, with a look at who holds what."""
+    timeline = Timeline(began_ns)
+    now_ns = began_ns
+    pending = None
+    held = (at(server, client, 2), at(client, server, 3), LISTENING)
+
+    def enter(step):
+        if step:
+            actor, _, name = step.partition(": ")
+            if actor == "lab":
+                timeline.add(Change(now_ns, name))
+                return
+            timeline.add(Step(now_ns, actor, name, detail if name in ("failed", "finished") else ""))
+            timeline.add(Look(now_ns, held, ((1, "serve"), (2, "serve"), (3, "call"))) if looks else Look(now_ns, ()))
+
+    for each in story:
+        now_ns += 1000
+        if isinstance(each, str):
+            enter(pending)
+            pending = each
+        else:
+            flags, seq, ack, length = (*each, 0)[:4]
+            ends = (client, server) if flags.isupper() else (server, client)
+            timeline.add_frame(frame(now_ns, *ends, flags.upper(), seq + 500, ack + 500, bytes(length)))
+    enter(pending)
+    if left:
+        timeline.add(Look(now_ns, left))
+    return timeline
+
+
+def at(local, remote, inode, state=State.TIME_WAIT):
+    return Socket(state, local, remote, 0, 0, NONE, inode, 0)
+
+
+def swapped(old, new, story=STORY):
+    """The story with some of it in other words."""
+    start = next(n for n in range(len(story)) if story[n : n + len(old)] == old)
+    return [*story[:start], *new, *story[start + len(old) :]]
+
+
+def test_a_story_in_a_few_lines():
+    assert shape(play(STORY)) == TOLD
+
+
+SAME = {
+    "data cut in two": swapped([("PA", 1, 1, 10)], [("A", 1, 1, 6), ("PA", 7, 1, 4)]),
+    "an answer cut in two": swapped(
+        [("pa", 1, 11, 4), ("A", 11, 5)], [("pa", 1, 11, 2), ("pa", 3, 11, 2), ("A", 11, 5)]
+    ),
+    "ACK that rides on data": swapped([("a", 1, 11)], []),
+    "ACK of the FIN that comes with the answering FIN": swapped([("a", 5, 12)], []),
+    "a repeated FIN": swapped([("FA", 11, 5)], [("FA", 11, 5), ("FA", 11, 5)]),
+    "repeated data": swapped([("PA", 1, 1, 10)], [("PA", 1, 1, 10), ("PA", 1, 1, 10)]),
+    "what comes after the last step": [*STORY, "lab: something", ("ra", 6, 12)],
+    "a RST for a late ACK": swapped([("A", 12, 6)], [("A", 12, 6), ("a", 6, 12), ("R", 12, 0)]),
+    "a RST for the second FIN": swapped([("A", 12, 6)], [("R", 12, 0)]),
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_not_told_is(what):
+    assert shape(play(SAME[what]))[:7] == TOLD
+
+
+def test_not_told_are_ports_times_and_numbers():
+    moved = play(STORY, ("192.0.2.1", 51234), ("192.0.2.2", 8017), began_ns=10**9)
+    assert shape(moved) == TOLD
+
+
+MORE = "→S ←SA →A →data ←data →data →FIN"
+OTHER = {
+    "a RST for a FIN": (swapped([("fa", 5, 12), ("A", 12, 6)], [("ra", 5, 12)]), "→S ←SA →A →data ←data →FIN ←RST"),
+    "no ACK of the handshake": (swapped([("A", 1, 1)], []), "→S ←SA →data ←data →FIN ←FIN"),
+    "one more message": (swapped([("FA", 11, 5)], [("PA", 11, 5, 3), ("FA", 14, 5)]), MORE),
+    "one more message, with the FIN": (swapped([("FA", 11, 5)], [("FPA", 11, 5, 3)]), MORE),
+    "no answer": (swapped([("pa", 1, 11, 4), ("A", 11, 5)], []), "→S ←SA →A →data →FIN ←FIN"),
+    "a repeated SYN": (swapped([("S", 0, 0)], [("S", 0, 0), ("S", 0, 0)]), "→S →S ←SA →A →data ←data →FIN ←FIN"),
+    "a SYN repeated twice": (swapped([("S", 0, 0)], [("S", 0, 0)] * 3), "→S →S ←SA →A →data ←data →FIN ←FIN"),
+    "a challenge": (
+        swapped(HANDSHAKE, [("S", 0, 0), ("a", 90, 70), ("R", 70, 0), *HANDSHAKE]),
+        "→S ←A →RST →S ←SA →A →data ←data →FIN ←FIN",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OTHER)
+def test_told_is(what):
+    story, told = OTHER[what]
+    *steps, connection = shape(play(story))
+    assert steps == TOLD[:-1]
+    assert connection.startswith(f"call to server: {told}")
+
+
+def test_the_other_end_that_closes_first_is_told():
+    first = ["serve: closed", ("fa", 5, 11), ("A", 11, 6), "call: closed", ("FA", 11, 6), ("a", 6, 12)]
+    story = [*STORY[: STORY.index("call: closed")], *first]
+    assert shape(play(story))[-1] == "call to server: →S ←SA →A →data ←data ←FIN →FIN"
+
+
+def test_of_a_server_that_runs_on_by_itself_its_answer_is_told_and_not_its_fin():
+    free = [each for each in STORY if each not in ("serve: answered", "serve: closed")]
+    *_, told = shape(play(free))
+    assert told == "call to server: →S ←SA →A →data ←data →FIN"
+    before = swapped([("FA", 11, 5), ("a", 5, 12), ("fa", 5, 12)], [("fa", 5, 11), ("FA", 11, 6)], free)
+    assert shape(play(before))[-1] == told
+
+
+def test_who_is_woken_by_data_may_close_before_or_after():
+    woken = ["serve: listening", "call: connected", *HANDSHAKE, "call: blocked in recv", "serve: finished"]
+    one = [*woken, ("pa", 1, 1, 4), ("fa", 5, 1), ("FA", 1, 6), ("a", 6, 2), "call: finished"]
+    other = [*woken, ("pa", 1, 1, 4), ("FA", 1, 5), ("fa", 5, 2), ("A", 2, 6), "call: finished"]
+    assert shape(play(one)) == shape(play(other))
+    assert shape(play(one))[-1] == "call to server: →S ←SA →A ←data ↔FIN"
+
+
+def test_a_fin_that_an_ended_process_has_left_to_the_kernel_is_told():
+    story = ["serve: listening", "call: connected", *HANDSHAKE, "call: finished", ("PA", 1, 1, 9), "serve: read",
+             ("FA", 10, 1), ("a", 1, 11), "serve: read to the end"]  # fmt: skip
+    assert shape(play(story))[-1] == "call to server: →S ←SA →A →data →FIN"
+
+
+def test_results_are_told_by_name():
+    ending = [*STORY, "call 2: failed"]
+    assert "call 2: failed (ECONNRESET)" in shape(
+        play(ending, detail="ECONNRESET: [Errno 104] Connection reset by peer")
+    )
+    ending = [*STORY, "call 2: finished"]
+    assert "call 2: finished (returned 'done')" in shape(play(ending, detail="returned 'done'"))
+    assert "call 2: finished" in shape(play(ending, detail="returned ('EADDRNOTAVAIL', 0.0012)"))
+    assert "call 2: finished" in shape(play(ending, detail=f"returned {bytes(100)}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("net.ipv4.tcp_fin_timeout = 1", ["lab: net.ipv4.tcp_fin_timeout = 1"]),
+        ("dropped from here on: tcp dport 8000", ["lab: dropped from here on: tcp dport (server)"]),
+        ("provoked: R to ('192.0.2.1', 51234)", ["lab: provoked: R to client"]),
+        ("3 state changes found no room in the tracepoint's buffer", []),
+    ],
+)
+def test_what_the_lab_changed_is_told_without_a_workers_port(text, told):
+    assert [line for line in shape(play([f"lab: {text}", *STORY])) if line.startswith("lab")] == told
+
+
+def test_a_finding_is_told_by_its_name():
+    timeline = play(STORY)
+    timeline.add(Finding(0, "the quick retry", "8.1 ms"))
+    timeline.add(Step(0, "call", "finished"))
+    assert "finding: the quick retry" in shape(timeline)
+
+
+def test_lasting_states_are_told_at_the_end():
+    story = [*STORY[:6], "call: closed", ("FA", 1, 1), ("a", 1, 2)]
+    left = (at(SERVER, CLIENT, 0, State.CLOSE_WAIT), at(CLIENT, SERVER, 0, State.FIN_WAIT2))
+    timeline = play(story)
+    timeline.add(Step(0, "call", "finished"))
+    timeline.add(Look(0, left))
+    assert shape(timeline)[-1] == "call to server: →S ←SA →A →FIN; server CLOSE_WAIT without owner"
+
+
+def test_a_port_that_comes_round_again_begins_a_connection():
+    again = [(flags, seq + 7000, ack + 9000) for flags, seq, ack in HANDSHAKE]
+    told = shape(play([*STORY, "call: connected", *again, "call: sent"]))
+    assert told[-2:] == [TOLD[-1], "call to server: →S ←SA →A"]
+
+
+def test_many_connections_are_counted():
+    timeline = Timeline(0)
+    for port in range(41):
+        for flags, seq, ack in HANDSHAKE if port else HANDSHAKE[:1]:
+            ends = (("192.0.2.1", 40000 + port), SERVER)
+            timeline.add_frame(frame(port, *(ends if flags.isupper() else ends[::-1]), flags.upper(), seq, ack))
+    timeline.add(Step(99, "call", "connected"))
+    assert shape(timeline) == ["call: connected", "1 × somebody to server: →S",
+                               "40 × somebody to server: →S ←SA →A"]  # fmt: skip
+
+
+def test_of_two_names_that_begin_alike_it_is_the_one_whose_step_comes_next():
+    """A look has the first 15 bytes alone."""
+    timeline = Timeline(0)
+    for number, actor in enumerate(["two_port_client", "two_port_client 2"]):
+        client = ("192.0.2.1", 45000 + number)
+        timeline.add_frame(frame(0, client, SERVER, "S"))
+        timeline.add(Step(0, actor, "connected"))
+        timeline.add(Look(0, (at(client, SERVER, 9),), ((9, "two_port_client"),)))
+    assert shape(timeline)[2:] == ["two_port_client to server: →S", "two_port_client 2 to server: →S"]
+
+
+def test_a_story_without_a_step_has_no_shape():
+    assert shape(Timeline(0)) == []
