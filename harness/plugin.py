@@ -63,10 +63,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--lab-sysctl-file", metavar="FILE", action="append", default=[], help="lay a sysctl.d file over them"
     )
     group.addoption("--lab-sysctl", metavar="KEY=VALUE", action="append", default=[], help="lay one value over them")
-    group.addoption(
-        "--lab-max-wait", metavar="S", type=float, default=10.0,
-        help="wait for no kernel timer that is longer, and say so (10 s)",
-    )  # fmt: skip
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 

@@ -9,7 +9,10 @@ from harness import lessons
 
 __tracebackhide__ = True
 
+DEFAULT_MAX_WAIT_S = 10.0
+
 _WORKERS_A_PROCESSOR = 3
+_WAITS_A_STORY = 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -17,6 +20,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--lab-affected-by", metavar="KEY", help="play only the scenarios that this sysctl governs (net.ipv4.tcp_…)"
     )
+    group.addoption(
+        "--lab-max-wait", metavar="S", type=float, default=DEFAULT_MAX_WAIT_S,
+        help="wait for no kernel timer that is longer, and say so (10 s)",
+    )  # fmt: skip
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -28,6 +35,7 @@ def pytest_xdist_auto_num_workers() -> int | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    _more_time(config, items)
     _affected(config, items)
     _of_the_lesson(config, items)
     if hasattr(config, "workerinput"):
@@ -49,6 +57,15 @@ def dealt(items: list[pytest.Item]) -> list[pytest.Item]:
 def _waits_s(item: pytest.Item) -> float:
     marker = item.get_closest_marker("waits")
     return float(marker.args[0]) if marker else 0.0
+
+
+def _more_time(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where longer timers are waited for than by default, pytest-timeout's limit grows with them."""
+    extra_s = config.option.lab_max_wait - DEFAULT_MAX_WAIT_S
+    limit_s = float(config.getini("timeout") or 0) if config.pluginmanager.hasplugin("timeout") else 0.0
+    if limit_s and extra_s > 0:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(limit_s + _WAITS_A_STORY * extra_s))
 
 
 def _affected(config: pytest.Config, items: list[pytest.Item]) -> None:

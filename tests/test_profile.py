@@ -135,3 +135,13 @@ def test_what_takes_too_long_is_said_and_never_passes(play: Play) -> None:
 def test_max_wait_is_the_bound(play: Play) -> None:
     assert "2 as expected" in play(WAITS, "--lab-max-wait=12").stdout
     assert "0 as expected" in play(WAITS, "--lab-max-wait=1").stdout
+
+
+def test_pytest_gives_more_time_where_longer_timers_are_waited_for(play: Play) -> None:
+    source = """
+def test_it(lab, request):
+    marker = request.node.get_closest_marker("timeout")
+    print("limit", marker and marker.args)
+"""
+    assert "limit (330.0,)" in play(source, "-rP", "--lab-max-wait=100").stdout
+    assert "limit None" in play(source, "-rP").stdout
