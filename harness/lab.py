@@ -120,6 +120,10 @@ class Lab(Observer):
             return default
         return value
 
+    def rto_max_s(self) -> float:
+        """The longest wait between two repetitions under the sysctls in force."""
+        return int(self.sysctl("net.ipv4.tcp_rto_max_ms", default=str(round(predict.RTO_MAX_S * 1000)))) / 1000
+
     def drop(self, match: str) -> None:
         """Drop every segment that matches (nftables syntax) as it arrives; the wire still shows it."""
         self._keeper.ask("drop", match=match)
@@ -138,7 +142,7 @@ class Lab(Observer):
         interval = predict.connect_timeout(
             int(self.sysctl("net.ipv4.tcp_syn_retries")),
             int(self.sysctl("net.ipv4.tcp_syn_linear_timeouts", default="0")),
-            int(self.sysctl("net.ipv4.tcp_rto_max_ms", default=str(round(predict.RTO_MAX_S * 1000)))) / 1000,
+            self.rto_max_s(),
             predict.tick_s(),
             first_s,
         )

@@ -139,7 +139,8 @@ def syn_recv(synack_retries: int, rto_max_s: float, tick_s: float) -> Interval:
     """The life of a SYN_RECV whose SYN-ACK is never acknowledged.
 
     net/ipv4/inet_connection_sock.c, reqsk_timer_handler: the SYN-ACK is repeated with a doubling timeout, and the
-    request dropped at the first expiry after tcp_synack_retries repetitions.
+    request dropped at the first expiry after tcp_synack_retries repetitions. `rto_max_s`: tcp_rto_max_ms bounds the
+    timeout since commit 1e9d3005e02c ("tcp: Apply max RTO to non-TFO SYN+ACK."); before it, RTO_MAX_S did.
     """
     return timers_in_turn(backoff_s(TIMEOUT_INIT_S, synack_retries + 1, rto_max_s), tick_s)
 
@@ -149,26 +150,67 @@ def fin_wait1_orphan(
 ) -> Interval:
     """The life of an orphan whose FIN, sent alone, is never acknowledged, counted from the FIN, at an RTO of `rto_s`.
 
+    As unacknowledged_data, with tcp_orphan_retries: at 0 the kernel takes 8, and none once the RTO is at its maximum.
+    """
+    retries = orphan_retries or 8
+    return _repeated_in_vain(retries, rto_s, rto_max_s, tick_s, loss_probe, patient=orphan_retries != 0)
+
+
+def unacknowledged_data(
+    retries2: int, rto_s: float, rto_max_s: float, tick_s: float, *, loss_probe: bool = True
+) -> Interval:
+    """From a segment that is never acknowledged, sent alone at an RTO of `rto_s`, to ETIMEDOUT.
+
     The first repetition is a tail loss probe (`loss_probe`: SACK agreed on, tcp_early_retrans 3 or 4). It comes after
     min(2 SRTT + RTO_MIN, RTO), and the RTO starts anew from it, not doubled: net/ipv4/tcp_output.c,
     tcp_schedule_loss_probe and tcp_send_loss_probe. Then net/ipv4/tcp_timer.c, tcp_write_timeout: it ends at the first
-    timeout where the time since a timeout (the probe was none) first repeated the FIN reaches
-    tcp_model_timeout(retries, RTO_MIN). tcp_orphan_retries: at 0 the kernel takes 8, and none once the RTO is at its
-    maximum.
+    timeout where the time since a timeout (the probe was none) first repeated the segment reaches
+    tcp_model_timeout(tcp_retries2, RTO_MIN).
     """
-    model_s = sum(backoff_s(RTO_MIN_S, (orphan_retries or 8) + 1, rto_max_s))
-    waits = [rto_s] * (1 + loss_probe)
+    return _repeated_in_vain(retries2, rto_s, rto_max_s, tick_s, loss_probe, patient=True)
+
+
+def user_timeout(timeout_s: float, rto_s: float, tick_s: float, *, loss_probe: bool = True) -> Interval:
+    """The same with TCP_USER_TIMEOUT set, whatever tcp_retries2 says: shorter or longer, it replaces the model's time.
+
+    net/ipv4/tcp_timer.c, tcp_write_timeout (retransmits_timed_out) and tcp_clamp_rto_to_user_timeout: it, too, counts
+    from the first repetition by a timeout. Both read a clock of whole milliseconds.
+    """
+    early_s, before = _until_repeated(rto_s, tick_s, loss_probe)
+    rest = one_timer(timeout_s, tick_s)
+    return Interval(before.at_least_s - early_s + rest.at_least_s - 0.001, before.at_most_s + rest.at_most_s + tick_s)
+
+
+def _until_repeated(rto_s: float, tick_s: float, loss_probe: bool) -> tuple[float, Interval]:
+    """Until a timeout first repeats a segment; and by how much the probe before it may come earlier than the RTO."""
+    probe_early_s = max(0.0, rto_s - RTO_MIN_S) if loss_probe else 0.0
+    return probe_early_s, timers_in_turn([rto_s] * (1 + loss_probe), tick_s)
+
+
+def _repeated_in_vain(
+    retries: int, rto_s: float, rto_max_s: float, tick_s: float, loss_probe: bool, *, patient: bool
+) -> Interval:
+    """Until tcp_write_timeout gives up; where it is not `patient`, already once the RTO is at its maximum."""
+    model_s = sum(backoff_s(RTO_MIN_S, retries + 1, rto_max_s))
+    early_s, before = _until_repeated(rto_s, tick_s, loss_probe)
     since_repeated: list[float] = []
     soonest_s = math.inf
     while True:
-        since_repeated.append(min(2 * (since_repeated or waits)[-1], rto_max_s))
-        if orphan_retries == 0 and since_repeated[-1] == rto_max_s:
+        since_repeated.append(min(2 * (since_repeated or [rto_s])[-1], rto_max_s))
+        if not patient and since_repeated[-1] == rto_max_s:
             model_s = 0.0
         elapsed = timers_in_turn(since_repeated, tick_s)
         if elapsed.at_most_s >= model_s:  # the timers' lateness alone may make it give up a round earlier
             soonest_s = min(soonest_s, max(elapsed.at_least_s, model_s))
         if elapsed.at_least_s >= model_s:
-            probe_early_s = max(0.0, rto_s - RTO_MIN_S) if loss_probe else 0.0
-            return Interval(
-                sum(waits) - probe_early_s + soonest_s, timers_in_turn(waits + since_repeated, tick_s).at_most_s
-            )
+            return Interval(before.at_least_s - early_s + soonest_s, before.at_most_s + elapsed.at_most_s)
+
+
+def keepalive(time_s: float, interval_s: float, probes: int, tick_s: float) -> Interval:
+    """From the last word of a peer that has fallen silent to ETIMEDOUT, where SO_KEEPALIVE is set.
+
+    net/ipv4/tcp_timer.c, tcp_keepalive_timer: the first probe after tcp_keepalive_time, each other
+    tcp_keepalive_intvl later, and the end (with a RST) one more interval after the last. Without any, the end comes
+    where the first would.
+    """
+    return timers_in_turn([time_s] + [interval_s] * probes, tick_s)

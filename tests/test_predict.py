@@ -158,3 +158,52 @@ def test_an_orphan_lives_at_least_as_long_as_its_model(orphan_retries, rto_s, rt
         more = predict.fin_wait1_orphan(orphan_retries + 1, rto_s, rto_max_s, tick, loss_probe=loss_probe)
         assert interval.at_least_s <= more.at_least_s
         assert interval.at_most_s <= more.at_most_s
+
+
+@pytest.mark.parametrize(
+    ("retries2", "rto_max_s", "waits"),
+    [
+        # At an RTO of 204 ms: the probe and the RTO after it, then 2, 4, … times the RTO up to the maximum.
+        (0, 120.0, [0.204, 0.204, 0.408]),
+        (1, 120.0, [0.204, 0.204, 0.408, 0.816]),
+        (3, 1.0, [0.204, 0.204, 0.408, 0.816, 1.0, 1.0]),  # the reference profile
+        (8, 120.0, [0.204, 0.204, *(0.204 * 2**n for n in range(1, 9))]),
+        (15, 120.0, [0.204, 0.204, *(0.204 * 2**n for n in range(1, 10)), *[120.0] * 6]),  # the default
+    ],
+)
+def test_data_is_repeated_until_the_models_time_has_passed(retries2, rto_max_s, waits):
+    interval = predict.unacknowledged_data(retries2, 0.204, rto_max_s, TICK_S)
+    assert interval.at_most_s == pytest.approx(predict.timers_in_turn(waits, TICK_S).at_most_s)
+    model_s = sum(predict.backoff_s(0.2, retries2 + 1, rto_max_s))
+    assert 0.404 + model_s <= interval.at_least_s <= sum(waits)
+
+
+def test_data_and_an_orphans_fin_differ_only_where_the_sysctl_is_0():
+    assert predict.unacknowledged_data(2, 0.204, 1.0, TICK_S) == predict.fin_wait1_orphan(2, 0.204, 1.0, TICK_S)
+    assert predict.unacknowledged_data(0, 0.204, 1.0, TICK_S) != predict.fin_wait1_orphan(0, 0.204, 1.0, TICK_S)
+
+
+def test_a_user_timeout_counts_from_the_first_repetition_by_a_timeout():
+    interval = predict.user_timeout(0.5, 0.204, TICK_S)
+    assert interval.at_least_s == pytest.approx(0.2 + 0.204 + 0.5 - 0.001)
+    assert 0.204 + 0.204 + 0.5 in interval
+    assert interval.at_most_s < 0.204 + 0.204 + 0.5 + 0.05
+    bare = predict.user_timeout(0.5, 0.204, TICK_S, loss_probe=False)
+    assert bare.at_least_s == pytest.approx(0.204 + 0.5 - 0.001)
+
+
+@given(lengths, st.floats(0.2, 1.0), ticks, st.booleans())
+def test_a_longer_user_timeout_ends_later(timeout_s, rto_s, tick, loss_probe):
+    interval = predict.user_timeout(timeout_s, rto_s, tick, loss_probe=loss_probe)
+    assert interval.at_least_s < interval.at_most_s
+    more = predict.user_timeout(timeout_s + 0.1, rto_s, tick, loss_probe=loss_probe)
+    assert interval.at_least_s < more.at_least_s
+
+
+@pytest.mark.parametrize(
+    ("settings", "nominal_s"), [((7200, 75, 9), 7875), ((1, 1, 1), 2), ((2, 1, 0), 2), ((0, 1, 2), 2)]
+)
+def test_keepalive_ends_one_interval_after_its_last_probe(settings, nominal_s):
+    interval = predict.keepalive(*settings, TICK_S)
+    assert interval.at_least_s == nominal_s
+    assert nominal_s in interval
