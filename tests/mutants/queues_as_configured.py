@@ -9,11 +9,6 @@ MUTANTS = [
         "backlog=backlog)\n",
         "backlog=min(backlog, 128))\n",
     ),
-    Mutant(
-        "test_the_accept_queue_holds_one_more_than_the_backlog",
-        '    yield "listening"\n    listener.accept()\n',
-        '    listener.settimeout(0)\n    yield "listening"\n',
-    ),
     Mutant("test_the_accept_queue_holds_one_more_than_the_backlog", "CLIENTS = 4, 12", "CLIENTS = 4, 4"),
     Mutant("test_syncookies_decide_about_a_syn_that_finds_the_queue_full", "CLIENTS = 4, 12", "CLIENTS = 4, 5"),
     Mutant(
