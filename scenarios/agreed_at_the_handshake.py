@@ -53,6 +53,7 @@ def call(address):
 
 def connect(lab):
     lab.set_sysctl("net.ipv4.tcp_syncookies", 1)  # at 2 a SYN-ACK without timestamps has no room for options
+    lab.set_sysctl("net.core.somaxconn", 4096)
     lab.start(listen, lab.server_address, to="listening")
     return lab.start(call, lab.server_address, to="connected")
 

@@ -9,8 +9,8 @@ MUTANTS = [
     Mutant(f"{TAKEN_OVER}[on loopback]", '{RANGE: "45000 45000", DELAY: 1}', '{RANGE: "45000 45001", DELAY: 1}'),
     Mutant(
         "test_a_time_wait_is_taken_over_when_it_is_old_enough",
-        "    assert lab.start(take_over, lab.server_address, interval",
-        "    lab.set_sysctl(DELAY, 20)\n    assert lab.start(take_over, lab.server_address, interval",
+        "    assert third.finish(",
+        "    lab.set_sysctl(DELAY, 20)\n    assert third.finish(",
     ),
     Mutant("test_no_more_time_waits_than_configured", "most = int(lab.sysctl(BUCKETS))", "most = 5"),
     Mutant("test_a_reset_ends_a_time_wait_or_not_as_configured", "seq=(fin.seq + 1)", "seq=(fin.seq + 2)"),
