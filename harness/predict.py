@@ -189,8 +189,8 @@ def half_open_places(given_backlog: int, syncookies: int, max_syn_backlog: int) 
     """SYN_RECVs that a listener keeps (net/ipv4/tcp_input.c, tcp_conn_request).
 
     One more than the backlog (include/net/inet_connection_sock.h, inet_csk_reqsk_queue_is_full; just the backlog
-    before "tcp/dccp: allow a connection when sk_max_ack_backlog is zero" of January 2025). Without cookies, the last
-    quarter of tcp_max_syn_backlog is kept for peers that the metrics cache knows. With tcp_syncookies=2, none.
+    before commit 3479c7549fb1, "tcp/dccp: allow a connection when sk_max_ack_backlog is zero"). Without cookies, the
+    last quarter of tcp_max_syn_backlog is kept for peers that the metrics cache knows. With tcp_syncookies=2, none.
     """
     if syncookies == 2:
         return 0
