@@ -214,3 +214,12 @@ def keepalive(time_s: float, interval_s: float, probes: int, tick_s: float) -> I
     where the first would.
     """
     return timers_in_turn([time_s] + [interval_s] * probes, tick_s)
+
+
+def time_wait_taken_over(delay_ms: int | None) -> Interval:
+    """How old a TIME_WAIT must be for that, by a clock of whole milliseconds: older than tcp_tw_reuse_delay.
+
+    None where the kernel has no such key: a second or less, by a clock of whole seconds (before commit ca6a6f93867a,
+    "tcp: Add sysctl to configure TIME-WAIT reuse delay").
+    """
+    return Interval(0.0, 2.0) if delay_ms is None else Interval(delay_ms / 1000, delay_ms / 1000 + 0.002)

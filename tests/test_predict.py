@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import predict
+from harness import limits, predict
 from harness.predict import Interval
 
 TICK_S = 0.004
@@ -207,3 +207,81 @@ def test_keepalive_ends_one_interval_after_its_last_probe(settings, nominal_s):
     interval = predict.keepalive(*settings, TICK_S)
     assert interval.at_least_s == nominal_s
     assert nominal_s in interval
+
+
+def test_a_backlog_is_cut_to_somaxconn_and_leaves_room_for_one_more():
+    assert [limits.backlog(4, 4096), limits.backlog(65535, 4096), limits.backlog(4, 0)] == [4, 4096, 0]
+    assert [limits.accept_queue_places(backlog) for backlog in (0, 4)] == [1, 5]
+
+
+@pytest.mark.parametrize(
+    ("backlog", "syncookies", "max_syn_backlog", "places"),
+    [(4, 0, 4096, 5), (4, 1, 4096, 5), (4, 2, 4096, 0), (4, 1, 0, 5), (2000, 0, 512, 385), (2000, 0, 8, 7),
+     (2000, 0, 1, 2), (2000, 0, 0, 1), (2000, 0, -4, 0), (0, 0, 512, 1)],
+)  # fmt: skip
+def test_half_open_places(backlog, syncookies, max_syn_backlog, places):
+    assert limits.half_open_places(backlog, syncookies, max_syn_backlog) == places
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "taken", "ports"),
+    [
+        (32768, 60999, (), (28232, 28232)),
+        (45000, 45000, (), (1, 1)),
+        (45000, 45000, {45000}, (0, 0)),
+        (50000, 50006, (), (6, 7)),
+        (50000, 50006, {50001, 50002, 8000}, (4, 5)),
+        (50000, 50007, {50001, 50002}, (6, 6)),
+        (50000, 50002, {50000, 50001, 50002}, (0, 0)),
+    ],
+)
+def test_ports_for_connect(low, high, taken, ports):
+    assert limits.connect_ports(low, high, taken) == ports
+
+
+@given(st.sets(st.integers(1, 65535), max_size=20))
+def test_a_list_of_ports_is_read_as_the_kernel_writes_it(ports):
+    assert limits.port_set(",".join(map(str, sorted(ports)))) == ports
+    assert limits.port_set("8080,50000-50002") == {8080, 50000, 50001, 50002}
+
+
+def test_who_takes_a_time_wait_over():
+    modes = [(mode, on) for mode in (0, 1, 2) for on in (False, True)]
+    assert [limits.takes_time_wait_over(mode, 1, loopback=on) for mode, on in modes] == [False] * 2 + [
+        True, True, False, True,
+    ]  # fmt: skip
+    assert not any(limits.takes_time_wait_over(mode, 0, loopback=on) for mode, on in modes)
+    assert 0.201 in predict.time_wait_taken_over(200)  # measured
+    assert 0.2 in predict.time_wait_taken_over(200)
+    assert 0.199 not in predict.time_wait_taken_over(200)
+    assert 1.0 in predict.time_wait_taken_over(None)
+
+
+def test_the_limit_of_time_waits():
+    assert [limits.time_waits(8, limit) for limit in (-1, 0, 5, 8, 9)] == [8, 0, 5, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("scaling", "tcp_most", "core_most", "scale"),
+    [(1, 6291456, 212992, 7), (1, 33554432, 4194304, 10), (1, 65535, 65535, 0), (1, 65536, 0, 1), (0, 6291456, 0, 0),
+     (1, 2**31 - 1, 0, 14), (1, 1, 1, 0)],
+)  # fmt: skip
+def test_window_scale(scaling, tcp_most, core_most, scale):
+    assert limits.window_scale(scaling, tcp_most, core_most) == scale
+
+
+def test_ecn_and_timestamps():
+    assert [mode for mode in range(6) if limits.ecn_agreed(mode, "reno")] == [1, 3, 4]
+    assert limits.ecn_agreed(0, "dctcp")
+    assert [limits.timestamps(mode) for mode in (0, 1, 2, 255)] == [
+        "none", "a clock of its own", "the machine's uptime", "the machine's uptime",
+    ]  # fmt: skip
+
+
+@given(st.integers(1, 2**31), st.integers(1, 2**31), st.integers(500, 65483))
+def test_a_send_buffer_has_its_bounds(default, most, mss):
+    least, largest = limits.send_buffer(default, most, mss)
+    assert 0 < least <= largest <= max(default, most)
+    assert limits.send_buffer(16384, 4194304, 32741) == (654820, 4194304)
+    assert limits.send_buffer(100000, 50000, 21845) == (50000, 50000)  # measured
+    assert limits.send_buffer(4194304, 6291456, 32741) == (4194304, 6291456)

@@ -1,0 +1,35 @@
+"""queues_as_configured, broken on purpose."""
+
+from tests.mutants import Mutant
+
+MUTANTS = [
+    Mutant("test_listen_is_given_no_more_than_somaxconn", "ANY_BACKLOG = 2**31 - 1", "ANY_BACKLOG = -1"),
+    Mutant(
+        "test_listen_is_given_no_more_than_somaxconn",
+        "backlog=backlog)\n",
+        "backlog=min(backlog, 128))\n",
+    ),
+    Mutant("test_the_accept_queue_holds_one_more_than_the_backlog", "CLIENTS = 4, 12", "CLIENTS = 4, 4"),
+    Mutant("test_syncookies_decide_about_a_syn_that_finds_the_queue_full", "CLIENTS = 4, 12", "CLIENTS = 4, 5"),
+    Mutant(
+        "test_syncookies_decide_about_a_syn_that_finds_the_queue_full",
+        '    cookies = int(lab.sysctl("net.ipv4.tcp_syncookies"))\n',
+        "    cookies = 2\n",
+    ),
+    Mutant("test_control_where_syn_acks_arrive_no_syn_queue_fills", "    if loses:\n", "    if True:\n"),
+    Mutant(
+        "test_without_cookies_max_syn_backlog_bounds_the_syn_queue",
+        '"net.ipv4.tcp_syncookies", 0)',
+        '"net.ipv4.tcp_syncookies", 1)',
+    ),
+    Mutant(
+        "test_abort_on_overflow_decides_about_an_ack_that_finds_the_queue_full",
+        "len(OTHERS) - 1, to=",
+        "len(OTHERS), to=",
+    ),
+    Mutant(
+        "test_abort_on_overflow_decides_about_an_ack_that_finds_the_queue_full",
+        '    reset = "server R" in',
+        '    lab.set_sysctl("net.ipv4.tcp_abort_on_overflow", 1)\n    reset = "server R" in',
+    ),
+]
