@@ -89,7 +89,9 @@ def _rows(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
             old, new = ([_found(play, name) for play in side] for side in sides)
             if _not_reached(sides[0], old) or _not_reached(sides[1], new):
                 continue
-            yield Row(story, name, _shown(old), _shown(new), _verdict(old, new), measured=(old, new))
+            verdict = _verdict(old, new)
+            alike = old + new if verdict in (Verdict.SAME, Verdict.NOT_MEASURED) else []
+            yield Row(story, name, _shown(alike or old), _shown(alike or new), verdict, measured=(old, new))
 
 
 def _course(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
@@ -147,6 +149,8 @@ def _same(one: Any, other: Any) -> bool:
         tolerance = max(each["to"] - each["from"] for each in (one, other))
         return bool(abs(one["seconds"] - other["seconds"]) <= tolerance)
     if _is_untried(one) and _is_untried(other):
+        if "from" in one and "from" in other:
+            return bool(max(one["from"], other["from"]) <= min(one["to"], other["to"]))
         return bool(one["predicted"] == other["predicted"])
     return type(one) is type(other) and bool(one == other)
 
@@ -160,14 +164,21 @@ def _is_untried(value: Any) -> bool:
 
 
 def _shown(values: list[Any]) -> str:
+    """In the same words for every run: of times that are the same, where what was expected of the soonest begins.
+
+    That is exact. (Two plays may differ by a jiffy in the RTO that a prediction begins with.)
+    """
+    if all(isinstance(value, dict) and "from" in value and _same(value, values[0]) for value in values):
+        values = [min(values, key=lambda value: float(value["from"]))]
     return ", or ".join(dict.fromkeys(map(_words, values)))
 
 
 def _words(value: Any) -> str:
-    """The same for all plays of one run: of a time that was as expected, where that begins; it is exact."""
     match value:
         case {"seconds": seconds, "from": begins, "to": ends}:
             return _seconds(begins if begins <= seconds <= ends else seconds)
+        case {"predicted": _, "from": begins}:
+            return f"predicted: {_seconds(begins)}"
         case {"predicted": predicted}:
             return f"predicted: {predicted}"
         case None:

@@ -74,7 +74,8 @@ class Observer:
 
     def not_measured(self, name: str, predicted: object, why: str) -> NoReturn:
         """Put on the record that an observable was left at its prediction, and end the story: NotMeasured."""
-        self.finding(name, Untried(str(predicted), why))
+        known = predicted if isinstance(predicted, predict.Interval) else str(predicted)
+        self.finding(name, Untried(known, why))
         raise NotMeasured(f"{name}: {why}, by the prediction of {predicted}")
 
     def worth_waiting(self, name: str, interval: predict.Interval) -> predict.Interval:

@@ -24,6 +24,7 @@ from harness.evidence.sockets import Endpoint, Socket
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
 from harness.kernel.addresses import HOSTS
+from harness.predict import Interval
 from harness.timeline import Change, Counted, Duration, Event, Finding, Look, Step, Timeline, Untried
 
 VERSION = 1
@@ -212,18 +213,23 @@ def _value(value: object, names: _Names) -> Value:
     return names.text(plain) if isinstance(plain, str) else plain
 
 
+def _ends(interval: Interval) -> dict[str, float]:
+    return {"from": round(interval.at_least_s, 6), "to": round(interval.at_most_s, 6)}
+
+
 def _plain(value: object) -> Value:
     """A finding's value, fit for JSON (which knows no NaN and no tuple): as it is, or in words.
 
     A measured time is {seconds, from, to}, with the ends of the interval that it was expected in; what was left at its
-    prediction is {predicted, why}.
+    prediction is {predicted, why}, with the ends of the interval where it is a time.
     """
     match value:
         case Duration(seconds, expected):
-            ends = {"from": round(expected.at_least_s, 6), "to": round(expected.at_most_s, 6)}
-            return {"seconds": round(seconds, 6), **ends}
+            return {"seconds": round(seconds, 6), **_ends(expected)}
+        case Untried(Interval() as predicted, why):
+            return {"predicted": str(predicted), "why": why, **_ends(predicted)}
         case Untried(predicted, why):
-            return {"predicted": predicted, "why": why}
+            return {"predicted": str(predicted), "why": why}
         case bool() | int() | None:
             return value
         case float() if math.isfinite(value):

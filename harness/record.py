@@ -154,7 +154,8 @@ def _value(value: Any) -> Any:
         case {"seconds": int() | float() as seconds, "from": int() | float() as begins, "to": int() | float() as ends}:
             return {"seconds": _finite(seconds), "from": _finite(begins), "to": _finite(ends)}
         case {"predicted": str() as predicted, "why": str() as why}:
-            return {"predicted": predicted, "why": why}
+            interval = {name: _finite(value[name]) for name in ("from", "to") if name in value}
+            return {"predicted": predicted, "why": why, **interval}
         case bool() | int() | float() | str() | None:
             return value
     raise TypeError(f"{str(value)[:80]!r} is no finding's value")

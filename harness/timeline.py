@@ -64,7 +64,7 @@ class Duration:
 class Untried:
     """A finding's value where nobody waited for it: what was predicted, and why it was left at that."""
 
-    predicted: str
+    predicted: str | Interval
     why: str
 
     def __str__(self) -> str:

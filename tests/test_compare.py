@@ -24,8 +24,8 @@ def took(seconds, begins=1.0, ends=1.3):
     return {"seconds": seconds, "from": begins, "to": ends}
 
 
-def untried(predicted):
-    return {"predicted": predicted, "why": "longer than 10 s"}
+def untried(predicted, *ends):
+    return {"predicted": predicted, "why": "longer than 10 s"} | dict(zip(("from", "to"), ends, strict=False))
 
 
 def play(verdict="passed", story=STORY, pinned=(), **findings):
@@ -61,6 +61,8 @@ def verdicts(before, after):
         ([untried("60 s")], [untried("60 s")], Verdict.NOT_MEASURED),
         ([untried("60 s")], [untried("90 s")], Verdict.PREDICTED),
         ([untried("60 s")], [took(1.0)], Verdict.CHANGED),
+        ([untried("a", 104, 109)], [untried("b", 106, 111)], Verdict.NOT_MEASURED),
+        ([untried("a", 104, 109)], [untried("b", 110, 111)], Verdict.PREDICTED),
     ],
 )
 def test_verdict_on_a_finding(before, after, verdict):
@@ -96,6 +98,11 @@ def test_a_story_that_did_not_wait_says_nothing_of_what_comes_after():
 def test_a_story_of_one_run_alone_is_said():
     [row] = compare(run(play()), run())
     assert (row.verdict, row.before, row.after) == (Verdict.GONE, "as expected", "not played")
+
+
+def test_times_that_are_the_same_are_shown_the_same():
+    [_, row] = compare(run(play(it=took(1.0)), play(it=took(1.1, 1.04))), run(play(it=took(1.2, 1.06))))
+    assert (row.before, row.after) == ("1.0 s", "1.0 s")
 
 
 def test_times_are_shown_as_expected_not_as_measured():

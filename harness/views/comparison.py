@@ -41,15 +41,17 @@ def summary(rows: Iterable[Row]) -> str:
 def table(rows: Sequence[Row]) -> "RenderableType":
     """For a terminal."""
     from rich import box
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*HEADINGS, box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    drawn.columns[0].overflow = "fold"
+    drawn = Table(", ".join(HEADINGS[:2]), *HEADINGS[2:], box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for row, above in zip(rows, (None, *rows), strict=False):
         scenario, *cells, verdict = _cells(row)
-        cells = ["" if above and above.scenario == row.scenario else scenario, *cells]
-        drawn.add_row(*map(Text, cells), Text(verdict, _STYLES.get(row.verdict, "yellow")))
+        if not above or above.scenario != row.scenario:
+            drawn.add_row(Text(scenario, "bold"), end_section=False)
+        first, *others = (Text(cell) for cell in cells)
+        drawn.add_row(Padding(first, (0, 0, 0, 2)), *others, Text(verdict, _STYLES.get(row.verdict, "yellow")))
     return drawn
 
 

@@ -60,8 +60,8 @@ class Report:
     def _not_tried_by(self, row: Row) -> str:
         """Where a story sets all the changed keys that govern it itself: it could not see the change."""
         keys = self.keys_behind(row)
-        own = [_short(key) for key in keys if key in self.pinned.get(row.story, ())]
-        return f"it sets {', '.join(own)} itself" if own and len(own) == len(keys) else ""
+        own = [key for key in keys if key in self.pinned.get(row.story, ())]
+        return f"sets {'it' if len(keys) == 1 else 'them'} itself" if own and len(own) == len(keys) else ""
 
     def told(self) -> Iterator[tuple[Row, list[str]]]:
         """Each row that is not the same, and the sentences on the changed keys that have a say in it."""
@@ -89,15 +89,16 @@ class Report:
 
 
 def observed_by(lesson: Lesson, story: str) -> set[str]:
-    """The sysctls that a story's docstring says it observes ("Observes: net.ipv4.…")."""
-    return set(re.findall(r"net\.[\w.]+\w", _docstrings(lesson).get(re.split(r"::|\[", story)[1], "")))
+    """Of the lesson's sysctls, those that a story's docstring says it observes ("Observes: net.ipv4.tcp_…, tcp_…")."""
+    told = _docstrings(lesson).get(re.split(r"::|\[", story)[1], "")
+    return {key for key in lesson.sysctls if re.search(rf"\b{_short(key)}\b", told)}
 
 
 @cache
 def _docstrings(lesson: Lesson) -> dict[str, str]:
     functions = (node for node in ast.parse(lesson.source()).body if isinstance(node, ast.FunctionDef))
     told = ((node.name, ast.get_docstring(node) or "") for node in functions)
-    return {name: text.partition("Observes:")[2] for name, text in told}
+    return {name: re.split(r"\.\s|\.$", text.partition("Observes:")[2])[0] for name, text in told}
 
 
 def _short(key: str) -> str:
