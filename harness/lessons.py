@@ -86,6 +86,12 @@ def proved_rows(text: str) -> set[str]:
     return {row for proof in proofs for row in re.findall(r"\b\d{3}-\d+\b", proof)}
 
 
+def advice(text: str) -> tuple[str, str] | None:
+    """What a docstring gives as said by people, and as shown: "Said: …. Shown: …."; None where it gives neither."""
+    found = re.match(r"Said: (.+?)\. Shown: (.+?)\.( |$)", " ".join(text.split()))
+    return (found[1], found[2]) if found else None
+
+
 def _made(kind: type[Any], path: Path, found: dict[str, Any]) -> Any:
     names = [field.name for field in fields(kind)]
     if missing := [name for name in names if not found.get(name)]:
