@@ -4,9 +4,11 @@ Times, ports and sequence numbers differ from run to run, and only root sees sta
 a look shows depends on when it comes. So both sides are compared without these.
 """
 
+import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 
 from harness import lessons
@@ -16,6 +18,7 @@ from tests.playing import ROOT, clean_environment
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh-CN.md"}
 FILE = "scenarios/close_with_unread_data.py"
 FAULT = "test_unread_data_turns_close_into_a_reset"
+FOLKLORE_HEADS = {"en": "| said | shown | where |", "zh": "| 说法 | 实际 | 出处 |"}
 HEADS = {"en": "| scenario | symptom | cause | cure |", "zh": "| 场景 | 症状 | 原因 | 解法 |"}
 
 
@@ -40,7 +43,28 @@ def scenarios(language: str) -> str:
     return "\n".join(lines)
 
 
+def advice(name: str, language: str) -> dict[str, tuple[str, str]]:
+    """What a scenario's tests give as said and as shown, by test: its docstrings in English, its lesson in Chinese."""
+    if language == "zh":
+        translated = tomllib.loads((lessons.FOLDER / f"{name}.toml").read_text())["zh"].get("advice", {})
+        return {test: (said, shown) for test, (said, shown) in translated.items()}
+    source = ast.parse(lessons.load(name).source())
+    tests = (node for node in source.body if isinstance(node, ast.FunctionDef))
+    told = ((test.name, lessons.advice(ast.get_docstring(test) or "")) for test in tests)
+    return {test: found for test, found in told if found}
+
+
+def folklore(language: str) -> str:
+    """The table of advice and verdicts, from the scenarios that have some."""
+    lines = [FOLKLORE_HEADS[language], "|---|---|---|"]
+    for lesson in lessons.every(language):
+        for test, (said, shown) in advice(lesson.name, language).items():
+            lines.append(f"| {said} | {shown} | [{test}](scenarios/{lesson.name}.py) |")
+    return "\n".join(lines)
+
+
 PLAYED: dict[str, Callable[[], str]] = {"transcript": transcript, "ladder": ladder}
+TOLD: dict[str, Callable[[str], str]] = {"scenarios": scenarios, "folklore": folklore}
 
 
 def shown(section: str, language: str) -> str:
@@ -79,7 +103,7 @@ def write() -> None:
     played = {section: made() for section, made in PLAYED.items()}
     for language, path in READMES.items():
         text = path.read_text()
-        for section, new in {**played, "scenarios": scenarios(language)}.items():
+        for section, new in {**played, **{section: made(language) for section, made in TOLD.items()}}.items():
             pattern = rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)"
             text = re.sub(pattern, lambda match, new=new: f"{match[1]}\n{new}\n\n{match[2]}", text, flags=re.S)
         path.write_text(text)

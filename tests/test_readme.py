@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import lessons
 from tests import readme, screenshot
 from tests.playing import ROOT, clean_environment
 
@@ -27,6 +28,9 @@ SAME = {
     "numbers": r"\d+(?:[.,]\d+)*",
 }
 """What both say, section by section."""
+
+VERDICTS = {"false": "错", "half true": "对一半", "true": "对"}
+"""How a piece of advice is judged, in each language."""
 
 
 def sections(language: str) -> list[str]:
@@ -83,9 +87,25 @@ def test_what_is_shown_is_what_runs(section: str) -> None:
         assert shown == made, f"{language}: make readme writes it"
 
 
+@pytest.mark.parametrize("section", readme.TOLD)
 @pytest.mark.parametrize("language", TEXTS)
-def test_the_table_is_what_the_lessons_say(language: str) -> None:
-    assert readme.shown("scenarios", language) == readme.scenarios(language), "make readme writes it"
+def test_the_tables_are_what_the_lessons_say(language: str, section: str) -> None:
+    assert readme.shown(section, language) == readme.TOLD[section](language), "make readme writes it"
+
+
+@pytest.mark.parametrize("name", [lesson.name for lesson in lessons.every()])
+def test_each_piece_of_advice_is_told_in_both_languages_and_in_the_same_order(name: str) -> None:
+    english, chinese = (readme.advice(name, language) for language in TEXTS)
+    assert list(chinese) == list(english)
+    verdicts = {test: VERDICTS[shown.partition(": ")[0]] for test, (_, shown) in english.items()}
+    assert {test: shown.partition("：")[0] for test, (_, shown) in chinese.items()} == verdicts
+    assert [said for said, _ in chinese.values() if not re.search(r"[\u4e00-\u9fff]", said)] == []
+
+
+def test_there_are_ten_pieces_of_advice() -> None:
+    told = [told for lesson in lessons.every() for told in readme.advice(lesson.name, "en").values()]
+    assert len({said for said, _ in told}) == len(told) == 10
+    assert "|" not in str(told), "they stand in a table"
 
 
 def test_both_show_the_same_run() -> None:
