@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.errors import LabError
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
-from harness.tuning.lines import normalised
+from harness.tuning.lines import Line, normalised
 from harness.tuning.read import read
 from harness.tuning.sysctl_d import reference_profile
 
@@ -41,14 +41,21 @@ def chosen(base: str, files: Sequence[str] = (), pairs: Sequence[str] = ()) -> P
     A key that a lab cannot have (a file may well name some of the host's) is left out and told of (Lab.not_set); of a
     pair it is an error.
     """
-    settings = _base(base)
-    settings += [Setting(line.key, line.value, optional=True) for line in read(files) if not line.overridden_by]
+    laid_over = with_lines(base, files, read(files))
+    settings = list(laid_over.settings)
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
             raise LabError(f"{pair!r} is no setting. Mend: write KEY=VALUE, net.ipv4.tcp_syn_retries=3")
         settings.append(Setting(normalised(key.strip()), value.strip()))
-    return Profile(" + ".join([base, *(Path(name).name for name in files), *pairs]), tuple(settings))
+    return Profile(" + ".join([laid_over.name, *pairs]), tuple(settings))
+
+
+def with_lines(base: str, files: Sequence[str], lines: Sequence[Line]) -> Profile:
+    """One of BASES, over it what was read from these files. (The standard input can be read but once.)"""
+    over = [Setting(line.key, line.value, optional=True) for line in lines if not line.overridden_by]
+    names = ("stdin" if name == "-" else Path(name).name for name in files)
+    return Profile(" + ".join([base, *names]), (*_base(base), *over))
 
 
 def _base(name: str) -> list[Setting]:

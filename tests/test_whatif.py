@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from io import BytesIO, TextIOWrapper
 from types import SimpleNamespace
 
 import pytest
@@ -48,6 +49,13 @@ class TestTheTrial:
         assert found.changed["net.ipv4.tcp_retries2"][0] == "7"  # a line that is gone is a change, too
         assert kernel not in ("9", "8")
         assert (found.before.name, found.after.name) == ("kernel + a.conf", "kernel + 99.conf")
+
+    def test_the_standard_input_is_what_is_tried(self, monkeypatch) -> None:
+        monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"net.ipv4.tcp_retries2 = 7")))
+        found = trial(["-"], ["reference"], set())
+        assert found.changed == {"net.ipv4.tcp_retries2": ("3", "7")}
+        assert found.after.values()["net.ipv4.tcp_retries2"] == "7"
+        assert found.after.name == "reference + stdin"
 
     def test_an_empty_file_changes_nothing(self, conf) -> None:
         assert trial([conf("")], ["host"], {FIN_TIMEOUT}).changed == {}

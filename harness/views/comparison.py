@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 HEADINGS = ("scenario", "observable", "before", "after", "verdict")
 
+_NAMES_WIDTH = 26
 _STYLES = {Verdict.CHANGED: "bold red", Verdict.SAME: "green"}
 
 
@@ -46,6 +47,7 @@ def table(rows: Sequence[Row]) -> "RenderableType":
     from rich.text import Text
 
     drawn = Table(", ".join(HEADINGS[:2]), *HEADINGS[2:], box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    drawn.columns[0].min_width, drawn.columns[0].overflow = _NAMES_WIDTH, "fold"
     for row, above in zip(rows, (None, *rows), strict=False):
         scenario, *cells, verdict = _cells(row)
         if not above or above.scenario != row.scenario:

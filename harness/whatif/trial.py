@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from harness.kernel.sysctls import Setting
 from harness.nursery import KeeperHandle, Nursery
-from harness.profile import BASES, Profile, chosen
+from harness.profile import BASES, Profile, chosen, with_lines
 from harness.tuning.explain import Verdict, explain, kernel_value
 from harness.tuning.read import read
 
@@ -28,7 +28,7 @@ def trial(files: Sequence[str], before: Sequence[str], governing: set[str]) -> T
     """
     base, old = (before[0], []) if before[0] in BASES else ("kernel", list(before))
     lines = read(files)
-    profiles = chosen(base, old), chosen(base, files)
+    profiles = chosen(base, old), with_lines(base, files, lines)
     with _network(profiles[0].settings) as one, _network(chosen(base).settings) as other:
         verdicts = explain(lines, kernel_value(one), other)
         keys = governing | {setting.key for profile in profiles for setting in profile.settings}
