@@ -19,6 +19,7 @@ COURSE = "its course"
 ENDING = "the story"
 """The observable that every story has: does it end as expected?"""
 
+_LONG_S = 100
 _ENDINGS = {"passed": "as expected", "failed": "NOT as expected"}
 
 
@@ -178,9 +179,9 @@ def _words(value: Any) -> str:
         case {"seconds": seconds, "from": begins, "to": ends}:
             return _seconds(begins if begins <= seconds <= ends else seconds)
         case {"predicted": _, "from": begins}:
-            return f"predicted: {_seconds(begins)}"
+            return f"predicted {_seconds(begins)}"
         case {"predicted": predicted}:
-            return f"predicted: {predicted}"
+            return f"predicted {predicted}"
         case None:
             return "nothing"
         case bool():
@@ -189,4 +190,6 @@ def _words(value: Any) -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < _LONG_S else f"{seconds:.0f} s"

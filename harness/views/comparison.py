@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 HEADINGS = ("scenario", "observable", "before", "after", "verdict")
 
-_NAMES_WIDTH = 26
+_WIDTHS = (24, 13, 13, 13)
+"""At least; 80 columns are enough, whatever is in them."""
+
 _STYLES = {Verdict.CHANGED: "bold red", Verdict.SAME: "green"}
 
 
@@ -47,7 +49,8 @@ def table(rows: Sequence[Row]) -> "RenderableType":
     from rich.text import Text
 
     drawn = Table(", ".join(HEADINGS[:2]), *HEADINGS[2:], box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    drawn.columns[0].min_width, drawn.columns[0].overflow = _NAMES_WIDTH, "fold"
+    for column, width in zip(drawn.columns, _WIDTHS, strict=True):
+        column.min_width, column.overflow = width, "fold"
     for row, above in zip(rows, (None, *rows), strict=False):
         scenario, *cells, verdict = _cells(row)
         if not above or above.scenario != row.scenario:
