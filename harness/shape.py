@@ -4,7 +4,8 @@ First the steps, what the lab changed and the names of findings, in order; then 
 its client, ← to it. What no play can promise is not told, and neither is a time, a port or a number:
 
 - A later pure ACK: it is delayed, or rides on data (tcp_send_delayed_ack). Told are the handshake's, and a challenge.
-- How data was cut, and what was repeated; of a SYN or SYN-ACK, no more than that it was.
+- How data was cut, and what was repeated: a stall is enough. That a SYN was, or a SYN-ACK, is told where the handshake
+  came about by it, but not how often; who stays in SYN_SENT repeats it for as long as the story takes.
 - What came after the last step, and what an end did after the last step of whoever holds it: a server that runs on by
   itself closes sooner or later. Its data is told where the other end acknowledged it with more than an ACK.
 - RST in answer to a late ACK (TIME_WAIT answers a stray one with another, RFC 1337); or to a FIN, after one's own, as
@@ -96,6 +97,18 @@ def _keep_what_is_certain(connection: Connection) -> None:
         answers = certain[peer.local]
         waited_for = [each for each in end.sent if any(_was_waited_for(each, answer) for answer in answers)]
         end.sent = [each for each in end.sent if each in certain[end.local] or each in waited_for]
+    if not (connection.client.has("A") and connection.server.has("SA")):
+        connection.client.sent = list(_without_repeated_syns(connection))
+
+
+def _without_repeated_syns(connection: Connection) -> Iterator[Sent]:
+    """Those after an answer stay: a challenge makes a SYN come again at once."""
+    heard = [each.at for each in connection.server.sent]
+    before = None
+    for each in connection.client.sent:
+        if not (before and before.word == each.word == "S" and not any(before.at < at < each.at for at in heard)):
+            yield each
+        before = each
 
 
 def _is_the_kernels(sent: Sent) -> bool:

@@ -156,6 +156,30 @@ def test_who_is_woken_by_data_may_close_before_or_after():
     assert shape(play(one))[-1] == "call to server: →S ←SA →A ←data ↔FIN"
 
 
+def test_a_syn_that_nobody_has_answered_is_told_once():
+    called = ["serve: listening", "call: calling", ("S", 0, 0), "call: blocked in connect"]
+    waited = swapped([("S", 0, 0)], [("S", 0, 0), ("S", 0, 0)], called)
+    assert shape(play(called)) == shape(play(waited))
+    assert shape(play(waited))[-1] == "call to server: →S"
+    refused = [*waited, ("sa", 0, 1), ("R", 1, 0), "call: failed"]
+    assert shape(play(refused))[-1] == "call to server: →S ←SA →RST"
+
+
+def test_a_syn_that_comes_again_after_a_challenge_is_told():
+    lost = ["serve: listening", "call: calling", ("S", 0, 0), ("a", 90, 70), ("R", 70, 0), ("S", 0, 0), "call: failed"]
+    assert shape(play(lost))[-1] == "call to server: →S ←A →RST →S"
+    unheard = [
+        "serve: listening",
+        "call: calling",
+        ("S", 0, 0),
+        ("a", 90, 70),
+        ("S", 0, 0),
+        ("a", 90, 70),
+        "call: failed",
+    ]
+    assert shape(play(unheard))[-1] == "call to server: →S ←A →S ←A"
+
+
 def test_a_fin_that_an_ended_process_has_left_to_the_kernel_is_told():
     story = ["serve: listening", "call: connected", *HANDSHAKE, "call: finished", ("PA", 1, 1, 9), "serve: read",
              ("FA", 10, 1), ("a", 1, 11), "serve: read to the end"]  # fmt: skip
