@@ -152,7 +152,8 @@ def _table(report: Report, pairs: Sequence[_Pair]) -> str:
 def _bodies(rows: Sequence[tuple[Row, str]]) -> Iterator[str]:
     for scenario, group in groupby(rows, key=lambda each: each[0].scenario):
         here = [cells for _, cells in group]
-        name = f'<th scope="rowgroup" rowspan="{len(here)}">{_safe(scenario)}</th>'
+        words = _safe(scenario).replace("_", "_<wbr>")
+        name = f'<th scope="rowgroup" rowspan="{len(here)}">{words}</th>'
         lines = "</tr><tr>".join((name + here[0], *here[1:]))
         yield f"<tbody><tr>{lines}</tr></tbody>"
 
@@ -182,7 +183,7 @@ def _texts(report: Report) -> str:
 def _drawn(pairs: Sequence[_Pair], figures: Sequence[str]) -> str:
     left = iter(figures)
     return "".join(
-        f'<section class="pair" id="pair-{at}"><p class="kind">{_safe(pair.scenario)}</p>'
+        f'<section class="pair" id="pair-{at}"><p class="scenario">{_safe(pair.scenario)}</p>'
         f"<h2>{_safe(html.spoken(pair.name.partition('::')[2]))}</h2>{_found(pair.rows)}"
         f'<div class="stories">{"".join(next(left) for _ in pair.sides)}</div></section>'
         for at, pair in enumerate(pairs)
