@@ -173,7 +173,7 @@ def test_what_turns_the_direction_of_writing_around_is_not_kept(tmp_path) -> Non
 def test_the_page_stays_small(tmp_path, words) -> None:
     rows = [row(Verdict.CHANGED, f"test_{n % 50}", f"{n} {words}", words) for n in range(1000)]
     for each in rows[:8]:
-        played(tmp_path, each, crowd())
+        played(tmp_path, each, crowd(500))
     many = {f"{n}{words}": words for n in range(2000)}
     text = page(report(*rows, untried=many, text=words), tmp_path)
     assert len(text.encode(errors="replace")) < LIMIT_BYTES

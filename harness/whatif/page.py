@@ -3,7 +3,7 @@
 What comes from a user's file, from a run or from its names is text here, whatever it says: `_safe` is its only way in.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby, islice
@@ -86,17 +86,16 @@ def _settings(report: Report, row: Row, side: int) -> str:
 
 def _with(report: Report, pairs: Sequence[_Pair], undrawn: Sequence[str]) -> str:
     stories = [side for pair in pairs for side in pair.sides]
+    told = f'{_header(report)}<main class="whatif">{_table(report, pairs)}{_texts(report)}'
 
     def laid_out(figures: Sequence[str], tools: str) -> str:
-        told = f'{_header(report)}<main class="whatif">{_table(report, pairs)}{_texts(report)}'
         return f"{told}{tools if pairs else ''}{_drawn(pairs, figures)}{_undrawn(undrawn)}</main>"
 
     return html.fitted(f"What if: {printable(report.trial.after.name)}", stories, laid_out, _MOST_BYTES)
 
 
 def _short(text: str) -> str:
-    plain = printable(text)
-    return plain if len(plain) <= _MOST_CHARACTERS else f"{plain[:_MOST_CHARACTERS]} …"
+    return printable(text[:_MOST_CHARACTERS]) + (" …" if len(text) > _MOST_CHARACTERS else "")
 
 
 def _safe(text: str) -> str:
@@ -104,19 +103,19 @@ def _safe(text: str) -> str:
     return escape(_short(text))
 
 
-def _fitting(parts: Sequence[str], most_bytes: int) -> tuple[list[str], int]:
-    """The first of the parts, as many as are small enough together, and how many are not among them."""
+def _fitting(parts: Iterable[str], count: int, most_bytes: int) -> tuple[list[str], int]:
+    """The first of the `count` parts, as many as are small enough together, and how many are not among them."""
     room, fit = most_bytes, []
     for part in parts:
         room -= len(part.encode(errors="replace"))
         if room < 0:
             break
         fit.append(part)
-    return fit, len(parts) - len(fit)
+    return fit, count - len(fit)
 
 
 def _list(lines: Sequence[str], kind: str = "") -> str:
-    fit, left_out = _fitting([f"<li>{_safe(line)}</li>" for line in lines], _MOST_LIST_BYTES)
+    fit, left_out = _fitting((f"<li>{_safe(line)}</li>" for line in lines), len(lines), _MOST_LIST_BYTES)
     more = f"<li>… {left_out} more</li>" if left_out else ""
     return f'<ul class="{kind}">{"".join(fit)}{more}</ul>'
 
@@ -142,7 +141,7 @@ def _table(report: Report, pairs: Sequence[_Pair]) -> str:
     shown = report.shown()
     still = {row.scenario: False for row in comparison.moved(shown)}
     rows = sorted(shown, key=lambda row: still.get(row.scenario, True))
-    cells, left_out = _fitting([_cells(row, pairs) for row in rows], _MOST_TABLE_BYTES)
+    cells, left_out = _fitting((_cells(row, pairs) for row in rows), len(rows), _MOST_TABLE_BYTES)
     head = "".join(f'<th scope="col">{name}</th>' for name in comparison.HEADINGS)
     more = f'<tbody><tr><td colspan="5">… {left_out} more</td></tr></tbody>' if left_out else ""
     bodies = "".join(_bodies(list(zip(rows, cells, strict=False))))
@@ -191,11 +190,11 @@ def _drawn(pairs: Sequence[_Pair], figures: Sequence[str]) -> str:
 
 
 def _found(rows: Sequence[Row]) -> str:
-    lines = [
+    lines = (
         f"<li>{_safe(row.observable)}: {_safe(row.before)} → <strong>{_safe(row.after)}</strong> {_verdict(row)}</li>"
         for row in rows
-    ]
-    fit, left_out = _fitting(lines, _MOST_LIST_BYTES // _MOST_PAIRS)
+    )
+    fit, left_out = _fitting(lines, len(rows), _MOST_LIST_BYTES // _MOST_PAIRS)
     return f'<ul class="found">{"".join(fit)}{f"<li>… {left_out} more</li>" if left_out else ""}</ul>'
 
 
