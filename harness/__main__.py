@@ -71,7 +71,7 @@ def _about_sysctls(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     explain.set_defaults(run=_explain)
     whatif.add_argument("--plays", type=int, default=3, metavar="N", help="play each story N times on either side (3)")
     whatif.add_argument("--max-wait", type=float, default=10.0, metavar="S", help="wait for no longer timer (10 s)")
-    for form in ("json", "markdown"):
+    for form in ("json", "markdown", "html"):
         whatif.add_argument(f"--{form}", default="", metavar="FILE", help=f"write it as {form}, too; - prints that")
     whatif.set_defaults(run=_whatif)
     compare = commands.add_parser("compare", help="what has moved between two runs that were kept (--lab-save)")
@@ -94,7 +94,7 @@ def _whatif(asked: argparse.Namespace) -> int:
         raise LabError("nothing would be measured. Mend: --plays of at least 1, --max-wait above 0")
     return command.run(
         asked.files, asked.before or ["host"], plays=asked.plays, max_wait_s=asked.max_wait, json=asked.json,
-        markdown=asked.markdown,
+        markdown=asked.markdown, html=asked.html,
     )  # fmt: skip
 
 

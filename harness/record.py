@@ -7,9 +7,11 @@ sequence numbers) is not in it.
 
 import json
 import math
+import pickle
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,25 @@ def _numbered(names: list[str]) -> Iterator[str]:
     for name in names:
         seen[name] = seen.get(name, 0) + 1
         yield name if seen[name] == 1 else f"{name} ({seen[name]})"
+
+
+def keep_timeline(timeline: Timeline, verdict: str, *, story: str, turn: str, folder: Path) -> None:
+    """Put what one play has shown into a folder that belongs to this program alone, for `kept_timeline`."""
+    _timeline_path(story, turn, folder).write_bytes(pickle.dumps((verdict, timeline)))
+
+
+def kept_timeline(*, story: str, turn: str, folder: Path) -> tuple[str, Timeline] | None:
+    """Its verdict and its timeline, where that play had one. It is a pickle: only from a folder of one's own."""
+    path = _timeline_path(story, turn, folder)
+    if not path.exists():
+        return None
+    verdict, timeline = pickle.loads(path.read_bytes())
+    return verdict, timeline
+
+
+def _timeline_path(story: str, turn: str, folder: Path) -> Path:
+    """A hash, for a story's name may be longer than a file's."""
+    return folder / f"{sha256(f'{story} {turn}'.encode(errors='replace')).hexdigest()}.timeline"
 
 
 def text(run: Run) -> str:

@@ -1,9 +1,7 @@
 """pytest's side of baselines: `--lab-save`, `--lab-compare`, `--lab-compare-fail`; and of what-if's plays in turn."""
 
 import json
-import pickle
 import platform
-import re
 from collections.abc import Generator
 from pathlib import Path
 
@@ -115,8 +113,7 @@ def _keep(item: pytest.Item, report: pytest.TestReport) -> None:
     report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "play": told}))
     turns = item.config.pluginmanager.get_plugin("lab-turns")
     if isinstance(turns, Turns) and turns.timelines and lab and turn.endswith(".1"):
-        name = re.sub(r"\W+", "_", f"{told['story']} {turn}")
-        (turns.folder / f"{name}.timeline").write_bytes(pickle.dumps(lab.timeline))
+        record.keep_timeline(lab.timeline, told["verdict"], story=told["story"], turn=turn, folder=turns.folder)
 
 
 def _without(turn: str, nodeid: str) -> str:

@@ -6,7 +6,7 @@ No network, no font, no script but its own; the page's policy names that one by 
 import json
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from hashlib import sha256
@@ -38,11 +38,16 @@ _MARKS = {"passed": "✓", "failed": "✕", "inconclusive": "?", "skipped": "–
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One test's run. `name` is the test's, `verdict` pytest's word: passed, failed, inconclusive, skipped."""
+    """One test's run. `name` is the test's, `verdict` pytest's word: passed, failed, inconclusive, skipped.
+
+    `label` stands over its ladder in place of fault or control, and `caption` in place of its name.
+    """
 
     name: str
     verdict: str
     timeline: Timeline
+    label: str = ""
+    caption: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +66,31 @@ def page(title: str, texts: Mapping[str, str], stories: Sequence[Story], lang: s
     `texts` may have claim, why, cure and recognise, in plain text and several lines.
     """
     words = _words(lang)
+    return fitted(
+        spoken(title), stories, lambda figures, tools: _body(title, texts, figures, tools, words), _MOST_BYTES, lang
+    )
+
+
+def fitted(
+    title: str, stories: Sequence[Story], laid_out: Callable[[Sequence[str], str], str], most_bytes: int,
+    lang: str = "en",
+) -> str:  # fmt: skip
+    """A page with ladders, in fewer than `most_bytes` where folding long stories in the middle is enough for that.
+
+    `laid_out` makes its body, as HTML, of two things: a figure for each story, to be kept in their order, and the tools
+    that belong above them. What else it puts there it has escaped itself.
+    """
+    words = _words(lang)
     told = [svg.tell(story.timeline) for story in stories]
     px_a_ns = svg.scale(told)
+    tools = f'<div class="tools">{_legend(svg.ROW_PX / px_a_ns / 1e6, words)}{_switch(words)}</div>'
     for most in _MOST_ROWS:
         drawings = [
-            svg.draw(each, most, px_a_ns, _spoken(story.name), words) for story, each in zip(stories, told, strict=True)
+            svg.draw(each, most, px_a_ns, _heard(story), words) for story, each in zip(stories, told, strict=True)
         ]
-        body = _body(title, texts, stories, drawings, svg.ROW_PX / px_a_ns / 1e6, words)
-        html = _filled(title, body, _data(stories, drawings, words), lang)
-        if len(html.encode(errors="replace")) < _MOST_BYTES:
+        body = laid_out([_figure(*each, words) for each in zip(stories, drawings, strict=True)], tools)
+        html = _filled(title, body + _panel(words), _data(stories, drawings, words) if stories else "", lang)
+        if len(html.encode(errors="replace")) < most_bytes:
             break
     return html
 
@@ -84,10 +105,10 @@ def index(entries: Sequence[Entry], lang: str = "en") -> str:
 
 
 def _line(entry: Entry, words: Mapping[str, str]) -> str:
-    name = escape(_spoken(entry.name))
+    name = escape(spoken(entry.name))
     linked = f'<a href="{escape(entry.link)}">{name}</a>' if entry.link else name
     verdicts = "".join(
-        f"<li>{_verdict(verdict, words)} {escape(_spoken(story))}</li>" for story, verdict in entry.stories
+        f"<li>{_verdict(verdict, words)} {escape(spoken(story))}</li>" for story, verdict in entry.stories
     )
     return f'<tr><th scope="row">{linked}</th><td>{_lines(entry.claim)}</td><td><ul>{verdicts}</ul></td></tr>'
 
@@ -106,7 +127,7 @@ def _read(name: str) -> str:
 def _filled(title: str, body: str, data: str, lang: str) -> str:
     style, script = _read("page.css"), _read("page.js")
     return Template(_read("page.html")).substitute(
-        lang=escape(lang), title=escape(_spoken(title)), style=style, script=script, body=body, data=data,
+        lang=escape(lang), title=escape(title), style=style, script=script, body=body, data=data,
         style_hash=_hash(style), script_hash=_hash(script),
     )  # fmt: skip
 
@@ -116,17 +137,18 @@ def _hash(text: str) -> str:
     return f"sha256-{b64encode(sha256(text.encode(errors='replace')).digest()).decode()}"
 
 
-def _body(
-    title: str, texts: Mapping[str, str], stories: Sequence[Story], drawings: Sequence[svg.Drawing],
-    exact_from_ms: float, words: Mapping[str, str],
-) -> str:  # fmt: skip
-    figures = "".join(_figure(*each, words) for each in zip(stories, drawings, strict=True))
+def _body(title: str, texts: Mapping[str, str], figures: Sequence[str], tools: str, words: Mapping[str, str]) -> str:
     claim = f'<p class="claim">{_lines(texts["claim"])}</p>' if texts.get("claim") else ""
     return (
-        f"<header><h1>{escape(_spoken(title))}</h1>{claim}</header><main>"
-        f'<div class="tools">{_legend(exact_from_ms, words)}{_switch(words)}</div>'
-        f'<div class="stories">{figures}</div>'
+        f"<header><h1>{escape(spoken(title))}</h1>{claim}</header><main>{tools}"
+        f'<div class="stories">{"".join(figures)}</div>'
         f'<div class="texts">{"".join(_text(name, texts, words) for name in ("why", "cure", "recognise"))}</div></main>'
+    )
+
+
+def _panel(words: Mapping[str, str]) -> str:
+    """Where the evidence of a row is shown."""
+    return (
         f'<aside id="panel" aria-live="polite" aria-label="{words["evidence"]}" hidden>'
         f'<div class="panel-head"><h2></h2><button type="button">{words["close"]}</button></div>'
         f'<div class="records" tabindex="0"></div></aside>'
@@ -143,7 +165,7 @@ def _lines(text: str) -> str:
     return escape(text.strip("\n"))
 
 
-def _spoken(name: str) -> str:
+def spoken(name: str) -> str:
     """A test's name as the sentence that it is: "control_a_rst_ends_time_wait" → "a RST ends TIME_WAIT"."""
     words = _TCP_WORD.sub(lambda found: found[0].upper().replace("_", "\0"), name)
     return words.removeprefix("test_").removeprefix("control_").replace("_", " ").replace("\0", "_")
@@ -154,12 +176,19 @@ def _verdict(verdict: str, words: Mapping[str, str]) -> str:
     return f'<span class="verdict {kind}">{_MARKS.get(verdict, "·")} {escape(words.get(verdict, verdict))}</span>'
 
 
+def _heard(story: Story) -> str:
+    """What its ladder is called, for whoever does not see it."""
+    return ": ".join(filter(None, (story.label, spoken(story.name))))
+
+
 def _figure(story: Story, drawing: svg.Drawing, words: Mapping[str, str]) -> str:
-    kind = "control" if story.name.startswith("test_control_") else "fault"
+    kind = "labelled" if story.label else "control" if story.name.startswith("test_control_") else "fault"
+    label, caption = escape(story.label) or words[kind], escape(story.caption or spoken(story.name))
+    heading = "h3" if story.label else "h2"
     long = " long" if len(drawing.rows) > _MOST_ROWS_PRINTED else ""
     return (
-        f'<figure class="{kind}{long}"><figcaption><span class="kind">{words[kind]}</span> '
-        f"{_verdict(story.verdict, words)}<h2>{escape(_spoken(story.name))}</h2></figcaption>"
+        f'<figure class="{kind}{long}"><figcaption><span class="kind">{label}</span> '
+        f"{_verdict(story.verdict, words)}<{heading}>{caption}</{heading}></figcaption>"
         f'<div class="scroll">{drawing.svg}</div></figure>'
     )
 

@@ -12,14 +12,16 @@ from harness.errors import LabError
 from harness.record import Run
 from harness.views import comparison
 from harness.whatif import playing
-from harness.whatif.report import Report, as_json, sections
+from harness.whatif.report import Report, as_json, headline, sections
 from harness.whatif.trial import Trial, trial
 
 _KEYS = Path(__file__).parent / "keys.toml"
 
 
-def run(files: Sequence[str], before: Sequence[str], *, plays: int, max_wait_s: float, json: str, markdown: str) -> int:
-    """Print what the files would change; also into the files named by `json` and `markdown` ("-": print that).
+def run(
+    files: Sequence[str], before: Sequence[str], *, plays: int, max_wait_s: float, json: str, markdown: str, html: str
+) -> int:
+    """Print what the files would change; also into the files named by `json`, `markdown` and `html` ("-": print that).
 
     The exit status: 0 nothing changed, 1 changed, 3 could not be measured. Malformed and LabUnavailable, LabErrors,
     are 2 and 3 (harness/__main__.py).
@@ -28,13 +30,15 @@ def run(files: Sequence[str], before: Sequence[str], *, plays: int, max_wait_s: 
     tried = trial(files, before, {key for lesson in every.values() for key in lesson.sysctls})
     governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
     with tempfile.TemporaryDirectory() as folder:
-        runs = _play(tried, governed, Path(folder), plays, max_wait_s, timelines=False)
+        runs = _play(tried, governed, Path(folder), plays, max_wait_s, timelines=bool(html))
         report = Report(
             tried, platform.release(), plays, tuple(compare.compare(*runs)) if runs else (), governed,
             {key: why for key in tried.changed if (why := _untried(key, runs, governed))},
             tomllib.loads(_KEYS.read_text()), _pinned(runs),
         )  # fmt: skip
         written = {json: as_json(report), markdown: "\n".join(as_markdown(report)) + "\n"}
+        if html:
+            written[html] = _page(report, Path(folder))
     for name, text in written.items():
         if name and name != "-":
             _write(name, text)
@@ -69,18 +73,17 @@ def _untried(key: str, runs: tuple[Run, Run] | None, governed: dict[str, lessons
     return f"every story of {', '.join(pinned)} sets it itself" if pinned else "no scenario covers it"
 
 
+def _page(report: Report, folder: Path) -> str:
+    from harness.whatif.page import page
+
+    return page(report, folder)
+
+
 def _write(name: str, text: str) -> None:
     try:
         Path(name).write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise LabError(f"{name} cannot be written: {error.strerror}. Mend: name another file") from None
-
-
-def _headline(report: Report) -> str:
-    said = {0: "Nothing changed", 1: "Changed", 3: "Could not be measured"}[report.status]
-    if not report.trial.changed:
-        said = "Nothing to try: no value would change"
-    return f"{said}. {comparison.summary(report.rows)}"
 
 
 def as_text(report: Report) -> str:
@@ -99,14 +102,14 @@ def as_text(report: Report) -> str:
     ]  # fmt: skip
     for heading, lines in sections(report):
         parts += [Text(heading, style="bold"), *(Padding(Text(line), (0, 0, 0, 2)) for line in lines), Text("")]
-    parts.append(Text(_headline(report), style="bold"))
+    parts.append(Text(headline(report), style="bold"))
     return printed(parts, terminal.width(), color=terminal.wants_color())
 
 
 def as_markdown(report: Report) -> Iterator[str]:
     """For a pull request."""
     trial, safe = report.trial, comparison.escaped
-    yield f"**{safe(_headline(report))}**"
+    yield f"**{safe(headline(report))}**"
     yield ""
     yield f"Linux {safe(report.kernel)}. Each story {report.plays} times."
     yield f"Before: {safe(trial.before.name)}. After: {safe(trial.after.name)}."

@@ -13,6 +13,8 @@ from harness.record import Run
 from harness.whatif.trial import Trial
 
 BEFORE, AFTER = "before", "after"
+FIRST_BEFORE, FIRST_AFTER = f"{BEFORE}.1", f"{AFTER}.1"
+"""The turns whose timelines are kept."""
 
 _TOLD_BY_PYTEST = (0, 1)
 """Its exit statuses where it has played: all as expected, or some not."""
@@ -23,7 +25,8 @@ def play(
 ) -> tuple[Run, Run]:
     """Each story of the lessons `plays` times before and after, in turn: what was found, on either side.
 
-    `folder` is where what is needed on the way is kept. LabUnavailable where pytest could not play.
+    `folder` is where what is needed on the way is kept; with `timelines`, FIRST_BEFORE and FIRST_AFTER of each story as
+    well (harness/record.py, kept_timeline). LabUnavailable where pytest could not play.
     """
     turns = folder / "turns.json"
     profiles = {name: _settings(trial, name) for name in (BEFORE, AFTER)}

@@ -10,6 +10,7 @@ from functools import cache
 from harness.compare import ENDING, Row, Verdict
 from harness.lessons import Lesson
 from harness.tuning.explain import Kind
+from harness.views import comparison
 from harness.whatif.trial import Trial
 
 _TELL = (Verdict.CHANGED, Verdict.PREDICTED, Verdict.VARIES)
@@ -139,6 +140,14 @@ def _observable(report: Report, row: Row) -> dict[str, object]:
         "measured": {"before": before, "after": after},
         "keys": report.keys_behind(row),
     }
+
+
+def headline(report: Report) -> str:
+    """What came of it, in one line."""
+    said = {0: "Nothing changed", 1: "Changed", 3: "Could not be measured"}[report.status]
+    if not report.trial.changed:
+        said = "Nothing to try: no value would change"
+    return f"{said}. {comparison.summary(report.rows)}"
 
 
 def sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
