@@ -199,8 +199,10 @@ def test_a_real_one(shown, tmp_path) -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Changed." in done.stdout
     browser = shown(kept.read_text())
-    assert text_of(browser, "figcaption .kind") == ["BEFORE", "AFTER"]
+    scenarios = text_of(browser, ".pair .scenario")
+    assert text_of(browser, "figcaption .kind") == ["BEFORE", "AFTER"] * len(scenarios)
     resets = browser.run("[...document.querySelectorAll('figure')].map((f) => f.querySelectorAll('.arrow.rst').length)")
-    assert resets[0] == 0
-    assert resets[1] > 0, "the last ACK of a handshake is answered by RST"
+    at = 2 * scenarios.index("full_accept_queue")
+    assert resets[at] == 0
+    assert resets[at + 1] > 0, "the last ACK of a handshake is answered by RST"
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
