@@ -3,14 +3,14 @@
 import argparse
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import lessons, terminal
+from harness import child, lessons, terminal
 from harness.errors import LabError, LabUnavailable
 from harness.lessons import Lesson
 
@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     except LabError as error:
         sys.stderr.write(f"{error}\n")
         return 3 if isinstance(error, LabUnavailable) else 2
+    except Exception:
+        traceback.print_exc()
+        return 3  # a 1 would claim a change, or a wrong answer
     except (KeyboardInterrupt, BrokenPipeError):
         return 130
     return status
@@ -201,7 +204,7 @@ def _play(lesson: Lesson, asked: argparse.Namespace, *stories: str, options: tup
     sys.stdout.flush()
     chosen = [f"{lesson.path}::{story}" for story in stories]
     shown = ["--lab-show", "--lab-lang", asked.lang, *options, *asked.pytest_arguments]
-    return subprocess.run([sys.executable, "-m", "pytest", *_QUIETLY, *shown, *chosen], check=False).returncode
+    return child.pytest([*_QUIETLY, *shown, *chosen]).returncode
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from tests.playing import ROOT, run_pytest
 from tests.test_tidy import stories_of
 
 SCENARIOS = ROOT / "scenarios"
-PATIENCE_S = 110
+PATIENCE_S = 400
 pytestmark = pytest.mark.timeout(PATIENCE_S + 10)
 
 
@@ -41,7 +41,7 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, s
     stories = [f"{folder}/mutant_{number}.py::{mutant.test}" for number, (_, mutant) in enumerate(MUTANTS)]
     stories += [str(path) for path in sorted(folder.glob("whole_*.py"))]
     result = folder / "result.xml"
-    options = ["-n", "6", "-m", "large or not large", "--junitxml", str(result), "-o", "junit_family=xunit1"]
+    options = ["-n", "8", "-m", "large or not large", "--junitxml", str(result), "-o", "junit_family=xunit1"]
     done = run_pytest(Path(stories[0]), *stories[1:], *options, within_s=PATIENCE_S)
     assert done.returncode == 1, done.stdout
     found = {}

@@ -4,11 +4,14 @@ import json
 import re
 import subprocess
 import sys
+import time
 from io import BytesIO, TextIOWrapper
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
+from harness.__main__ import main
 from harness.compare import ENDING, Row, Verdict
 from harness.views import comparison
 from harness.whatif.report import Report, as_json, sections
@@ -185,6 +188,42 @@ class TestTheCommand:
     @pytest.mark.parametrize("arguments", [["--plays", "0"], ["--max-wait", "0"], ["--no-such"]])
     def test_bad_options_are_exit_2(self, conf, arguments) -> None:
         assert harness("whatif", conf(""), *arguments).returncode == 2
+
+
+def test_a_fault_of_ours_claims_no_change(monkeypatch, conf, capsys) -> None:
+    monkeypatch.setattr("harness.whatif.command.trial", lambda *_: 1 / 0)
+    assert main(["whatif", conf("")]) == 3
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_the_recipe_for_ci_asks_for_what_there_is() -> None:
+    recipe = (ROOT / "docs" / "ci" / "whatif.yml").read_text()
+    asked = {option for option in re.findall(r"(?<!-)--[a-z][a-z-]+", recipe) if option in ("--before", "--markdown")}
+    assert asked == {"--before", "--markdown"}
+    assert asked <= set(re.findall(r"--[a-z][a-z-]+", harness("whatif", "--help").stdout))
+
+
+def is_a_nursery_at_work(process: psutil.Process) -> bool:
+    try:
+        return "-I" in process.cmdline() and bool(process.children(recursive=True)[1:])
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_what_if_that_is_killed_leaves_nothing(conf) -> None:
+    command = [sys.executable, "-m", "harness", "whatif", "--before", "reference", conf(f"{FIN_TIMEOUT} = 9\n")]
+    whatif = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+                          env=clean_environment())  # fmt: skip
+    deadline = time.monotonic() + 30
+    started: list[psutil.Process] = []
+    while not any(map(is_a_nursery_at_work, started)):
+        started = whatif.children(recursive=True)
+        assert time.monotonic() < deadline, started
+        time.sleep(0.01)
+    whatif.kill()
+    whatif.wait()
+    _, alive = psutil.wait_procs(started, timeout=10)
+    assert alive == []
 
 
 class TestBaselines:

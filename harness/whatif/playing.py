@@ -1,12 +1,10 @@
 """Plays the stories that changed keys govern, under both profiles in turn, in a pytest of their own."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness import record
+from harness import child, record
 from harness.errors import LabUnavailable
 from harness.lessons import Lesson
 from harness.record import Run
@@ -31,12 +29,9 @@ def play(
     turns = folder / "turns.json"
     profiles = {name: _settings(trial, name) for name in (BEFORE, AFTER)}
     turns.write_text(json.dumps({"profiles": profiles, "plays": plays, "folder": str(folder), "timelines": timelines}))
-    command = [
-        sys.executable, "-m", "pytest", "-qq", "--no-header", "-p", "no:cacheprovider", "-n", "auto",
-        "--maxschedchunk=1", f"--lab-turns={turns}", f"--lab-max-wait={max_wait_s}",
-        *(str(lesson.path) for lesson in lessons),
-    ]  # fmt: skip
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    options = ["-qq", "--no-header", "-p", "no:cacheprovider", "-n", "auto", "--maxschedchunk=1"]
+    asked = [f"--lab-turns={turns}", f"--lab-max-wait={max_wait_s}"]
+    done = child.pytest([*options, *asked, *(str(lesson.path) for lesson in lessons)], quietly=True)
     if done.returncode not in _TOLD_BY_PYTEST:
         tail = "\n".join(done.stdout.splitlines()[-15:])
         raise LabUnavailable(f"the stories could not be played:\n{tail}", "see what pytest says")

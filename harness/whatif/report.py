@@ -60,6 +60,8 @@ class Report:
 
     def _not_tried_by(self, row: Row) -> str:
         """Where a story sets all the changed keys that govern it itself: it could not see the change."""
+        if row.verdict is not Verdict.SAME:
+            return ""
         keys = self.keys_behind(row)
         own = [key for key in keys if key in self.pinned.get(row.story, ())]
         return f"sets {'it' if len(keys) == 1 else 'them'} itself" if own and len(own) == len(keys) else ""
