@@ -122,7 +122,8 @@ def _words(segment: Segment, end: End, peer: End) -> Iterator[str]:
         if "A" in flags or _answers_what_is_told(end, peer):
             yield "RST"
     elif "S" in flags:
-        if sum(each.word == flags and each.segment.seq == segment.seq for each in end.sent) < 2:
+        said = sum(each.word == flags and each.segment.seq == segment.seq for each in end.sent)
+        if said < (2 if flags == "S" else 1):
             yield flags
     elif segment.length or "F" in flags:
         yield from _of_the_stream(segment, end)

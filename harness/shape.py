@@ -4,8 +4,8 @@ First the steps, what the lab changed and the names of findings, in order; then 
 its client, ← to it. What no play can promise is not told, and neither is a time, a port or a number:
 
 - A later pure ACK: it is delayed, or rides on data (tcp_send_delayed_ack). Told are the handshake's, and a challenge.
-- How data was cut, and what was repeated: a stall is enough. That a SYN was, or a SYN-ACK, is told where the handshake
-  came about by it, but not how often; who stays in SYN_SENT repeats it for as long as the story takes.
+- How data was cut, and what was repeated: a stall is enough. Of a SYN it is told, where the handshake came about by it,
+  but not how often; an end that stays in SYN_SENT or SYN_RECV repeats for as long as the story takes.
 - What came after the last step, and what an end did after the last step of whoever holds it: a server that runs on by
   itself closes sooner or later. Its data is told where the other end acknowledged it with more than an ACK.
 - RST in answer to a late ACK (TIME_WAIT answers a stray one with another, RFC 1337); or to a FIN, after one's own, as

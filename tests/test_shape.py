@@ -94,6 +94,7 @@ SAME = {
     "ACK of the FIN that comes with the answering FIN": swapped([("a", 5, 12)], []),
     "a repeated FIN": swapped([("FA", 11, 5)], [("FA", 11, 5), ("FA", 11, 5)]),
     "repeated data": swapped([("PA", 1, 1, 10)], [("PA", 1, 1, 10), ("PA", 1, 1, 10)]),
+    "a repeated SYN-ACK": swapped(HANDSHAKE, [*HANDSHAKE, ("sa", 0, 1), ("A", 1, 1)]),
     "what comes after the last step": [*STORY, "lab: something", ("ra", 6, 12)],
     "a RST for a late ACK": swapped([("A", 12, 6)], [("A", 12, 6), ("a", 6, 12), ("R", 12, 0)]),
     "a RST for the second FIN": swapped([("A", 12, 6)], [("R", 12, 0)]),
