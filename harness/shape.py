@@ -10,6 +10,8 @@ its client, ← to it. What no play can promise is not told, and neither is a ti
   itself closes sooner or later. Its data is told where the other end acknowledged it with more than an ACK.
 - RST in answer to a late ACK (TIME_WAIT answers a stray one with another, RFC 1337); or to a FIN, after one's own, as
   FIN_WAIT2 may be over or not (tcp_timewait_state_process).
+- What came after the FIN of a client that came and went between two looks. It has closed in one go, and where the ACK
+  comes in the middle of close(), FIN_WAIT2 ends with RST ("Bad case" in tcp_rcv_state_process, tcp_keepalive_timer).
 - The order of two FINs where data has just woken one of the ends: "↔FIN".
 - States that have a timer, or are passed through. Where a connection stands at the end, ESTABLISHED and CLOSE_WAIT are
   told; not of a real program's end, which it may close at any moment.
@@ -83,7 +85,7 @@ def _told(connection: Connection) -> str:
     """Its opener, what is certain of its segments, and where it stands at the end."""
     _keep_what_is_certain(connection)
     opener = " or ".join(sorted(map(_name, connection.client.holders))) or "somebody"
-    left = "".join(f"; {each}" for each in _left(connection))
+    left = "" if _unseen_fin(connection) else "".join(f"; {each}" for each in _left(connection))
     return f"{opener} to {HOSTS.get(connection.server.local[0])}: {_merged(connection)}{left}"
 
 
@@ -93,12 +95,20 @@ def _keep_what_is_certain(connection: Connection) -> None:
         # A client that no look has seen came and went between two steps.
         until = end.last_watched() if end.holders or end is connection.server else math.inf
         certain[end.local] = [each for each in end.sent if each.at < until or _is_the_kernels(each)]
+    if fin := _unseen_fin(connection):
+        certain = {local: [each for each in sent if each.at <= fin.at] for local, sent in certain.items()}
     for end, peer in connection.ends():
         answers = certain[peer.local]
         waited_for = [each for each in end.sent if any(_was_waited_for(each, answer) for answer in answers)]
         end.sent = [each for each in end.sent if each in certain[end.local] or each in waited_for]
     if not (connection.client.has("A") and connection.server.has("SA")):
         connection.client.sent = list(_without_repeated_syns(connection))
+
+
+def _unseen_fin(connection: Connection) -> Sent | None:
+    """That of a client that no look has shown."""
+    fins = [each for each in connection.client.sent if each.word == "FIN"]
+    return fins[0] if fins and not connection.client.holders else None
 
 
 def _without_repeated_syns(connection: Connection) -> Iterator[Sent]:

@@ -40,7 +40,7 @@ TOLD = [
 ]
 
 
-def play(story, client=CLIENT, server=SERVER, began_ns=0, looks=True, left=(), detail=""):
+def play(story, client=CLIENT, server=SERVER, began_ns=0, shown=(3,), detail=""):
     """The timeline of a story: a step is entered after what it caused, with a look at who holds what."""
     timeline = Timeline(began_ns)
     now_ns = began_ns
@@ -54,7 +54,7 @@ def play(story, client=CLIENT, server=SERVER, began_ns=0, looks=True, left=(), d
                 timeline.add(Change(now_ns, name))
                 return
             timeline.add(Step(now_ns, actor, name, detail if name in ("failed", "finished") else ""))
-            timeline.add(Look(now_ns, held, ((1, "serve"), (2, "serve"), (3, "call"))) if looks else Look(now_ns, ()))
+            timeline.add(Look(now_ns, held, ((1, "serve"), (2, "serve"), *((inode, "call") for inode in shown))))
 
     for each in story:
         now_ns += 1000
@@ -66,8 +66,6 @@ def play(story, client=CLIENT, server=SERVER, began_ns=0, looks=True, left=(), d
             ends = (client, server) if flags.isupper() else (server, client)
             timeline.add_frame(frame(now_ns, *ends, flags.upper(), seq + 500, ack + 500, bytes(length)))
     enter(pending)
-    if left:
-        timeline.add(Look(now_ns, left))
     return timeline
 
 
@@ -155,6 +153,14 @@ def test_who_is_woken_by_data_may_close_before_or_after():
     other = [*woken, ("pa", 1, 1, 4), ("FA", 1, 5), ("fa", 5, 2), ("A", 2, 6), "call: finished"]
     assert shape(play(one)) == shape(play(other))
     assert shape(play(one))[-1] == "call to server: →S ←SA →A ←data ↔FIN"
+
+
+def test_of_a_client_that_no_look_has_shown_nothing_is_told_after_its_fin():
+    unseen = [*HANDSHAKE, ("FA", 1, 1), ("a", 1, 2), "call: left"]
+    lost = ["serve: listening", *unseen, ("RA", 2, 1), "serve: closed"]
+    closed = ["serve: listening", *unseen, ("fa", 1, 2), ("A", 2, 2), "serve: closed"]
+    for story in (lost, closed):
+        assert shape(play(story, shown=()))[-1] == "somebody to server: →S ←SA →A →FIN"
 
 
 def test_a_syn_that_nobody_has_answered_is_told_once():
