@@ -1,6 +1,7 @@
 """Plays the stories that changed keys govern, under both profiles in turn, in a pytest of their own."""
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from harness.whatif.trial import Trial
 BEFORE, AFTER = "before", "after"
 FIRST_BEFORE, FIRST_AFTER = f"{BEFORE}.1", f"{AFTER}.1"
 """The turns whose timelines are kept."""
+
+_WORKERS_A_PROCESSOR = 5
+"""Under values that people use, stories wait longer for timers than under the reference profile."""
 
 _TOLD_BY_PYTEST = (0, 1)
 """Its exit statuses where it has played: all as expected, or some not."""
@@ -29,7 +33,7 @@ def play(
     turns = folder / "turns.json"
     profiles = {name: _settings(trial, name) for name in (BEFORE, AFTER)}
     turns.write_text(json.dumps({"profiles": profiles, "plays": plays, "folder": str(folder), "timelines": timelines}))
-    options = ["-qq", "--no-header", "-p", "no:cacheprovider", "-n", "auto", "--maxschedchunk=1"]
+    options = ["-qq", "--no-header", "-p", "no:cacheprovider", "-n", str(_workers()), "--maxschedchunk=1"]
     asked = [f"--lab-turns={turns}", f"--lab-max-wait={max_wait_s}"]
     done = child.pytest([*options, *asked, *(str(lesson.path) for lesson in lessons)], quietly=True)
     if done.returncode not in _TOLD_BY_PYTEST:
@@ -37,6 +41,10 @@ def play(
         raise LabUnavailable(f"the stories could not be played:\n{tail}", "see what pytest says")
     before, after = (record.load(folder / f"{name}.json") for name in (BEFORE, AFTER))
     return before, after
+
+
+def _workers() -> int:
+    return _WORKERS_A_PROCESSOR * len(os.sched_getaffinity(0))
 
 
 def _settings(trial: Trial, name: str) -> list[tuple[str, str, bool]]:
