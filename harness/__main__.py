@@ -34,11 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     except LabError as error:
         sys.stderr.write(f"{error}\n")
         return 3 if isinstance(error, LabUnavailable) else 2
+    except (KeyboardInterrupt, BrokenPipeError):
+        return 130
     except Exception:
         traceback.print_exc()
         return 3  # a 1 would claim a change, or a wrong answer
-    except (KeyboardInterrupt, BrokenPipeError):
-        return 130
     return status
 
 
@@ -86,7 +86,9 @@ def _explain(asked: argparse.Namespace) -> int:
     from harness.tuning import command
 
     _nothing_else(asked)
-    return command.run(asked.files, (asked.before or ["host"])[-1], as_json=asked.json)
+    if len(asked.before or ["host"]) > 1:
+        raise LabError("explain compares with one thing. Mend: give --before once")
+    return command.run(asked.files, (asked.before or ["host"])[0], as_json=asked.json)
 
 
 def _whatif(asked: argparse.Namespace) -> int:
@@ -109,6 +111,8 @@ def _compare(asked: argparse.Namespace) -> int:
     before, after = (record.load(record.path_of(name)) for name in asked.records)
     rows = compare.compare(before, after)
     terminal.say(comparison.told(before, after, rows, terminal.width(), color=terminal.wants_color()))
+    if not any(row.verdict in (compare.Verdict.SAME, compare.Verdict.CHANGED) for row in rows):
+        return 3
     return int(bool(compare.changed(rows)))
 
 

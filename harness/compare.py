@@ -57,7 +57,7 @@ class Row:
 def compare(before: Run, after: Run) -> list[Row]:
     """Every observable of both runs, by story; within a story its ending, and its findings in their order.
 
-    A story that left an observable at its prediction has no ending: that observable's row says it.
+    A story that passes, or leaves an observable at its prediction, has no ending then: that observable's row says it.
     """
     sides = _by_story(before.plays), _by_story(after.plays)
     stories = dict.fromkeys([*sides[0], *sides[1]])
@@ -80,7 +80,9 @@ def _rows(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
     if not before or not after:
         yield Row(story, ENDING, _endings(before) or "not played", _endings(after) or "not played", Verdict.GONE)
         return
-    if not any(play["verdict"] == "not measured" for play in before + after):
+    if not all(play["verdict"] in ("passed", "not measured") for play in before + after) or all(
+        play["verdict"] == "passed" for play in before + after
+    ):
         yield _ending(story, before, after)
     sides = [[play for play in side if play["verdict"] in ("passed", "not measured")] for side in (before, after)]
     yield from _course(story, *sides)
@@ -91,7 +93,7 @@ def _rows(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
             if _not_reached(sides[0], old) or _not_reached(sides[1], new):
                 continue
             verdict = _verdict(old, new)
-            alike = old + new if verdict in (Verdict.SAME, Verdict.NOT_MEASURED) else []
+            alike = old + new if verdict is Verdict.SAME else []
             yield Row(story, name, _shown(alike or old), _shown(alike or new), verdict, measured=(old, new))
 
 
@@ -118,7 +120,7 @@ def _not_reached(plays: list[Play], values: list[Any]) -> bool:
 def _ending(story: str, before: list[Play], after: list[Play]) -> Row:
     """As expected or not; a play that was skipped, or lost evidence, says neither."""
     sides = [{_ENDINGS[play["verdict"]] for play in side if play["verdict"] in _ENDINGS} for side in (before, after)]
-    if not all(sides):
+    if not all(sides) or sides == [{_ENDINGS["failed"]}] * 2:  # what fails either way has tried nothing
         verdict = Verdict.NOT_MEASURED
     elif max(map(len, sides)) > 1:
         verdict = Verdict.VARIES
@@ -151,7 +153,7 @@ def _same(one: Any, other: Any) -> bool:
         return bool(abs(one["seconds"] - other["seconds"]) <= tolerance)
     if _is_untried(one) and _is_untried(other):
         if "from" in one and "from" in other:
-            return bool(max(one["from"], other["from"]) <= min(one["to"], other["to"]))
+            return bool(one["from"] == other["from"])  # exact: predicted from sysctls alone
         return bool(one["predicted"] == other["predicted"])
     return type(one) is type(other) and bool(one == other)
 

@@ -18,7 +18,7 @@ RTO_MAX_S = 120.0
 """include/net/tcp.h, TCP_RTO_MAX_SEC: where net.ipv4.tcp_rto_max_ms does not exist."""
 
 RTO_MIN_S = 0.2
-"""include/net/tcp.h, TCP_RTO_MIN."""
+"""include/net/tcp.h, TCP_RTO_MIN: a connection's RTO is this, and what its round trips took."""
 
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; Python's time module has no name for it
 _SLOTS_A_LEVEL = 64

@@ -111,13 +111,27 @@ def path_of(name: str) -> Path:
     return Path(FOLDER, f"{name}.json")
 
 
-def save(run: Run, path: Path) -> None:
-    """Write a record; its folder is made. LabError where that cannot be."""
+def make_room(path: Path) -> None:
+    """Make a record's folder, and see whether it may be written there; LabError where not."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("ab").close()
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    if not path.stat().st_size:
+        path.unlink()
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a record, after make_room(). LabError where that cannot be."""
+    try:
         path.write_text(text(run), encoding="utf-8", errors="replace")
     except OSError as error:
-        raise LabError(f"{path} cannot be written: {error.strerror}. Mend: name another file") from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> LabError:
+    return LabError(f"{path} cannot be written: {error.strerror}. Mend: name another file")
 
 
 def load(path: Path) -> Run:

@@ -71,7 +71,8 @@ def turn_of(item: pytest.Item) -> str:
 
 def is_asked_for(config: pytest.Config) -> bool:
     """Whether somebody wants a record of this run."""
-    return bool(config.option.lab_save or config.option.lab_compare or config.option.lab_turns)
+    option = config.option
+    return bool(option.lab_save or option.lab_compare or option.lab_compare_fail or option.lab_turns)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -140,16 +141,22 @@ class Recorder:
         option = config.option
         self._config = config
         self._turns = turns
-        self._plays: dict[str, list[Play]] = {}
+        self._plays: dict[str, dict[str, Play]] = {}
         self._old = record.load(record.path_of(option.lab_compare)) if option.lab_compare else None
         self._save_as = record.path_of(option.lab_save) if option.lab_save else None
+        if self._save_as:
+            record.make_room(self._save_as)
+        if option.lab_compare_fail and not self._old:
+            raise LabError("--lab-compare-fail has nothing to compare with. Mend: name it with --lab-compare")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Of a test that fails at its end, too, the last report counts."""
         if told := dict(report.user_properties).get(_PROPERTY):
-            self._plays.setdefault(told["profile"], []).append(told["play"])  # type: ignore[index]
+            self._plays.setdefault(told["profile"], {})[report.nodeid] = told["play"]  # type: ignore[index]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self._save_as:
+        whole = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if self._save_as and self._plays and whole:  # otherwise nothing takes the place of what was kept
             record.save(self._now(), self._save_as)
         if self._turns:
             for name, profile in self._turns.profiles.items():
@@ -173,4 +180,6 @@ class Recorder:
 
     def _run(self, profile: Profile) -> Run:
         """What was played under one profile."""
-        return Run(platform.release(), profile.name, profile.values(), tuple(self._plays.get(profile.name, ())))
+        return Run(
+            platform.release(), profile.name, profile.values(), tuple(self._plays.get(profile.name, {}).values())
+        )

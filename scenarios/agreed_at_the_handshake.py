@@ -1,8 +1,9 @@
-"""What two ends have agreed on in SYN and SYN-ACK, and the buffers that they were given, no sysctl changes later.
+"""What two ends have agreed on in SYN and SYN-ACK, no sysctl changes later; nor what a socket was born with.
 
-SACK, timestamps, window scaling and ECN hold only where the SYN offered them and the SYN-ACK took them up; buffers and
-congestion control are a socket's from its birth. A sysctl is read at that moment and never again, so a changed one
-reaches the connections that begin after it. A pool of connections lives on under the old values, and whoever measures
+SACK, timestamps, window scaling and ECN hold only where the SYN offered them and the SYN-ACK took them up; the size that
+its buffers begin with, and congestion control, are a socket's from its birth. A sysctl that is changed reaches the
+connections that begin after it (but the third values of tcp_rmem and tcp_wmem, which are asked for whenever a buffer
+grows: tcp_rcv_space_adjust, tcp_sndbuf_expand). A pool of connections lives on under the old values, and whoever measures
 the change there measures nothing. The first tests say what the values in force give a connection.
 
     client                                     server
@@ -101,8 +102,11 @@ def test_windows_are_scaled_as_configured(lab):
     lab.finding("windows are scaled", yes(told["options"] & SCALING))
     lab.finding("the receive window's scale", told["scale"])
     assert bool(told["options"] & SCALING) == bool(scaling)
-    host_wide = host_values({"net.core.rmem_max"})["net.core.rmem_max"]
-    assert told["scale"] == limits.window_scale(scaling, most, int(host_wide))
+    host_wide = host_values({"net.core.rmem_max"}).get(
+        "net.core.rmem_max", "0"
+    )  # some kernels show it to the host alone
+    expected = limits.window_scale(scaling, most, int(host_wide))
+    assert told["scale"] == expected if host_wide != "0" else told["scale"] >= expected
 
 
 def test_buffers_are_as_configured(lab):

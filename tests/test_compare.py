@@ -61,8 +61,8 @@ def verdicts(before, after):
         ([untried("60 s")], [untried("60 s")], Verdict.NOT_MEASURED),
         ([untried("60 s")], [untried("90 s")], Verdict.PREDICTED),
         ([untried("60 s")], [took(1.0)], Verdict.CHANGED),
-        ([untried("a", 104, 109)], [untried("b", 106, 111)], Verdict.NOT_MEASURED),
-        ([untried("a", 104, 109)], [untried("b", 110, 111)], Verdict.PREDICTED),
+        ([untried("a", 7875, 8025)], [untried("b", 7875, 8025)], Verdict.NOT_MEASURED),
+        ([untried("a", 7875, 8025)], [untried("b", 7740, 7900)], Verdict.PREDICTED),
     ],
 )
 def test_verdict_on_a_finding(before, after, verdict):
@@ -73,7 +73,9 @@ def test_verdict_on_a_finding(before, after, verdict):
     ("before", "after", "verdict"),
     [
         (["passed"] * 3, ["passed"] * 3, Verdict.SAME),
-        (["failed"] * 3, ["failed"] * 3, Verdict.SAME),
+        (["failed"] * 3, ["failed"] * 3, Verdict.NOT_MEASURED),
+        (["not measured"] * 3, ["failed"] * 3, Verdict.NOT_MEASURED),
+        (["failed", "failed", "not measured"], ["not measured"] * 3, Verdict.NOT_MEASURED),
         (["passed"] * 3, ["failed"] * 3, Verdict.CHANGED),
         (["passed"] * 3, ["passed", "failed", "passed"], Verdict.VARIES),
         (["passed"] * 3, ["passed", "inconclusive", "passed"], Verdict.SAME),
@@ -130,6 +132,7 @@ def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):
     assert told["pinned"] == ["a", "b"]
     kept = run(told, play("skipped"))
     path = tmp_path / "kept" / "x.json"
+    record.make_room(path)
     record.save(kept, path)
     assert list(complaints(json.loads(path.read_text()), SCHEMA)) == []
     assert record.load(path) == kept

@@ -1,18 +1,23 @@
 """What a sysctl change would do, as the command tells it: real stories, before and after."""
 
 import json
+import os
 import re
 import subprocess
 import sys
 import time
 from io import BytesIO, TextIOWrapper
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from harness import record
 from harness.__main__ import main
 from harness.compare import ENDING, Row, Verdict
+from harness.errors import LabError
+from harness.kernel.sysctls import read
 from harness.views import comparison
 from harness.whatif.report import Report, as_json, sections
 from harness.whatif.trial import Trial, trial
@@ -60,6 +65,32 @@ class TestTheTrial:
         assert found.after.values()["net.ipv4.tcp_retries2"] == "7"
         assert found.after.name == "reference + stdin"
 
+    def test_what_is_wrong_before_is_told_too(self, conf) -> None:
+        before = conf(
+            "net.ipv4.tcp_syn_retries = 0\nnet.ipv4.tcp_fin_timout = 5\nnet.ipv4.tcp_retries2 = 7\n", "a.conf"
+        )
+        found = trial([conf("")], [before], set())
+        assert [str(each.kind) for each in found.verdicts_before] == ["value refused", "unknown", "applied"]
+        assert found.changed["net.ipv4.tcp_retries2"][0] == "7"
+
+    def test_a_base_stands_alone(self, conf) -> None:
+        with pytest.raises(LabError, match="--before is kernel, or files"):
+            trial([conf("")], ["kernel", conf("", "a.conf")], set())
+
+    def test_the_host_is_the_host_for_every_key_that_is_named(self, conf) -> None:
+        here = read("net.ipv4.ip_default_ttl")
+        found = trial([conf(f"net.ipv4.ip_default_ttl = {int(here) - 1}")], ["host"], set())
+        assert found.changed == {"net.ipv4.ip_default_ttl": (here, str(int(here) - 1))}
+        assert found.before.values()["net.ipv4.ip_default_ttl"] == here
+
+    def test_what_a_lab_cannot_try_is_out_of_reach(self, conf) -> None:
+        here = Path("/proc/sys/fs/file-max").read_text().strip()
+        file = conf(f"vm.swappiness = 1234\nnet.ipv4.route.flush = 1\nfs.file-max = {here}\nnet.ipv4.nope = 1\n")
+        found = trial([file], ["kernel"], set())
+        assert sorted(found.out_of_reach()) == ["fs.file-max", "net.ipv4.route.flush", "vm.swappiness"]
+        assert sorted(trial([file], ["host"], set()).out_of_reach()) == ["net.ipv4.route.flush", "vm.swappiness"]
+        assert trial([file], [file], set()).out_of_reach() == {}
+
     def test_an_empty_file_changes_nothing(self, conf) -> None:
         assert trial([conf("")], ["host"], {FIN_TIMEOUT}).changed == {}
 
@@ -78,7 +109,7 @@ class MadeUp:
 
 
 def report(*rows, changed=("net.core.somaxconn",), **others):
-    made = Trial(SimpleNamespace(name="host"), SimpleNamespace(name="x"), (), dict.fromkeys(changed, ("1", "2")))
+    made = Trial(SimpleNamespace(name="host"), SimpleNamespace(name="x"), (), (), dict.fromkeys(changed, ("1", "2")))
     told = {"untried": {}, "sentences": {"net.core.somaxconn": "limits."}, "pinned": {}} | others
     return Report(made, "6.18", 3, rows, {"full_accept_queue": MadeUp()}, **told)
 
@@ -90,6 +121,16 @@ def test_x():
     Observes: net.core.somaxconn, tcp_y. Not tcp_other.
     """
 '''
+
+
+DIES = """
+def dies(_):
+    yield "alive"
+    raise OSError("dead")
+
+def test_it(lab):
+    lab.start(dies, 0, to="alive").resume()
+"""
 
 
 class TestTheReport:
@@ -107,7 +148,8 @@ class TestTheReport:
         assert report(*map(row, verdicts)).status == status
 
     def test_where_nothing_covers_what_changes_it_was_not_measured(self) -> None:
-        assert report().status == 3
+        assert report(row(Verdict.SAME), untried={"net.ipv4.tcp_y": "no scenario covers it"}).status == 3
+        assert report(row(Verdict.CHANGED), untried={"net.ipv4.tcp_y": "no scenario covers it"}).status == 1
         assert report(changed=()).status == 0
 
     def test_a_story_whose_evidence_was_lost_every_time_was_not_measured(self) -> None:
@@ -185,7 +227,23 @@ class TestTheCommand:
         assert done.returncode == 2
         assert "99.conf:1:" in done.stderr
 
-    @pytest.mark.parametrize("arguments", [["--plays", "0"], ["--max-wait", "0"], ["--no-such"]])
+    def test_what_is_host_wide_is_no_pass(self, conf) -> None:
+        done = harness("whatif", "--before", "reference", conf("vm.swappiness = 1234\n"))
+        assert done.returncode == 3
+        assert "Keys not tried: 1" in done.stdout
+        assert "vm.swappiness: host-wide" in done.stdout
+
+    def test_the_users_options_for_pytest_leave_nothing_out(self, conf, monkeypatch) -> None:
+        monkeypatch.setattr(os, "environ", {**os.environ, "PYTEST_ADDOPTS": "-k no_such_story"})
+        done = harness("whatif", "--before", "reference", "--plays", "1", conf("net.ipv4.tcp_keepalive_time = 7199\n"))
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "6 stories" in done.stdout
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [["--plays", "0"], ["--max-wait", "0"], ["--no-such"], ["--json", "a", "--html", "a"],
+         ["--before", "host", "--before", "kernel"]],
+    )  # fmt: skip
     def test_bad_options_are_exit_2(self, conf, arguments) -> None:
         assert harness("whatif", conf(""), *arguments).returncode == 2
 
@@ -251,6 +309,32 @@ class TestBaselines:
         assert re.search(r"timeout +1 +7 +CHANGED", compared.stdout)
         assert "before: Linux" in compared.stdout
         assert harness("compare", now, now).returncode == 0
+
+    def test_a_role_that_dies_unnoticed_is_one_play_that_failed(self, tmp_path) -> None:
+        path, kept = tmp_path / "story.py", tmp_path / "kept.json"
+        path.write_text(DIES)
+        arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "harness.plugin"]
+        assert self.play(str(path), *arguments, "--lab-save", str(kept)).returncode == 1
+        [told] = json.loads(kept.read_text())["plays"]
+        assert told["verdict"] == "failed"
+        assert self.play(str(path), *arguments, "-k", "nothing", "--lab-save", str(kept)).returncode == 5
+        assert json.loads(kept.read_text())["plays"] == [told]
+
+    @pytest.mark.parametrize(
+        "arguments", [["--lab-compare-fail=changed"], ["--lab-save", "/proc/nope/x.json"], ["--lab-save", "a b"]]
+    )
+    def test_what_cannot_be_kept_or_compared_is_refused_before_anything_is_played(self, arguments) -> None:
+        done = self.play("scenarios/close_with_unread_data.py", *arguments)
+        assert done.returncode == 4
+        assert "Mend: " in done.stderr
+
+    def test_two_runs_with_nothing_in_common_are_no_pass(self, tmp_path) -> None:
+        for name, story in (("a", "x"), ("b", "y")):
+            play = {"story": story, "verdict": "passed", "reason": "", "pinned": [], "findings": [], "course": []}
+            record.save(record.Run("6.18\x1b[2J", "kernel", {}, (play,)), tmp_path / f"{name}.json")
+        done = harness("compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"))
+        assert done.returncode == 3, done.stderr
+        assert "\x1b" not in done.stdout
 
     def test_a_damaged_record_is_refused_before_anything_is_played(self, tmp_path) -> None:
         kept = tmp_path / "kept.json"

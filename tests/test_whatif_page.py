@@ -40,7 +40,7 @@ def report(*rows, kernel="6.18", before="reference", after="reference + 99.conf"
         kind=Kind.UNKNOWN, text=others.pop("text", "no such key"), line=SimpleNamespace(place="x:1", key="k", value="v")
     )
     names = (SimpleNamespace(name=name) for name in (before, after))
-    made = Trial(*names, (verdict,), {FIN_TIMEOUT: changed} if changed else {})
+    made = Trial(*names, (verdict,), (), {FIN_TIMEOUT: changed} if changed else {})
     told = {"untried": {}, "sentences": {FIN_TIMEOUT: "how long."}, "pinned": {}} | others
     return Report(made, kernel, 3, rows, {each.scenario: MadeUp() for each in rows}, **told)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.compare import ENDING, Row, Verdict
 from harness.record import Run
+from harness.views.rows import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,7 +26,8 @@ def told(before: Run, after: Run, rows: Sequence[Row], width: int, *, color: boo
     from harness.views.lines import printed
 
     what = [
-        f"{when}: Linux {run.kernel}, profile {run.profile}" for when, run in (("before", before), ("after", after))
+        f"{when}: Linux {printable(run.kernel)}, profile {printable(run.profile)}"
+        for when, run in (("before", before), ("after", after))
     ]
     return printed([Text("\n".join(what)), table(moved(rows)), Text(summary(rows))], width, color=color)
 
@@ -69,7 +71,8 @@ def markdown(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    return row.scenario, observable(row), row.before, row.after, f"{row.verdict}{f' ({row.note})' if row.note else ''}"
+    verdict = f"{row.verdict}{f' ({row.note})' if row.note else ''}"
+    return tuple(map(printable, (row.scenario, observable(row), row.before, row.after, verdict)))
 
 
 def observable(row: Row) -> str:
@@ -84,5 +87,5 @@ def spoken(story: str) -> str:
 
 def escaped(text: str) -> str:
     """Text as Markdown that says just that (CommonMark, 2.4): on one line, and calling nobody by @name."""
-    plain = " ".join(text.split()).replace("@", "@\u200b")
+    plain = " ".join(printable(text).split()).replace("@", "@\u200b").replace("://", ":\u200b//")
     return "".join(f"\\{each}" if each in "\\`*_[]<>#|&~!" else each for each in plain)

@@ -1,6 +1,7 @@
 """`python -m harness whatif`: reads, plays, compares, tells."""
 
 import platform
+import signal
 import sys
 import tempfile
 import tomllib
@@ -11,6 +12,7 @@ from harness import compare, lessons, terminal
 from harness.errors import LabError
 from harness.record import Run
 from harness.views import comparison
+from harness.views.rows import printable
 from harness.whatif import playing
 from harness.whatif.report import Report, as_json, headline, sections
 from harness.whatif.trial import Trial, trial
@@ -26,6 +28,10 @@ def run(
     The exit status: 0 nothing changed, 1 changed, 3 could not be measured. Malformed and LabUnavailable, LabErrors,
     are 2 and 3 (harness/__main__.py).
     """
+    asked = [name for name in (json, markdown, html) if name]
+    if len(asked) != len(set(asked)):
+        raise LabError(f"{asked[0]} cannot hold two forms. Mend: name a file for each")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the folder below goes
     every = {lesson.name: lesson for lesson in lessons.every()}
     tried = trial(files, before, {key for lesson in every.values() for key in lesson.sysctls})
     governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
@@ -33,16 +39,16 @@ def run(
         runs = _play(tried, governed, Path(folder), plays, max_wait_s, timelines=bool(html))
         report = Report(
             tried, platform.release(), plays, tuple(compare.compare(*runs)) if runs else (), governed,
-            {key: why for key in tried.changed if (why := _untried(key, runs, governed))},
+            tried.out_of_reach() | {key: why for key in tried.changed if (why := _untried(key, runs, governed))},
             tomllib.loads(_KEYS.read_text()), _pinned(runs),
         )  # fmt: skip
         written = {json: as_json(report), markdown: "\n".join(as_markdown(report)) + "\n"}
         if html:
             written[html] = _page(report, Path(folder))
+    terminal.say(written["-"].rstrip("\n") if "-" in written else as_text(report))
     for name, text in written.items():
         if name and name != "-":
             _write(name, text)
-    terminal.say(written["-"].rstrip("\n") if "-" in written else as_text(report))
     return report.status
 
 
@@ -67,10 +73,22 @@ def _pinned(runs: tuple[Run, Run] | None) -> dict[str, set[str]]:
 
 def _untried(key: str, runs: tuple[Run, Run] | None, governed: dict[str, lessons.Lesson]) -> str:
     """Why no story has tried a changed key; empty where one has."""
-    tried, pinned = playing.tried(key, runs or (), list(governed.values()))
-    if tried:
-        return ""
-    return f"every story of {', '.join(pinned)} sets it itself" if pinned else "no scenario covers it"
+    lessons_of_it = [lesson for lesson in governed.values() if key in lesson.sysctls]
+    plays = [
+        play for run in runs or () for play in run.plays if playing.scenario(play["story"]) in _names(lessons_of_it)
+    ]
+    if not lessons_of_it:
+        return "no scenario covers it"
+    free = [play for play in plays if key not in play["pinned"]]
+    if plays and not free:
+        return f"every story of {', '.join(_names(lessons_of_it))} sets it itself"
+    if not any(play["verdict"] == "passed" for play in free):
+        return f"no story of {', '.join(_names(lessons_of_it))} came to its end"
+    return ""
+
+
+def _names(chosen: Sequence[lessons.Lesson]) -> list[str]:
+    return [lesson.name for lesson in chosen]
 
 
 def _page(report: Report, folder: Path) -> str:
@@ -95,13 +113,17 @@ def as_text(report: Report) -> str:
 
     trial = report.trial
     parts = [
-        Text(f"Linux {report.kernel}. Before: {trial.before.name}. After: {trial.after.name}. "
+        Text(f"Linux {report.kernel}. Before: {printable(trial.before.name)}. After: {printable(trial.after.name)}. "
              f"Each story {report.plays} times."),
-        *(Padding(Text(line), (0, 0, 0, 2)) for line in report.settings()),
+        *(Padding(Text(printable(line)), (0, 0, 0, 2)) for line in report.settings()),
         *([comparison.table(report.shown())] if report.rows else [Text("")]),
     ]  # fmt: skip
     for heading, lines in sections(report):
-        parts += [Text(heading, style="bold"), *(Padding(Text(line), (0, 0, 0, 2)) for line in lines), Text("")]
+        parts += [
+            Text(heading, style="bold"),
+            *(Padding(Text(printable(line)), (0, 0, 0, 2)) for line in lines),
+            Text(""),
+        ]
     parts.append(Text(headline(report), style="bold"))
     return printed(parts, terminal.width(), color=terminal.wants_color())
 

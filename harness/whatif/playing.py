@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness import child, record
@@ -40,6 +41,9 @@ def play(
         tail = "\n".join(done.stdout.splitlines()[-15:])
         raise LabUnavailable(f"the stories could not be played:\n{tail}", "see what pytest says")
     before, after = (record.load(folder / f"{name}.json") for name in (BEFORE, AFTER))
+    times = Counter(play["story"] for play in before.plays + after.plays)
+    if odd := sorted(story for story, count in times.items() if count != 2 * plays):
+        raise LabUnavailable(f"not played as often as asked for: {', '.join(odd)}", "run it again with less load")
     return before, after
 
 
@@ -52,13 +56,6 @@ def _settings(trial: Trial, name: str) -> list[tuple[str, str, bool]]:
     return [(each.key, each.value, each.optional) for each in profile.settings]
 
 
-def tried(key: str, runs: Iterable[Run], lessons: Sequence[Lesson]) -> tuple[list[str], list[str]]:
-    """The scenarios that have tried a key, and those which it governs, but whose every story has set it itself."""
-    plays = [play for run in runs for play in run.plays if play["verdict"] != "skipped"]
-    governed = [lesson.name for lesson in lessons if key in lesson.sysctls]
-    free = {_scenario(play["story"]) for play in plays if key not in play["pinned"]}
-    return [name for name in governed if name in free], [name for name in governed if name not in free]
-
-
-def _scenario(story: str) -> str:
+def scenario(story: str) -> str:
+    """The name of its file."""
     return Path(story.partition("::")[0]).stem

@@ -19,7 +19,7 @@ _TELL = (Verdict.CHANGED, Verdict.PREDICTED, Verdict.VARIES)
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`untried`: for each changed key that no story has tried, why; `sentences`: what each key governs.
+    """`untried`: for each key that would change and that no story has tried, why; `sentences`: what each governs.
 
     `pinned`: the sysctls that each story sets itself, so that it did not try what the profiles say of them.
     """
@@ -35,13 +35,12 @@ class Report:
 
     @property
     def status(self) -> int:
-        """Exit status: 1 where something changed, 3 where what would change could not be measured, else 0."""
+        """Exit status: 1 where something changed, 3 where what may have changed was not measured, else 0."""
         verdicts = {row.verdict for row in self.rows}
         if Verdict.CHANGED in verdicts:
             return 1
-        nothing_measured = bool(self.trial.changed) and not self.rows
         unsure = verdicts & {Verdict.PREDICTED, Verdict.VARIES, Verdict.GONE} or self._lost_endings()
-        return 3 if unsure or nothing_measured else 0
+        return 3 if unsure or self.untried else 0
 
     def _lost_endings(self) -> bool:
         return any(row.verdict is Verdict.NOT_MEASURED and row.observable == ENDING for row in self.rows)
@@ -83,7 +82,15 @@ class Report:
         return [
             f"{verdict.line.place}: {verdict.line.key} = {verdict.line.value}: {verdict.kind}: {verdict.text}"
             for verdict in self.trial.verdicts
-            if verdict.kind is not Kind.APPLIED
+            if verdict.kind not in (Kind.APPLIED, Kind.HOST_WIDE)
+        ]
+
+    def not_before(self) -> list[str]:
+        """Lines of the files of before that were not in force either."""
+        return [
+            f"{verdict.line.place}: {verdict.line.key} = {verdict.line.value}: {verdict.kind}: {verdict.text}"
+            for verdict in self.trial.verdicts_before
+            if verdict.kind not in (Kind.APPLIED, Kind.SAME)
         ]
 
     def settings(self) -> list[str]:
@@ -146,10 +153,11 @@ def _observable(report: Report, row: Row) -> dict[str, object]:
 
 def headline(report: Report) -> str:
     """What came of it, in one line."""
-    said = {0: "Nothing changed", 1: "Changed", 3: "Could not be measured"}[report.status]
-    if not report.trial.changed:
+    said = {0: "Nothing changed", 1: "Changed", 3: "Not all of it could be measured"}[report.status]
+    if not report.trial.changed and not report.untried:
         said = "Nothing to try: no value would change"
-    return f"{said}. {comparison.summary(report.rows)}"
+    untried = f"Keys not tried: {len(report.untried)}. " if report.untried else ""
+    return f"{said}. {untried}{comparison.summary(report.rows)}"
 
 
 def sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
@@ -163,5 +171,6 @@ def sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
         ("Why", list(dict.fromkeys(why))),
         ("Untested: no story says what these would do", untried),
         ("Lines that change nothing here", report.not_applied()),
+        ("Lines of before that were not in force", report.not_before()),
     )
     return ((heading, lines) for heading, lines in listed if lines)

@@ -2,45 +2,80 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from harness.errors import LabError
 from harness.kernel.sysctls import Setting
 from harness.nursery import KeeperHandle, Nursery
-from harness.profile import BASES, Profile, chosen, with_lines
-from harness.tuning.explain import Verdict, explain, kernel_value
+from harness.profile import BASES, Profile, host_values, with_lines
+from harness.tuning.explain import Kind, Verdict, explain, host_value, kernel_value
+from harness.tuning.lines import Line
 from harness.tuning.read import read
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Two profiles, the verdict on each line of the second, and what each changed key was and becomes."""
+    """Two profiles, the verdict on each line of either, and what each changed key was and becomes."""
 
     before: Profile
     after: Profile
     verdicts: tuple[Verdict, ...]
+    verdicts_before: tuple[Verdict, ...]
     changed: dict[str, tuple[str | None, str | None]]
+
+    def out_of_reach(self) -> dict[str, str]:
+        """Keys that the file would change, but not in a lab, and why: what they do, nobody has seen here."""
+        found = {}
+        for each in self.verdicts:
+            key, value = each.line.key, " ".join(each.line.value.split())
+            if value == self._value_before(key):
+                continue
+            if each.kind is Kind.HOST_WIDE:
+                found[key] = "host-wide: it cannot be tried in a namespace"
+            elif each.kind is Kind.APPLIED and key not in self.changed:
+                found[key] = "what it was, and has become, cannot be read"
+        return found
+
+    def _value_before(self, key: str) -> str | None:
+        """As the files of before have it; where there are none, as it is outside."""
+        if (value := self.before.values().get(key)) is not None:
+            return " ".join(value.split())
+        return host_value(key) if self.before.name == "host" else None
 
 
 def trial(files: Sequence[str], before: Sequence[str], governing: set[str]) -> Trial:
     """Try the files, against `before`: one of BASES, over which they lie; or files, and both lie over the kernel's own.
 
-    `governing`: keys whose values count even if no file names them. Malformed, LabUnavailable.
+    `governing`: keys whose values count even if no file names them. LabError, Malformed, LabUnavailable.
     """
-    base, old = (before[0], []) if before[0] in BASES else ("kernel", list(before))
-    lines = read(files)
-    profiles = chosen(base, old), with_lines(base, files, lines)
-    with _network(profiles[0].settings) as one, _network(chosen(base).settings) as other:
-        verdicts = explain(lines, kernel_value(one), other)
+    bases = [each for each in before if each in BASES]
+    if bases and len(before) > 1:
+        raise LabError(f"--before is {bases[0]}, or files. Mend: give it alone (a file of that name is ./{bases[0]})")
+    base, old_files = (before[0], []) if bases else ("kernel", list(before))
+    lines, old = read(files), read(old_files)
+    profiles = _profile(base, old_files, old, lines), _profile(base, files, lines, lines)
+    with _network(base, lines) as one, _network(base, lines) as other:
+        told_before = explain(old, kernel_value(other), one)
+        told = explain(lines, kernel_value(one), other)
         keys = governing | {setting.key for profile in profiles for setting in profile.settings}
         values = {key: (kernel_value(one)(key), kernel_value(other)(key)) for key in sorted(keys)}
     changed = {key: pair for key, pair in values.items() if pair[0] != pair[1]}
-    return Trial(*profiles, tuple(verdicts), changed)
+    return Trial(*profiles, tuple(told), tuple(told_before), changed)
+
+
+def _profile(base: str, files: Sequence[str], lines: Sequence[Line], named: Sequence[Line]) -> Profile:
+    """What lies over the base; of the host's values also those of keys that only the new files name."""
+    profile = with_lines(base, files, lines)
+    if base != "host":
+        return profile
+    also = [Setting(key, value, optional=True) for key, value in host_values({each.key for each in named}).items()]
+    return replace(profile, settings=(*also, *profile.settings))
 
 
 @contextmanager
-def _network(settings: Sequence[Setting]) -> Iterator[KeeperHandle]:
-    """A network of its own, in which nothing is played."""
-    nursery = Nursery(list(settings))
+def _network(base: str, named: Sequence[Line]) -> Iterator[KeeperHandle]:
+    """A network of its own with the base's values, in which nothing is played."""
+    nursery = Nursery(list(_profile(base, (), (), named).settings))
     try:
         keeper = nursery.open_lab("", spare=False)
         try:
