@@ -1,10 +1,10 @@
 """What two ends have agreed on in SYN and SYN-ACK, no sysctl changes later; nor what a socket was born with.
 
-SACK, timestamps, window scaling and ECN hold only where the SYN offered them and the SYN-ACK took them up; the size that
-its buffers begin with, and congestion control, are a socket's from its birth. A sysctl that is changed reaches the
-connections that begin after it (but the third values of tcp_rmem and tcp_wmem, which are asked for whenever a buffer
-grows: tcp_rcv_space_adjust, tcp_sndbuf_expand). A pool of connections lives on under the old values, and whoever measures
-the change there measures nothing. The first tests say what the values in force give a connection.
+SACK, timestamps, window scaling and ECN hold only where the SYN offered them and the SYN-ACK took them up; the size
+that its buffers begin with, and congestion control, are a socket's from its birth. A sysctl that is changed reaches the
+connections that begin after it (but for the third values of tcp_rmem and tcp_wmem, which are asked for whenever a
+buffer grows: tcp_rcv_space_adjust, tcp_sndbuf_expand). A pool of connections lives on under the old values, and whoever
+measures the change there measures nothing. The first tests say what the values in force give a connection.
 
     client                                     server
     SYN_SENT     ── S ────────────────────▶    SYN_RECV       sackOK, TS val, wscale; E and C: ECN
