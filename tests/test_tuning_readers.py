@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pickle
+import shlex
 import sys
 import time
 
@@ -170,7 +171,17 @@ class TestFilesAndDirectories:
         path = given("a.conf", "\n".join(f"net.k{number}=1" for number in range(lines.LINES_LIMIT + 5)))
         assert troubles(path) == [(lines.LINES_LIMIT + 1, 1, "more than 10000 settings")]
 
-    @pytest.mark.parametrize("text", ["tee " * 200_000, "sysctl -w " + "a=1 " * 10_000, "x*" * 2000, "- " * 200_000])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "tee " * 200_000,
+            "x " + "sysctl " * 9000,
+            "tee " * 16_000 + "x >/proc/sys/",
+            "sysctl -w " + "a=1 " * 10_000,
+            "x*" * 2000,
+            "- " * 200_000,
+        ],
+    )
     def test_hostile_lines_take_no_time(self, given, text):
         """Each of these took minutes, or would, if a pattern were tried from every place of the line."""
         before = time.process_time()
@@ -178,9 +189,19 @@ class TestFilesAndDirectories:
             read([given("a", text)])
         assert time.process_time() - before < 5
 
+    @pytest.mark.parametrize("name", ["99-tuning.bak", "tuning.txt", "99-tuning"])
+    def test_a_comment_about_proc_sys_makes_no_script_of_settings(self, given, name):
+        text = f"{SACK} = 0 # as with --sysctl\n"
+        assert settings(given(name, text)) == [(SACK, "0 # as with --sysctl")]
+
+    def test_settings_and_commands_in_one_file_are_refused(self, given):
+        text = f"{SACK} = 0\nsysctl -w {REUSE}\n"
+        assert troubles(given("etc", text)) == [(2, 1, f"no '=' in 'sysctl -w {REUSE}'")]
+
     @pytest.mark.parametrize(
         ("name", "text"),
-        [("etc", f"{SACK}=0"), ("etc", f"#!/bin/sh\nsysctl -w {SACK}=0"), ("etc", f"sysctls:\n  {SACK}: 0"),
+        [("etc", f"X=1\nsysctl -w \\\n  {SACK}=0"), ("etc", f"{SACK}=0"),
+         ("etc", f"#!/bin/sh\nsysctl -w {SACK}=0"), ("etc", f"sysctls:\n  {SACK}: 0"),
          ("etc", f"apiVersion: v1\nx: {{sysctls: [{SACK}=0]}}"), ("etc", "echo 0 >/proc/sys/net/ipv4/tcp_sack"),
          ("a.json", f'{{"sysctls": {{"{SACK}": "0"}}}}')],
     )  # fmt: skip
@@ -208,6 +229,9 @@ class TestScripts:
             (f"sudo sh -c 'echo 0 > /proc/sys/net/ipv4/tcp_sack && sysctl -w {REUSE}=1'", [(SACK, "0"), (REUSE, "1")]),
             (f"docker run --rm --sysctl {SACK}=0 --sysctl={REUSE}=1 -p 1:1 alpine true", [(SACK, "0"), (REUSE, "1")]),
             ("cat /proc/sys/net/ipv4/tcp_sack; ls sysctl.d", []),
+            ('command -v sysctl || which sysctl; [ -w /proc/sys/net/ipv4/tcp_sack ] && echo "sysctl -w x=1"', []),
+            (f'timeout 5 sysctl -n {SACK}; local was="$(sysctl -n {SACK})"; SYSCTL=/sbin/sysctl', []),
+            (f"bash -ec 'sysctl -w {SACK}=0'", [(SACK, "0")]),
             ("echo 1 > /proc/sys/net/ipv4/conf/eth0.200/forwarding", [("net.ipv4.conf.eth0/200.forwarding", "1")]),
         ],
     )  # fmt: skip
@@ -239,6 +263,32 @@ class TestScripts:
     )  # fmt: skip
     def test_what_only_a_shell_would_know_is_named(self, given, text, place):
         assert troubles(given("a.sh", text)) == [place]
+
+    @pytest.mark.parametrize(
+        "command",
+        [f"$SUDO sysctl -w {SACK}=0", f"timeout 5 sysctl -w {SACK}=0", f"nsenter -t 1 -n sysctl -qw {SACK}=0",
+         f"$SYSCTL -w {SACK}=0", f"${{SYSCTL}} {SACK}=0", f"docker exec a /sbin/sysctl {SACK}=0",
+         "ssh h sysctl --system", "dd of=/proc/sys/net/ipv4/tcp_sack", "for f in /proc/sys/net/ipv4/conf/*/rp_filter",
+         "sed -i s/1/0/ /proc/sys/net/ipv4/tcp_sack", "$SUDO tee /proc/sys/net/ipv4/tcp_sack"],
+    )  # fmt: skip
+    def test_what_is_set_through_an_unknown_program_is_named(self, given, command):
+        why = f"a sysctl is set here in a way that is not read: {command}"
+        assert troubles(given("a.sh", command)) == [(1, 1, why)]
+        assert troubles(given("b.sh", f"echo 5 | {command} >/dev/null")) == [(1, 10, why)]
+
+    @pytest.mark.parametrize("by", ["su -c", "ssh h", "$SUDO sh -c"])
+    def test_what_an_unknown_program_is_given_in_quotes_is_named(self, given, by):
+        ((line, column, why),) = troubles(given("a.sh", f'{by} "sysctl -w {SACK}=0"'))
+        assert (line, column) == (1, 1)
+        assert why == f"a sysctl is set here in a way that is not read: {by} sysctl -w {SACK}=0"
+
+    def test_shells_in_shells_are_read_to_a_depth_and_named_below(self, given):
+        text = f"sysctl -w {SACK}=0"
+        for _ in range(3):
+            text = f"sh -c {shlex.quote(text)}"
+        assert settings(given("a.sh", text)) == [(SACK, "0")]
+        ((_, _, why),) = troubles(given("a.sh", f"sh -c {shlex.quote(text)}"))
+        assert why.startswith("a sysctl is set here in a way that is not read: sh -c")
 
     def test_a_line_is_bounded_and_so_is_what_is_told(self, given):
         assert troubles(given("a.sh", "sysctl " + "x" * 70_000)) == [(1, 1, "a line longer than 65536 characters")]

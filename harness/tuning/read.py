@@ -16,6 +16,9 @@ SIZE_LIMIT = 1 << 20
 _SCRIPT = re.compile(
     r"^#!|^[ \t]*(sudo\s+)?(/\S*/)?(sysctl|docker|podman)\s|^(?![ \t]*[#;]).*([>\s]/proc/sys/|--sysctl\b)", re.M
 )
+_SETTING = re.compile(r"(?<!\\\n)^[ \t]*-?[\w*-]*[./][\w./*-]*[ \t]*=", re.M)
+"""A line of sysctl.d; a shell's variables have no dots, and a command may go on in a line like this one."""
+
 _MANIFEST = re.compile(r"^[ \t-]*[\"']?(sysctls|ansible\.posix\.sysctl|sysctl|apiVersion)[\"']?[ \t]*:", re.M)
 
 
@@ -77,9 +80,13 @@ def _kind(path: str, text: str) -> str:
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
     if suffix in (".yml", ".yaml", ".json"):
         return "manifest"
-    if suffix in (".sh", ".bash") or (suffix != ".conf" and _SCRIPT.search(text)):
+    if suffix in (".sh", ".bash") or (suffix != ".conf" and _is_script(text)):
         return "script"
     return "manifest" if suffix != ".conf" and _MANIFEST.search(text) else "sysctl.d"
+
+
+def _is_script(text: str) -> bool:
+    return text.startswith("#!") or bool(_SCRIPT.search(text) and not _SETTING.search(text))
 
 
 def _text(path: str, found: Found) -> str:

@@ -15,14 +15,34 @@ from dataclasses import dataclass, field
 from harness.tuning.lines import Found
 
 _PROC_SYS = "/proc/sys/"
-_CONCERNS = re.compile(r"sysctl|/proc/sys/")
+_CONCERNS = re.compile(r"sysctl|/proc/sys/", re.I)
+_SETS = re.compile(r"(?<![\w.-])sysctl\w*\}?\s[^;&|]{0,200}?(=|(?<=\s)(-[a-z]*[wpf]\b|--(write|load|system)\b))", re.I)
+_WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s*[\"']?{_PROC_SYS}")
 _ENDS = {"{", "}", "do", "then", "else", "fi", "done"}
 _BEFORE = {"sudo", "doas", "env", "command", "exec", "nohup", "if", "while", "!", "time"}
 _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
+_SETS_NOTHING = {
+    "echo",
+    "printf",
+    "[",
+    "[[",
+    "test",
+    "cat",
+    "head",
+    "ls",
+    "stat",
+    "grep",
+    "export",
+    "local",
+    "readonly",
+}
+"""Commands that write to none of their arguments, and run none."""
+
 _TAKES_A_VALUE = {"-u", "-g", "-h", "-p", "-C", "-D", "-R"}  # sudo(8)
 _OTHER_STREAMS = re.compile(r"(?<=\s)(\d?>&\d|[02-9]>>?\s*[^\s;&|]+)")
 _DEEPEST = 3
 _LONGEST_LINE = 1 << 16
+_LONGEST_QUOTED = 80
 
 
 @dataclass(slots=True)
@@ -43,6 +63,11 @@ class _Command:
             self.words.append(word)
         else:
             self._passing = word in _TAKES_A_VALUE
+
+
+def sets_sysctls(command: str) -> bool:
+    """Whether this looks like a command that sets sysctls, by whatever program it is run."""
+    return bool(_SETS.search(command) or _WRITES.search(command))
 
 
 def read(text: str, source: str, found: Found) -> None:
@@ -108,12 +133,13 @@ class _Reader:
         written = [target for target in command.targets if target.startswith(_PROC_SYS)]
         if command.name == "sysctl":
             self._sysctl(command.words[1:])
-        elif command.name in _SHELLS and "-c" in command.words[:-1] and depth < _DEEPEST:
-            self.read(command.words[command.words.index("-c") + 1], depth + 1)
+        elif depth < _DEEPEST and (inner := _given_to_a_shell(command)):
+            self.read(inner, depth + 1)
         elif command.name == "tee":
             self._output(sender, [word for word in command.words[1:] if word.startswith(_PROC_SYS)])
         else:
             self._options(command.words)
+            self._unread(command)
         self._output(sender if command.name == "tee" else command, written)
         files = command.targets + (command.words[1:] if command.name == "tee" else [])
         if any(re.search(r"sysctl.*\.conf$", each) for each in files):
@@ -140,6 +166,13 @@ class _Reader:
             elif word.startswith("--sysctl="):
                 self._setting(word.removeprefix("--sysctl="))
 
+    def _unread(self, command: _Command) -> None:
+        """Name what sets a sysctl through a program that is not known here."""
+        whole = " ".join(command.words)
+        if command.name not in _SETS_NOTHING and (_PROC_SYS in whole or _SETS.search(whole)):
+            shortened = whole if len(whole) <= _LONGEST_QUOTED else whole[:_LONGEST_QUOTED] + "…"
+            self._trouble(command.words[0], f"a sysctl is set here in a way that is not read: {shortened}")
+
     def _setting(self, word: str, *, optional: bool = False) -> None:
         key, equals, value = word.partition("=")
         if equals:
@@ -164,6 +197,12 @@ class _Reader:
 
     def _trouble(self, word: str, why: str) -> None:
         self._found.trouble(self._source, *self._line.position(word or "\n"), why)
+
+
+def _given_to_a_shell(command: _Command) -> str:
+    """The commands that a shell is given with -c; empty where this is none, or has none."""
+    words = itertools.pairwise(command.words if command.name in _SHELLS else [])
+    return next((following for word, following in words if re.fullmatch(r"-[a-z]*c", word)), "")
 
 
 def _printed(command: _Command) -> str | None:
