@@ -12,6 +12,8 @@ from harness.nursery import Nursery
 from harness.tuning import known
 from harness.tuning.explain import Kind, accepted_range, explain, host_value, kernel_value, nearest
 from harness.tuning.lines import Line, overruled
+from harness.tuning.read import read
+from harness.whatif.trial import trial
 from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, clean_environment
 
 TCP = "net.ipv4.tcp_"
@@ -157,6 +159,20 @@ def test_unknown_with_the_nearest_name(of):
     assert nearest("net.ipv4.conf.al.rp_filter") == "net.ipv4.conf.all.rp_filter"
 
 
+@pytest.mark.parametrize(
+    ("typo", "meant"), [("net.core.netdev_max_backlogg", "net.core.netdev_max_backlog"),
+                        ("net.core.busy_pool", "net.core.busy_poll"), ("net.core.dev_weight_bias", None)],
+)  # fmt: skip
+def test_a_typo_is_not_host_wide_where_the_hosts_keys_can_be_seen(of, monkeypatch, tmp_path, typo, meant):
+    if not host_has("net.core.netdev_max_backlog"):
+        pytest.skip("the initial network cannot be seen from here")
+    ((kind, text),) = of((typo, "1"))
+    assert (kind, text.startswith("no such key")) == (Kind.UNKNOWN, True)
+    assert not meant or text.endswith(f"; did you mean {meant}?")
+    monkeypatch.setattr("harness.tuning.explain.ROOT", tmp_path)
+    assert of((typo, "1"))[0][0] == Kind.HOST_WIDE, "in a container nobody knows better"
+
+
 def test_a_forgiven_unknown_key_is_said_to_be_so(keeper):
     (verdict,) = explain([Line("net.nope", "1", "a", 1, 1, optional=True)], host_value, keeper)
     assert verdict.text.startswith("no such key, and forgiven")
@@ -167,6 +183,43 @@ def test_overridden(of, keeper):
         (Kind.OVERRIDDEN, "a.conf:2 comes later, and decides"), (Kind.APPLIED, "was 15")
     ]  # fmt: skip
     assert keeper.ask("read_sysctl", key=f"{TCP}retries2") == "7"
+
+
+def test_a_line_of_sysctl_d_decides_though_the_kernel_refuses_it(of, keeper):
+    assert [kind for kind, _ in of((f"{TCP}retries1", "9"), (f"{TCP}retries1", "300"))] == [
+        Kind.OVERRIDDEN,
+        Kind.REFUSED,
+    ]
+    assert keeper.ask("read_sysctl", key=f"{TCP}retries1") == "3"
+
+
+SCRIPT = f"sysctl -w {TCP}retries1=9\nsysctl -w {TCP}retries1=7 {TCP}retries1=300\n"
+
+
+def test_of_a_script_only_what_the_kernel_takes_decides(keeper, tmp_path):
+    (tmp_path / "a.conf").write_text(f"{TCP}retries1 = 5\n")
+    (tmp_path / "b.sh").write_text(SCRIPT)
+    found = explain(read([str(tmp_path / "a.conf"), str(tmp_path / "b.sh")]), {f"{TCP}retries1": "3"}.get, keeper)
+    decides = f"{tmp_path}/b.sh:2 comes later, and decides"
+    assert [(each.kind, each.text) for each in found] == [
+        (Kind.OVERRIDDEN, decides), (Kind.OVERRIDDEN, decides), (Kind.APPLIED, "was 3"),
+        (Kind.REFUSED, "takes 0 to 255")
+    ]  # fmt: skip
+    assert keeper.ask("read_sysctl", key=f"{TCP}retries1") == "7"
+
+
+def test_a_trial_has_the_last_value_that_the_kernel_took(nursery, tmp_path):
+    (tmp_path / "b.sh").write_text(SCRIPT)
+    tried = trial([str(tmp_path / "b.sh")], ["kernel"], set())
+    assert tried.changed == {f"{TCP}retries1": ("3", "7")}
+    assert [each.kind for each in tried.verdicts] == [Kind.OVERRIDDEN, Kind.APPLIED, Kind.REFUSED]
+    after = Nursery(list(tried.after.settings))
+    try:
+        keeper = after.open_lab("")
+        assert keeper.ask("read_sysctl", key=f"{TCP}retries1") == "7"
+        keeper.close()
+    finally:
+        after.close()
 
 
 RULES = [

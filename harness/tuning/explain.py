@@ -16,6 +16,9 @@ _WIDEST = 1 << 64
 """No sysctl takes a number beyond (kernel/sysctl.c: unsigned long)."""
 
 _COMMENT = "; the '#' begins no comment: it is part of the value"
+_ONLY_IN_THE_INITIAL_NETWORK = "net.core.netdev_max_backlog"
+"""net/core/sysctl_net_core.c, net_core_table. Where it can be seen, so can all that only the host has."""
+
 _FOLDERS = ("net.core", "net.ipv4", "net.netfilter")
 
 
@@ -51,7 +54,7 @@ def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle) -> list
 
     `before` is what "same as now" compares with. LabUnavailable where sysctls cannot be written at all.
     """
-    taken: dict[str, tuple[str, str]] = {}
+    taken: dict[str, tuple[str, Line]] = {}
     first = [_tried(line, keeper, taken) for line in lines]
     return [verdict or _of_what_was_taken(line, before, taken) for line, verdict in zip(lines, first, strict=True)]
 
@@ -80,10 +83,10 @@ def _in_fields(value: str) -> str:
     return " ".join(value.split())
 
 
-def _tried(line: Line, keeper: KeeperHandle, taken: dict[str, tuple[str, str]]) -> Verdict | None:
-    """Write it; nothing where the kernel took it: then `taken` has what it made of it, and the line's place."""
+def _tried(line: Line, keeper: KeeperHandle, taken: dict[str, tuple[str, Line]]) -> Verdict | None:
+    """Write it; nothing where the kernel took it: then `taken` has what it made of it, and the line."""
     if line.overridden_by:
-        return Verdict(line, Kind.OVERRIDDEN, f"{line.overridden_by} comes later, and decides")
+        return _overridden(line, line.overridden_by)
     try:
         keeper.ask("write_sysctl", key=line.key, value=line.value)
     except (UnknownSysctl, NotOfANetwork):
@@ -92,18 +95,20 @@ def _tried(line: Line, keeper: KeeperHandle, taken: dict[str, tuple[str, str]]) 
         return _read_only(line)
     except RefusedValue as error:
         return Verdict(line, Kind.REFUSED, _refusal(line, error, keeper))
-    taken[line.key] = (kernel_value(keeper)(line.key) or _in_fields(line.value), line.place)
+    taken[line.key] = (kernel_value(keeper)(line.key) or _in_fields(line.value), line)
     return None
 
 
-def _of_what_was_taken(line: Line, before: Before, taken: dict[str, tuple[str, str]]) -> Verdict:
+def _of_what_was_taken(line: Line, before: Before, taken: dict[str, tuple[str, Line]]) -> Verdict:
     def in_force(key: str) -> str | None:
         return taken[key][0] if key in taken else before(key)
 
+    if (last := taken[line.key][1]) is not line:
+        return _overridden(line, last.place)
     if why := known.dead(line.key):
         return Verdict(line, Kind.NO_EFFECT, why)
     for key, value, why in known.without_effect(line.key, line.value, in_force):
-        where = f" ({taken[key][1]})" if key in taken else ""
+        where = f" ({taken[key][1].place})" if key in taken else ""
         return Verdict(line, Kind.NO_EFFECT, f"{key} is {value}{where}: {why}")
     was, value = before(line.key), taken[line.key][0]
     if was == value:
@@ -112,13 +117,17 @@ def _of_what_was_taken(line: Line, before: Before, taken: dict[str, tuple[str, s
     return Verdict(line, Kind.APPLIED, ("set" if was is None else f"was {was or 'empty'}") + became)
 
 
+def _overridden(line: Line, by: str) -> Verdict:
+    return Verdict(line, Kind.OVERRIDDEN, f"{by} comes later, and decides")
+
+
 def _absent(line: Line) -> Verdict:
     if _exists_outside(line.key):
         of = "" if line.key.startswith("net.") else ", not of a network"
         return Verdict(line, Kind.HOST_WIDE, f"a key of the whole host{of}: it cannot be tried in a namespace")
     if why := known.removed(line.key):
         return Verdict(line, Kind.REMOVED, why)
-    if known.only_of_the_host(line.key):
+    if known.only_of_the_host(line.key) and not _exists_outside(_ONLY_IN_THE_INITIAL_NETWORK):
         return Verdict(line, Kind.HOST_WIDE, "a key of the whole host: it cannot be tried in a namespace")
     near = nearest(line.key)
     forgiven = ", and forgiven by the '-'" if line.optional else ""

@@ -29,7 +29,7 @@ class Line:
     column: int
     optional: bool = False
     overridden_by: str = ""
-    """The place of the later line that takes its place, if there is one."""
+    """The place of the later line that takes its place, whatever the kernel says to that one; else empty."""
 
     @property
     def place(self) -> str:
@@ -128,7 +128,7 @@ def wrong_with(key: str, value: str) -> str:
 
 
 def overruled(lines: Iterable[Line]) -> list[Line]:
-    """The same lines; of those with the same key, all but the last say which one takes their place."""
+    """The same lines; of those with the same key, all but the last say which one takes their place (sysctl.d(5))."""
     last: dict[str, str] = {}
     marked = []
     for line in reversed(list(lines)):

@@ -23,8 +23,10 @@ _MANIFEST = re.compile(r"^[ \t-]*[\"']?(sysctls|ansible\.posix\.sysctl|sysctl|ap
 
 
 def read(paths: Sequence[str]) -> list[Line]:
-    """Every setting in the order in which they take effect, with those that a later one overrides.
+    """Every setting in the order in which they take effect.
 
+    Of sysctl.d files one after the other the last line of a key decides, and the others are marked so. What scripts and
+    manifests set is written line by line: which one is in force is the kernel's to say, and none is marked.
     `-` is the standard input; a directory is the *.conf in it, and directories one after the other are read as one
     boot would (sysctl_d.files_of). Raises Malformed, which lists all places that cannot be read.
     """
@@ -51,12 +53,12 @@ def read(paths: Sequence[str]) -> list[Line]:
     _settle(sysctl_d, found)
     if found.troubles:
         raise Malformed(found.troubles)
-    return overruled(found.lines)
+    return found.lines
 
 
 def _settle(sysctl_d: SysctlD | None, found: Found) -> None:
     if sysctl_d:
-        for line in sysctl_d.lines():
+        for line in overruled(sysctl_d.lines()):
             found.add(line)
         found.troubles += sysctl_d.found.troubles
 
