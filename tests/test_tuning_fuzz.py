@@ -1,6 +1,6 @@
 """The readers against anything: 10,000 texts, and every one is read or refused with its places."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.tuning import manifests, scripts, sysctl_d
@@ -54,6 +54,12 @@ def test_scripts(text):
     is_sound(found, text)
 
 
+_DOUBLING = "- sysctl: {name: a.b, value: '" + "{{item}}" * 40 + "'}\n  loop: ['{{item}}{{item}}']\n"
+_ALIASES = "- &a [" + "x, " * 10_000 + "]\n" + "- sysctl: {name: 'a.{{item}}', value: 1}\n  loop: *a\n" * 100
+
+
+@example(_DOUBLING)
+@example(_ALIASES)
 @given(texts(*_YAML).map("sysctls: ".__add__))
 @each_is_read_or_refused(CASES * 3 // 10)
 def test_manifests(text):

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from harness.kernel.sysctls import Setting
 from harness.tuning import lines, sysctl_d
@@ -29,6 +30,22 @@ def given(tmp_path):
         return str(path)
 
     return write
+
+
+@pytest.fixture
+def in_time():
+    """Within a second and a half of what PyYAML alone takes."""
+
+    @contextlib.contextmanager
+    def check(text):
+        before = time.process_time()
+        with contextlib.suppress(yaml.YAMLError):
+            list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+        alone = time.process_time() - before
+        yield
+        assert time.process_time() - before < 2.5 * alone + 1.5
+
+    return check
 
 
 def settings(*paths):
@@ -294,6 +311,15 @@ class TestScripts:
         assert troubles(given("a.sh", "sysctl " + "x" * 70_000)) == [(1, 1, "a line longer than 65536 characters")]
         assert len(troubles(given("b.sh", "sysctl -w oops\n" * 2000))) == 1000
 
+    @pytest.mark.parametrize("first", [f"docker run --sysctl {SACK}=1 a", f"sysctl -w {SACK}=1"])
+    def test_containers_and_the_host_do_not_override_each_other(self, given, first):
+        path = given("a.sh", f"{first}\npodman run --sysctl {SACK}=0 b\n")
+        assert troubles(path) == [
+            (2, 21, f"{SACK} has another value in another container ({path}:1): give each alone")
+        ]  # fmt: skip
+        one, other = given("b.sh", first), given("c.sh", f"docker run --sysctl {SACK}=0 b")
+        assert settings(one, other) == [(SACK, "1"), (SACK, "0")], "files come in the order that was asked for"
+
     def test_nothing_is_run(self, given, tmp_path):
         mark = tmp_path / "mark"
         given_path = given("a.sh", f"sysctl -w {SACK}=$(touch {mark})\nsysctl -w {REUSE}=`touch {mark}`\n")
@@ -327,7 +353,6 @@ class TestManifests:
             (f"{{name: {SACK}, value: '0'}}", [(SACK, "0")]),
             (f"{{name: {SACK}, value: yes}}", [(SACK, "1")]),
             (f"{{key: {SACK}, val: Off}}", [(SACK, "0")]),
-            (f"{{name: {SACK}, state: absent}}", []),
             (f"name={SACK} value='1 2' state=present", [(SACK, "1 2")]),
             ("{name: '{{ item.k }}', value: '{{item.v}}'}\n  loop: [{k: a, v: 1}, {k: c, v: 2}]",
              [("a", "1"), ("c", "2")]),
@@ -347,6 +372,14 @@ class TestManifests:
         [("- sysctl: {name: a.b, value: '{{ x }}'}", (1, 30, "the template '{{ x }}' is not known here")),
          ("- sysctl: {name: a.b, value: '{{ item.v }}'}\n  loop: [{k: 1}]", (1, 30, "{{ item.v }} is not known here")),
          ("- sysctl: {name: a.b, value: 1}\n  loop: '{{ all }}'", (2, 9, "a loop over what is not written here")),
+         ("- sysctl: {name: a.b, state: absent}",
+          (1, 30, "state 'absent' sets nothing that is known here. Take the task out")),
+         ("- sysctl: {name: a.b, value: '{{item}}{{item}}'}\n  loop: ['{{item}}{{item}}']",
+          (1, 30, "the template '{{item}}{{item}}{{item}}{{item}}' is not known here")),
+         ("- sysctl: {name: a.b, value: '" + "{{item}}" * 40 + "'}\n  loop: ['{{item}}{{item}}']",
+          (1, 30, "a template of more than 16 items or 4096 characters")),
+         ("- sysctl: {name: a.b, value: '{{item}}{{item}}'}\n  loop: [" + "1" * 2049 + "]",
+          (1, 30, "a template of more than 16 items or 4096 characters")),
          ("- sysctl: {name: a.b}", (1, 11, "no value that is a plain text")),
          ("- sysctl: {value: 1}", (1, 11, "no name that is a plain text")),
          ("sysctls: [a]", (1, 11, "no '=' in 'a'")),
@@ -361,6 +394,49 @@ class TestManifests:
     )  # fmt: skip
     def test_what_is_not_written_there_is_named(self, given, text, place):
         assert troubles(given("a.yml", text))[0] == place
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [("command: [sysctl, -w, net.a=1]", (1, 10)), ("command: [sh, -c, 'sysctl -w net.a=1']", (1, 19)),
+         ("command: [sysctl]\nargs: [-w, net.a=1]", (1, 10)), ("command: sysctl -w net.a=1", (1, 10)),
+         ("- shell: echo 1 > /proc/sys/net/a", (1, 10)), ("- shell: |\n    true\n    sysctl -p\n", (1, 10)),
+         ("- command: {argv: [/sbin/sysctl, net.a=1]}", (1, 19)),
+         ("x: 'echo 1 | sudo tee -a /proc/sys/net/a'", (1, 4)), ("x: dd of=/proc/sys/net/a", (1, 4))],
+    )  # fmt: skip
+    def test_a_command_that_sets_sysctls_is_named(self, given, text, place):
+        path = given("a.yml", f"{text}\n")
+        assert troubles(path) == [(*place, "a command that sets sysctls. Give it as a script")]
+
+    def test_what_only_reads_or_tells_is_no_command_that_sets(self, given):
+        text = "name: run sysctl -w a=1\nx: [sysctl, -n, a]\ny: cat /proc/sys/net/a\nmountPath: /proc/sys/net\n"
+        assert settings(given("a.yml", text + f"sysctls: {{{SACK}: 0}}")) == [(SACK, "0")]
+
+    @pytest.mark.parametrize("value", ["1", "'" + "{{item}}" * 40 + "'", "'$'", "*s"])
+    def test_a_hundred_tasks_over_one_list_of_ten_thousand_are_bounded(self, given, value, in_time):
+        task = "- sysctl: {name: 'a.{{item}}', value: " + value + "}\n  loop: *a\n"
+        text = f"- &s {'y' * 100_000}\n- &a [&i x{', *i' * 10_000}]\n{task * 100}"
+        with in_time(text):
+            assert len(troubles(given("a.yml", text))) == 1, "the same place each time"
+
+    @pytest.mark.parametrize(
+        "text",
+        ["x: 'tee " + " " * 500_000 + "/proc/sys/'", "x: " + "sysctl " * 100_000,
+         "x: &x [" + "&i " + "sysctl " * 30 + ", *i" * 99 + "]\n" + "y:\n" + "- [" + "*i, " * 99 + "]\n" * 1000,
+         "- &s 'sysctl= " + "x " * 50_000 + "'\n" + "- sysctl: *s\n" * 5000],
+    )  # fmt: skip
+    def test_hostile_manifests_take_no_time(self, given, text, in_time):
+        with in_time(text), contextlib.suppress(Malformed):
+            read([given("a.yml", text)])
+
+    def test_two_containers_do_not_override_each_other(self, given):
+        services = "services:\n  a: {{sysctls: {{{0}: 1}}}}\n  b:\n    sysctls:\n    - {0}={1}\n"
+        path = given("a.yml", services.format(SACK, 0))
+        assert troubles(path) == [
+            (5, 7, f"{SACK} has another value in another container ({path}:2): give each alone")
+        ]  # fmt: skip
+        assert settings(given("b.yml", services.format(SACK, 1))) == [(SACK, "1")] * 2
+        shared = f"a: {{sysctls: &s {{{SACK}: 0}}}}\nb: {{sysctls: *s}}\n"
+        assert settings(given("c.yml", shared)) == [(SACK, "0")] * 2
 
     def test_no_object_is_made_and_anchors_cannot_multiply(self, given, tmp_path):
         mark = tmp_path / "mark"

@@ -10,7 +10,8 @@ LINES_LIMIT = 10_000
 """Settings in one run; more than that is no file of sysctls."""
 
 _TROUBLES_LIMIT = 1000
-_LONGEST = 4096
+_LONGEST_WHY = 500
+LONGEST = 4096
 """Characters of a value (sysctl.conf(5)), and of a key."""
 
 _UNSAFE = re.compile(r"[^\t\x20-\x7e\u00a0-\ud7ff\ue000-\U0010ffff]")
@@ -68,6 +69,7 @@ class Found:
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self.troubles: list[Place] = []
+        self._of_scopes: dict[str, tuple[Line, object]] = {}
 
     def add(self, line: Line) -> None:
         """Take a setting; past LINES_LIMIT that is a trouble, once."""
@@ -77,15 +79,28 @@ class Found:
             self.lines.append(line)
             self.trouble(line.source, line.line, line.column, f"more than {LINES_LIMIT} settings")
 
-    def setting(self, key: str, value: str, where: tuple[str, int, int], *, optional: bool = False) -> None:
-        """Take `key = value` as it is written, or the reason why it is none."""
+    def setting(
+        self, key: str, value: str, where: tuple[str, int, int], *, optional: bool = False, scope: object = None
+    ) -> None:
+        """Take `key = value` as it is written, or the reason why it is none.
+
+        `scope`: the container that it is set in, an object of its own; None is the host. In one file, two values of a
+        key in two of them are a trouble: neither overrides the other, and a lab is one of them.
+        """
         if why := wrong_with(key, value):
             self.trouble(*where, why)
+            return
+        line = Line(normalised(key.strip()), value.strip(), *where, optional)
+        other, its_scope = self._of_scopes.setdefault(line.key, (line, scope))
+        if its_scope is not scope and other.source == line.source and other.value.split() != line.value.split():
+            self.trouble(*where, f"{line.key} has another value in another container ({other.place}): give each alone")
         else:
-            self.add(Line(normalised(key.strip()), value.strip(), *where, optional))
+            self._of_scopes[line.key] = (line, scope)
+            self.add(line)
 
     def trouble(self, source: str, line: int, column: int, why: str) -> None:
         if len(self.troubles) < _TROUBLES_LIMIT:
+            why = why if len(why) <= _LONGEST_WHY else f"{why[:_LONGEST_WHY]}…"
             self.troubles.append(Place(source, line, column, why))
 
     @property
@@ -119,8 +134,8 @@ def wrong_with(key: str, value: str) -> str:
         return f"a space in the key {key.strip()!r}"
     if _UNSAFE.search(key) or _UNSAFE.search(value.strip()):
         return "a control character"
-    if max(len(key), len(value)) > _LONGEST:
-        return f"longer than {_LONGEST} characters"
+    if max(len(key), len(value)) > LONGEST:
+        return f"longer than {LONGEST} characters"
     names = path_of(normalised(key)).split("/")
     if not normalised(key) or any(name in ("", ".", "..") or len(name) > 255 for name in names):
         return f"{key.strip()!r} names nothing below /proc/sys"

@@ -1,32 +1,43 @@
 """The sysctls in YAML: Kubernetes' securityContext.sysctls, compose's `sysctls:`, Ansible's ansible.posix.sysctl tasks.
 
 The text is composed to nodes, which know where they stand, and never constructed: no object of Python's comes of it.
-Each node is looked at once, however many aliases lead to it.
+Each node is looked at once, however many aliases lead to it. Commands that set sysctls are named, not read.
 """
 
 import itertools
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from harness.tuning.lines import LINES_LIMIT, Found
+from harness.tuning.lines import LONGEST, Found
+from harness.tuning.scripts import sets_sysctls
 
 _TASKS = ("ansible.posix.sysctl", "sysctl")
 _ITEM = re.compile(r"\{\{\s*item(?:\.(\w+)|\[['\"](\w+)['\"]\])?\s*\}\}")
 _NULL = "tag:yaml.org,2002:null"
 _TRUE = {"y", "yes", "on", "1", "true", "t", "1.0"}
 _FALSE = {"n", "no", "off", "0", "false", "f", "0.0"}
+_TITLES = {"name", "description", "msg"}
+"""Keys whose texts are for people."""
 
+_WORDS_LIMIT = 50
+_LONGEST_WORD = 256
+_ITEMS_IN_A_TEMPLATE = 16
+
+_A_COMMAND = "a command that sets sysctls. Give it as a script"
+
+T = TypeVar("T")
 Field = tuple[str, Node]
 """A text, and the node that it stands in."""
 
 
 def read(text: str, source: str, found: Found) -> None:
     """Take in one file of one or more documents."""
-    if "sysctl" not in text:
+    if "sysctl" not in text and "/proc/sys/" not in text:
         return
     reader = _Reader(source, found)
     try:
@@ -48,22 +59,40 @@ def read(text: str, source: str, found: Found) -> None:
 class _Reader:
     def __init__(self, source: str, found: Found) -> None:
         self._source, self._found = source, found
+        self._mappings: dict[int, dict[str, Node]] = {}
+        self._inlines: dict[int, dict[str, Field]] = {}
 
     def walk(self, document: Node | None) -> None:
+        """Take in one document."""
+        self._mappings.clear()
+        self._inlines.clear()
         seen: set[int] = set()
         waiting = [document] if document else []
-        while waiting:
+        while waiting and not self._found.full:
             node = waiting.pop()
             if id(node) in seen:
                 continue
             seen.add(id(node))
             if isinstance(node, SequenceNode):
+                self._command(node, _words(node))
                 waiting += reversed(node.value)
             elif isinstance(node, MappingNode):
                 self._mapping(node)
-                waiting += (child for pair in reversed(node.value) for child in reversed(pair))
+                waiting += (child for pair in reversed(node.value) for child in _read_further(*pair))
+            elif isinstance(node, ScalarNode) and sets_sysctls(node.value):
+                self._trouble(node, _A_COMMAND)
+
+    def _command(self, node: SequenceNode, words: list[str]) -> None:
+        """Words that are a command only together; one that is a command alone is found by itself."""
+        if sets_sysctls(" ".join(words)) and not any(map(sets_sysctls, words)):
+            self._trouble(node, _A_COMMAND)
 
     def _mapping(self, node: MappingNode) -> None:
+        command, arguments = (self._get(node, name) for name in ("command", "args"))
+        if isinstance(command, SequenceNode) and isinstance(arguments, SequenceNode):
+            words = _words(command)
+            if not sets_sysctls(" ".join(words)) and not sets_sysctls(" ".join(_words(arguments))):
+                self._command(command, words + _words(arguments))
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
                 continue
@@ -75,26 +104,28 @@ class _Reader:
     def _sysctls(self, node: Node) -> None:
         """A mapping or a list of `key=value` (compose), or a list of name and value (Kubernetes)."""
         if isinstance(node, MappingNode):
-            for key, value in node.value:
-                self._setting(self._field(key), self._field(value))
+            for key, value in self._while_asked(node.value):
+                self._setting(self._field(key), self._field(value), scope=node)
         elif isinstance(node, SequenceNode):
-            for each in node.value:
+            for each in self._while_asked(node.value):
                 if isinstance(each, MappingNode):
-                    self._setting(*(self._field(_get(each, name), each) for name in ("name", "value")))
+                    name, value = (self._field(self._get(each, name), each) for name in ("name", "value"))
+                    self._setting(name, value, scope=node)
                 elif field := self._field(each):
                     key, equals, value = field[0].partition("=")
                     if equals:
-                        self._setting((key, each), (value, each))
+                        self._setting((key, each), (value, each), scope=node)
                     else:
                         self._trouble(each, f"no '=' in {field[0]!r}")
 
+    def _while_asked(self, each: Iterable[T]) -> Iterator[T]:
+        return itertools.takewhile(lambda _: not self._found.full, each)
+
     def _task(self, task: MappingNode, node: MappingNode | ScalarNode) -> None:
-        """One task; `state: absent` sets nothing."""
-        if isinstance(node, ScalarNode):
-            fields: dict[str, Field] = {name: (text, node) for name, text in self._inline(node)}
-        else:
-            fields = {k.value: (v.value, v) for k, v in node.value if isinstance(k, ScalarNode) and _is_text(v)}
-        if fields.get("state", ("present", node))[0] == "absent":
+        fields = self._fields(node)
+        state = fields.get("state", ("present", node))
+        if state[0] != "present":  # the module takes the line out of its file, and writes nothing to the kernel
+            self._trouble(state[1], f"state {state[0]!r} sets nothing that is known here. Take the task out")
             return
         name = fields.get("name") or fields.get("key")
         value = fields.get("value") or fields.get("val")
@@ -103,8 +134,15 @@ class _Reader:
             if name or isinstance(node, MappingNode):
                 self._trouble(node, f"no {'value' if name else 'name'} that is a plain text")
             return
-        for item in itertools.islice(self._items(task), LINES_LIMIT + 1):
+        for item in self._while_asked(self._items(task)):
             self._setting(self._filled(name, item), self._filled(value, item), optional=optional, ansible=True)
+
+    def _fields(self, node: MappingNode | ScalarNode) -> dict[str, Field]:
+        if isinstance(node, MappingNode):
+            return {name: (value.value, value) for name, value in self._names(node).items() if _is_text(value)}
+        if id(node) not in self._inlines:
+            self._inlines[id(node)] = {name: (text, node) for name, text in self._inline(node)}
+        return self._inlines[id(node)]
 
     def _inline(self, node: ScalarNode) -> Iterator[tuple[str, str]]:
         try:
@@ -116,7 +154,7 @@ class _Reader:
 
     def _items(self, task: MappingNode) -> Iterator[Node | None]:
         """What the loop of a task runs over: None once where it has none. Loops over what is not written are named."""
-        loop = _get(task, "loop") or _get(task, "with_items")
+        loop = self._get(task, "loop") or self._get(task, "with_items")
         if loop is None:
             yield None
         elif isinstance(loop, SequenceNode):
@@ -125,20 +163,39 @@ class _Reader:
             self._trouble(loop, "a loop over what is not written here")
 
     def _filled(self, field: Field, item: Node | None) -> Field | None:
-        """A text with the loop's item in its place, and the node that made it."""
+        """A text with the loop's item in its place, and the node that made it. What is filled in is not read again."""
         text, node = field
-        made_by = node
-        for match in list(_ITEM.finditer(text)):
+        if len(text) > LONGEST:
+            self._trouble(node, f"longer than {LONGEST} characters")
+            return None
+        parts = list(itertools.islice(_ITEM.finditer(text), _ITEMS_IN_A_TEMPLATE + 1))
+        made_by, pieces, end = node, [], 0
+        for match in parts:
             name = match[1] or match[2]
-            part = _get(item, name) if name and isinstance(item, MappingNode) else None if name else item
+            part = self._get(item, name) if name else item
             if part is None or not _is_text(part):
                 self._trouble(node, f"{match[0]} is not known here")
                 return None
-            text, made_by = text.replace(match[0], str(part.value)), part
+            pieces += [text[end : match.start()], str(part.value)]
+            made_by, end = part, match.end()
+        pieces.append(text[end:])
+        if parts and (len(parts) > _ITEMS_IN_A_TEMPLATE or sum(map(len, pieces)) > LONGEST):
+            self._trouble(node, f"a template of more than {_ITEMS_IN_A_TEMPLATE} items or {LONGEST} characters")
+            return None
+        text = "".join(pieces)
         if re.search(r"\{\{|\{%", text):
             self._trouble(node, f"the template {text!r} is not known here")
             return None
         return text, made_by
+
+    def _get(self, node: Node | None, name: str) -> Node | None:
+        return self._names(node).get(name) if isinstance(node, MappingNode) else None
+
+    def _names(self, node: MappingNode) -> dict[str, Node]:
+        """A mapping by its names, made once: an alias may lead here ten thousand times."""
+        if id(node) not in self._mappings:
+            self._mappings[id(node)] = {key.value: value for key, value in node.value if isinstance(key, ScalarNode)}
+        return self._mappings[id(node)]
 
     def _field(self, node: Node | None, inside: Node | None = None) -> Field | None:
         if node is not None and _is_text(node):
@@ -148,7 +205,13 @@ class _Reader:
         return None
 
     def _setting(
-        self, name: Field | None, value: Field | None, *, optional: bool = False, ansible: bool = False
+        self,
+        name: Field | None,
+        value: Field | None,
+        *,
+        optional: bool = False,
+        ansible: bool = False,
+        scope: object = None,
     ) -> None:
         if not name or not value:
             return
@@ -159,16 +222,22 @@ class _Reader:
         if ansible:  # plugins/modules/sysctl.py, _parse_value
             text = "1" if text.lower() in _TRUE else "0" if text.lower() in _FALSE else text
         mark = name[1].start_mark
-        self._found.setting(name[0], text, (self._source, mark.line + 1, mark.column + 1), optional=optional)
+        where = self._source, mark.line + 1, mark.column + 1
+        self._found.setting(name[0], text, where, optional=optional, scope=scope)
 
     def _trouble(self, node: Node, why: str) -> None:
         self._found.trouble(self._source, node.start_mark.line + 1, node.start_mark.column + 1, why)
 
 
-def _get(node: Node | None, name: str) -> Node | None:
-    if not isinstance(node, MappingNode):
-        return None
-    return next((v for k, v in reversed(node.value) if isinstance(k, ScalarNode) and k.value == name), None)
+def _words(node: SequenceNode) -> list[str]:
+    """The first words of a list, of each its beginning: a command is no longer."""
+    return [each.value[:_LONGEST_WORD] for each in node.value[:_WORDS_LIMIT] if isinstance(each, ScalarNode)]
+
+
+def _read_further(key: Node, value: Node) -> list[Node]:
+    """What of a pair may hold settings or commands, the last first."""
+    is_title = isinstance(key, ScalarNode) and key.value in _TITLES and isinstance(value, ScalarNode)
+    return [key] if is_title else [value, key]
 
 
 def _is_text(node: Node) -> bool:

@@ -17,7 +17,7 @@ from harness.tuning.lines import Found
 _PROC_SYS = "/proc/sys/"
 _CONCERNS = re.compile(r"sysctl|/proc/sys/", re.I)
 _SETS = re.compile(r"(?<![\w.-])sysctl\w*\}?\s[^;&|]{0,200}?(=|(?<=\s)(-[a-z]*[wpf]\b|--(write|load|system)\b))", re.I)
-_WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s*[\"']?{_PROC_SYS}")
+_WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s{{0,9}}[\"']?{_PROC_SYS}")
 _ENDS = {"{", "}", "do", "then", "else", "fi", "done"}
 _BEFORE = {"sudo", "doas", "env", "command", "exec", "nohup", "if", "while", "!", "time"}
 _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
@@ -160,11 +160,12 @@ class _Reader:
 
     def _options(self, words: list[str]) -> None:
         """Docker's `--sysctl key=value` and `--sysctl=key=value`; podman's and nerdctl's are the same."""
+        container = object()
         for word, following in itertools.pairwise([*words, ""]):
             if word == "--sysctl":
-                self._setting(following)
+                self._setting(following, scope=container)
             elif word.startswith("--sysctl="):
-                self._setting(word.removeprefix("--sysctl="))
+                self._setting(word.removeprefix("--sysctl="), scope=container)
 
     def _unread(self, command: _Command) -> None:
         """Name what sets a sysctl through a program that is not known here."""
@@ -173,10 +174,10 @@ class _Reader:
             shortened = whole if len(whole) <= _LONGEST_QUOTED else whole[:_LONGEST_QUOTED] + "…"
             self._trouble(command.words[0], f"a sysctl is set here in a way that is not read: {shortened}")
 
-    def _setting(self, word: str, *, optional: bool = False) -> None:
+    def _setting(self, word: str, *, optional: bool = False, scope: object = None) -> None:
         key, equals, value = word.partition("=")
         if equals:
-            self._add(key, value, optional=optional)
+            self._add(key, value, optional=optional, scope=scope)
         else:
             self._trouble(word, f"no '=' in {word!r}")
 
@@ -188,12 +189,13 @@ class _Reader:
             else:
                 self._add(target.removeprefix(_PROC_SYS.removesuffix("/")), value, written_as=target)
 
-    def _add(self, key: str, value: str, *, written_as: str = "", optional: bool = False) -> None:
+    def _add(self, key: str, value: str, *, written_as: str = "", optional: bool = False, scope: object = None) -> None:
         where = written_as or key
         if re.search(r"[$`]", key + value):
             self._trouble(where, f"{key}={value}: what the shell puts there is not known here")
         else:
-            self._found.setting(key, value, (self._source, *self._line.position(where)), optional=optional)
+            place = (self._source, *self._line.position(where))
+            self._found.setting(key, value, place, optional=optional, scope=scope)
 
     def _trouble(self, word: str, why: str) -> None:
         self._found.trouble(self._source, *self._line.position(word or "\n"), why)
