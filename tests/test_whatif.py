@@ -73,6 +73,15 @@ class TestTheTrial:
         assert [str(each.kind) for each in found.verdicts_before] == ["value refused", "unknown", "applied"]
         assert found.changed["net.ipv4.tcp_retries2"][0] == "7"
 
+    def test_what_the_old_file_alone_said_keeps_nothing_from_having_an_effect(self, conf) -> None:
+        before = conf("net.ipv4.tcp_timestamps = 0\nnet.ipv4.tcp_tw_reuse = 0\n", "a.conf")
+        [verdict] = trial([conf("net.ipv4.tcp_tw_reuse = 1\n")], [before], set()).verdicts
+        assert str(verdict.kind) == "applied"
+
+    def test_of_a_script_the_last_value_that_the_kernel_takes_is_played(self, conf) -> None:
+        script = "sysctl -w net.ipv4.tcp_keepalive_time=77\nsysctl -w net.ipv4.tcp_keepalive_time=99999999999\n"
+        assert trial([conf(script, "a.sh")], ["reference"], set()).changed["net.ipv4.tcp_keepalive_time"][1] == "77"
+
     def test_a_base_stands_alone(self, conf) -> None:
         with pytest.raises(LabError, match="--before is kernel, or files"):
             trial([conf("")], ["kernel", conf("", "a.conf")], set())

@@ -49,14 +49,18 @@ Before = Callable[[str], str | None]
 """The value of a key that is in force before, its fields separated by single spaces; None where there is none."""
 
 
-def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle) -> list[Verdict]:
+def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle, others: Before | None = None) -> list[Verdict]:
     """One verdict a line. The lab's network has the effective values afterwards, as far as the kernel takes them.
 
-    `before` is what "same as now" compares with. LabUnavailable where sysctls cannot be written at all.
+    `before` is what "same as now" compares with; `others` has the values afterwards of keys that no line sets, where
+    they are not those of before. LabUnavailable where sysctls cannot be written at all.
     """
     taken: dict[str, tuple[str, Line]] = {}
     first = [_tried(line, keeper, taken) for line in lines]
-    return [verdict or _of_what_was_taken(line, before, taken) for line, verdict in zip(lines, first, strict=True)]
+    asked = others or before
+    return [
+        verdict or _of_what_was_taken(line, before, asked, taken) for line, verdict in zip(lines, first, strict=True)
+    ]
 
 
 def host_value(key: str) -> str | None:
@@ -99,9 +103,9 @@ def _tried(line: Line, keeper: KeeperHandle, taken: dict[str, tuple[str, Line]])
     return None
 
 
-def _of_what_was_taken(line: Line, before: Before, taken: dict[str, tuple[str, Line]]) -> Verdict:
+def _of_what_was_taken(line: Line, before: Before, others: Before, taken: dict[str, tuple[str, Line]]) -> Verdict:
     def in_force(key: str) -> str | None:
-        return taken[key][0] if key in taken else before(key)
+        return taken[key][0] if key in taken else others(key)
 
     if (last := taken[line.key][1]) is not line:
         return _overridden(line, last.place)

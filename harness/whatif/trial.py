@@ -56,7 +56,7 @@ def trial(files: Sequence[str], before: Sequence[str], governing: set[str]) -> T
     profiles = _profile(base, old_files, old, lines), _profile(base, files, lines, lines)
     with _network(base, lines) as one, _network(base, lines) as other:
         told_before = explain(old, kernel_value(other), one)
-        told = explain(lines, kernel_value(one), other)
+        told = explain(lines, kernel_value(one), other, kernel_value(other))
         keys = governing | {setting.key for profile in profiles for setting in profile.settings}
         values = {key: (kernel_value(one)(key), kernel_value(other)(key)) for key in sorted(keys)}
     changed = {key: pair for key, pair in values.items() if pair[0] != pair[1]}
