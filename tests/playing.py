@@ -31,7 +31,9 @@ def pytest_command(path: Path, *arguments: str) -> list[str]:
 
 def clean_environment() -> dict[str, str]:
     """Ours, less what would reach into a pytest inside a pytest, or a make inside a make."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "MAKE", "ARGS"))}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "MAKE", "ARGS"))
+    }
     return environment | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
