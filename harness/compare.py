@@ -20,6 +20,7 @@ ENDING = "the story"
 """The observable that every story has: does it end as expected?"""
 
 _LONG_S = 100
+_AS_FAR_AS_IT_WENT = {"passed", "not measured"}
 _ENDINGS = {"passed": "as expected", "failed": "NOT as expected"}
 
 
@@ -57,7 +58,8 @@ class Row:
 def compare(before: Run, after: Run) -> list[Row]:
     """Every observable of both runs, by story; within a story its ending, and its findings in their order.
 
-    A story that passes, or leaves an observable at its prediction, has no ending then: that observable's row says it.
+    Where plays left an observable at its prediction, and all went well as far as they went, that observable's row says
+    it, and the story has no ending.
     """
     sides = _by_story(before.plays), _by_story(after.plays)
     stories = dict.fromkeys([*sides[0], *sides[1]])
@@ -80,11 +82,10 @@ def _rows(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
     if not before or not after:
         yield Row(story, ENDING, _endings(before) or "not played", _endings(after) or "not played", Verdict.GONE)
         return
-    if not all(play["verdict"] in ("passed", "not measured") for play in before + after) or all(
-        play["verdict"] == "passed" for play in before + after
-    ):
+    verdicts = {play["verdict"] for play in before + after}
+    if "not measured" not in verdicts or verdicts - _AS_FAR_AS_IT_WENT:
         yield _ending(story, before, after)
-    sides = [[play for play in side if play["verdict"] in ("passed", "not measured")] for side in (before, after)]
+    sides = [[play for play in side if play["verdict"] in _AS_FAR_AS_IT_WENT] for side in (before, after)]
     yield from _course(story, *sides)
     if all(sides):  # where a story ended otherwise than expected, its findings may be missing for that reason alone
         names = dict.fromkeys(each["name"] for side in sides for play in side for each in play["findings"])

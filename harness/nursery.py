@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from harness.channel import Channel
@@ -141,6 +142,16 @@ class Nursery:
             self._spare.close()
         self._channel.close()
         self._process.wait()
+
+
+@contextlib.contextmanager
+def network(profile: list[Setting]) -> Iterator[KeeperHandle]:
+    """A network of its own with these sysctls, in which nothing is played: to try what the kernel takes."""
+    with (
+        contextlib.closing(Nursery(profile)) as nursery,
+        contextlib.closing(nursery.open_lab("", spare=False)) as keeper,
+    ):
+        yield keeper
 
 
 def _received(channel: Channel, doing: str) -> tuple[Any, list[int]]:

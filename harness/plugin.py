@@ -15,7 +15,7 @@ from harness.installed import find_program
 from harness.lab import Lab
 from harness.nursery import Nursery
 from harness.profile import Profile
-from harness.verdicts import LAB, PROFILE, judge, profile_of, verdict_of
+from harness.verdicts import LAB, PROFILE, has_lab, judge, profile_of, verdict_of
 
 __tracebackhide__ = True
 
@@ -150,7 +150,7 @@ def pytest_runtest_makereport(
     report = yield
     judge(report, call)
     skipped = verdict_of(report) == "skipped"
-    if skipped and item.config.option.lab_strict and "lab" in getattr(item, "fixturenames", []):
+    if skipped and item.config.option.lab_strict and has_lab(item):
         report.longrepr = f"{_reason(report)} (--lab-strict lets nothing be skipped)"
         report.outcome = "failed"
     if lab := item.stash.get(LAB, None):

@@ -12,7 +12,7 @@ from harness.errors import LabError
 from harness.kernel.sysctls import Setting
 from harness.profile import Profile
 from harness.record import Play, Run
-from harness.verdicts import LAB, PROFILE, profile_of, verdict_of
+from harness.verdicts import LAB, PROFILE, has_lab, profile_of, verdict_of
 
 __tracebackhide__ = True
 
@@ -90,13 +90,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # so that it sees what the others have made of the report
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    if is_asked_for(item.config) and (report.when == "call" or not report.passed) and "lab" in _fixtures(item):
+    if is_asked_for(item.config) and (report.when == "call" or not report.passed) and has_lab(item):
         _keep(item, report)
     return report
-
-
-def _fixtures(item: pytest.Item) -> list[str]:
-    return getattr(item, "fixturenames", [])
 
 
 def _keep(item: pytest.Item, report: pytest.TestReport) -> None:

@@ -27,6 +27,11 @@ def profile_of(item: pytest.Item) -> Profile:
     return item.stash.get(PROFILE, item.config.stash[PROFILE])
 
 
+def has_lab(item: pytest.Item) -> bool:
+    """Whether it is a story: a test that asks for a lab."""
+    return "lab" in getattr(item, "fixturenames", [])
+
+
 def judge(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     """Give the report of a call the lab's own verdict, where its exception says so.
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from harness import terminal
-from harness.nursery import KeeperHandle, Nursery
+from harness.nursery import KeeperHandle, network
 from harness.tuning import known
 from harness.tuning.explain import Before, Kind, Verdict, explain, host_value, kernel_value
 from harness.tuning.lines import Line, shown
@@ -28,15 +28,8 @@ def run(files: Sequence[str], before: str, *, as_json: bool) -> int:
     """
     lines = read(files)
     over = _over(before)
-    nursery = Nursery(profile=[])
-    try:
-        keeper = nursery.open_lab("", spare=False)
-        try:
-            verdicts = explain(lines, _before(over, lines, keeper), keeper)
-        finally:
-            keeper.close()
-    finally:
-        nursery.close()
+    with network([]) as keeper:
+        verdicts = explain(lines, _before(over, lines, keeper), keeper)
     terminal.say(_as_json(verdicts) if as_json else _as_table(verdicts))
     return 0
 

@@ -73,22 +73,16 @@ def _pinned(runs: tuple[Run, Run] | None) -> dict[str, set[str]]:
 
 def _untried(key: str, runs: tuple[Run, Run] | None, governed: dict[str, lessons.Lesson]) -> str:
     """Why no story has tried a changed key; empty where one has."""
-    lessons_of_it = [lesson for lesson in governed.values() if key in lesson.sysctls]
-    plays = [
-        play for run in runs or () for play in run.plays if playing.scenario(play["story"]) in _names(lessons_of_it)
-    ]
-    if not lessons_of_it:
+    names = [lesson.name for lesson in governed.values() if key in lesson.sysctls]
+    if not names:
         return "no scenario covers it"
+    plays = [play for run in runs or () for play in run.plays if playing.scenario(play["story"]) in names]
     free = [play for play in plays if key not in play["pinned"]]
     if plays and not free:
-        return f"every story of {', '.join(_names(lessons_of_it))} sets it itself"
+        return f"every story of {', '.join(names)} sets it itself"
     if not any(play["verdict"] == "passed" for play in free):
-        return f"no story of {', '.join(_names(lessons_of_it))} came to its end"
+        return f"no story of {', '.join(names)} came to its end"
     return ""
-
-
-def _names(chosen: Sequence[lessons.Lesson]) -> list[str]:
-    return [lesson.name for lesson in chosen]
 
 
 def _page(report: Report, folder: Path) -> str:

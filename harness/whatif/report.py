@@ -3,12 +3,13 @@
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache
 
 from harness.compare import ENDING, Row, Verdict
 from harness.lessons import Lesson
+from harness.tuning import explain
 from harness.tuning.explain import Kind
 from harness.views import comparison
 from harness.whatif.trial import Trial
@@ -79,19 +80,11 @@ class Report:
 
     def not_applied(self) -> list[str]:
         """Lines of the files that change nothing, and why."""
-        return [
-            f"{verdict.line.place}: {verdict.line.key} = {verdict.line.value}: {verdict.kind}: {verdict.text}"
-            for verdict in self.trial.verdicts
-            if verdict.kind not in (Kind.APPLIED, Kind.HOST_WIDE)
-        ]
+        return _told_of(each for each in self.trial.verdicts if each.kind not in (Kind.APPLIED, Kind.HOST_WIDE))
 
     def not_before(self) -> list[str]:
         """Lines of the files of before that were not in force either."""
-        return [
-            f"{verdict.line.place}: {verdict.line.key} = {verdict.line.value}: {verdict.kind}: {verdict.text}"
-            for verdict in self.trial.verdicts_before
-            if verdict.kind not in (Kind.APPLIED, Kind.SAME)
-        ]
+        return _told_of(each for each in self.trial.verdicts_before if each.kind not in (Kind.APPLIED, Kind.SAME))
 
     def settings(self) -> list[str]:
         """Each changed key: what it was, what it becomes."""
@@ -109,6 +102,10 @@ def _docstrings(lesson: Lesson) -> dict[str, str]:
     functions = (node for node in ast.parse(lesson.source()).body if isinstance(node, ast.FunctionDef))
     told = ((node.name, ast.get_docstring(node) or "") for node in functions)
     return {name: re.split(r"\.\s|\.$", text.partition("Observes:")[2])[0] for name, text in told}
+
+
+def _told_of(verdicts: Iterable[explain.Verdict]) -> list[str]:
+    return [f"{each.line.place}: {each.line.key} = {each.line.value}: {each.kind}: {each.text}" for each in verdicts]
 
 
 def _short(key: str) -> str:

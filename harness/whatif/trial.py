@@ -1,12 +1,11 @@
 """What a what-if is about: the sysctls before and after, as the kernel takes them, and the keys that differ."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import LabError
 from harness.kernel.sysctls import Setting
-from harness.nursery import KeeperHandle, Nursery
+from harness.nursery import network
 from harness.profile import BASES, Profile, host_values, with_lines
 from harness.tuning.explain import Kind, Verdict, explain, host_value, kernel_value
 from harness.tuning.lines import Line
@@ -54,7 +53,8 @@ def trial(files: Sequence[str], before: Sequence[str], governing: set[str]) -> T
     base, old_files = (before[0], []) if bases else ("kernel", list(before))
     lines, old = read(files), read(old_files)
     profiles = _profile(base, old_files, old, lines), _profile(base, files, lines, lines)
-    with _network(base, lines) as one, _network(base, lines) as other:
+    settings = list(_profile(base, (), (), lines).settings)
+    with network(settings) as one, network(settings) as other:
         told_before = explain(old, kernel_value(other), one)
         told = explain(lines, kernel_value(one), other, kernel_value(other))
         keys = governing | {setting.key for profile in profiles for setting in profile.settings}
@@ -70,17 +70,3 @@ def _profile(base: str, files: Sequence[str], lines: Sequence[Line], named: Sequ
         return profile
     also = [Setting(key, value, optional=True) for key, value in host_values({each.key for each in named}).items()]
     return replace(profile, settings=(*also, *profile.settings))
-
-
-@contextmanager
-def _network(base: str, named: Sequence[Line]) -> Iterator[KeeperHandle]:
-    """A network of its own with the base's values, in which nothing is played."""
-    nursery = Nursery(list(_profile(base, (), (), named).settings))
-    try:
-        keeper = nursery.open_lab("", spare=False)
-        try:
-            yield keeper
-        finally:
-            keeper.close()
-    finally:
-        nursery.close()
