@@ -6,6 +6,7 @@ where delayed ACKs are sent; ftrace saw them all. (A recursion count that is off
 perf_swevent_get_recursion_context. It is not proved.)
 """
 
+import contextlib
 import os
 import socket
 import struct
@@ -14,6 +15,8 @@ import time
 import pytest
 
 from harness.evidence.transitions import Transition
+from harness.lab import FIRST_SERVER_PORT
+from harness.nursery import Nursery
 
 OPENED = {"client": ["SYN_SENT", "ESTABLISHED"], "server": ["SYN_RECV", "ESTABLISHED"]}
 FIRST_TO_CLOSE, SECOND_TO_CLOSE = ["FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"], ["CLOSE_WAIT", "LAST_ACK", "CLOSED"]
@@ -86,14 +89,32 @@ def test_a_refused_connection_was_in_syn_sent(lab):
     assert reported(lab, "client") == ["SYN_SENT", "CLOSED"]
 
 
-def test_what_others_do_on_this_machine_drowns_nothing(lab):
-    actor = connect(lab, WITH_RST, ["client"])
+def drown():
+    """More changes of others on each CPU than its buffer has room for, which is 2,600."""
     cpus = os.sched_getaffinity(0)
-    for cpu in cpus:  # each CPU's buffer has room for 2,600 changes
+    for cpu in cpus:
         os.sched_setaffinity(0, {cpu})
         for _ in range(2000):
             with socket.socket() as stranger:
                 stranger.connect_ex(("127.0.0.1", 9))
     os.sched_setaffinity(0, cpus)
+
+
+def test_what_others_do_on_this_machine_drowns_nothing(lab):
+    actor = connect(lab, WITH_RST, ["client"])
+    drown()
     actor.run_to("closed")
     expect_paths(lab, client=["CLOSED"], server=["CLOSED"])
+
+
+def test_nor_does_what_they_did_before_a_lab_began():
+    with contextlib.closing(Nursery([])) as nursery:
+        drown()
+        if events := nursery.events:
+            events.follow(port := FIRST_SERVER_PORT + nursery.slot)
+            with socket.socket() as ours:
+                ours.connect_ex(("127.0.0.1", port))
+            assert [change.new for change in events.read(port)] == ["SYN_SENT", "CLOSED"]
+            assert events.lost == 0
+        else:
+            assert nursery.isolation != "root"

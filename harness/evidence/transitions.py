@@ -29,13 +29,13 @@ _SYS_PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
 _ATTR_BYTES = 112
 _PERF_TYPE_TRACEPOINT = 2
 _SAMPLE_TIME, _SAMPLE_RAW = 1 << 2, 1 << 10
-_USE_CLOCKID = 1 << 25
+_DISABLED, _USE_CLOCKID = 1 << 0, 1 << 25
 _CLOCKID_AT = 92
 _RECORD_LOST, _RECORD_SAMPLE = 2, 9
 _PAGES = 64
 _HEADER = struct.Struct("=IHH")
 _DATA_HEAD_AT, _DATA_TAIL_AT = 1024, 1032
-_PERF_EVENT_IOC_SET_FILTER = 0x40082406
+_PERF_EVENT_IOC_ENABLE, _PERF_EVENT_IOC_SET_FILTER = 0x2400, 0x40082406
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def open_events() -> list[int]:
     attr = bytearray(_ATTR_BYTES)
     struct.pack_into(
         "=IIQQQQQII", attr, 0, _PERF_TYPE_TRACEPOINT, _ATTR_BYTES, int((_TRACEFS / _EVENT / "id").read_text()),
-        1, _SAMPLE_TIME | _SAMPLE_RAW, 0, _USE_CLOCKID, 1, 0,
+        1, _SAMPLE_TIME | _SAMPLE_RAW, 0, _DISABLED | _USE_CLOCKID, 1, 0,
     )  # fmt: skip
     struct.pack_into("=i", attr, _CLOCKID_AT, 1)  # CLOCK_MONOTONIC
     libc = ctypes.CDLL(None, use_errno=True)
@@ -102,12 +102,15 @@ class Events:
         """Hear from now on of sockets that have `port` at one end, and forget what was heard before.
 
         The kernel itself leaves the others out, or every connection made on this machine would help to fill the
-        buffers. A filter can be set once (kernel/trace/trace_events_filter.c, ftrace_profile_set_filter).
+        buffers. A filter can be set once (kernel/trace/trace_events_filter.c, ftrace_profile_set_filter), and nothing
+        is heard before it is: what a full buffer lost is told with the next event that finds room, in our story
+        (kernel/events/ring_buffer.c, __perf_output_begin).
         """
         if self._port is None:
             self._port = port
             for fd in self._fds:
                 fcntl.ioctl(fd, _PERF_EVENT_IOC_SET_FILTER, f"sport == {port} || dport == {port}\0".encode())
+                fcntl.ioctl(fd, _PERF_EVENT_IOC_ENABLE, 0)
         self.read(port)
         self._born.clear()
 
