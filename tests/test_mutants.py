@@ -38,12 +38,22 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, s
         (folder / f"whole_{path.stem}.py").write_text(path.read_text())
     # A mutant often waits for what will not come: not for long.
     (folder / "conftest.py").write_text("from harness.lab import Lab\n\nLab.deadline_s = 1.5\n")
-    stories = [f"{folder}/mutant_{number}.py::{mutant.test}" for number, (_, mutant) in enumerate(MUTANTS)]
-    stories += [str(path) for path in sorted(folder.glob("whole_*.py"))]
+    stories = [str(path) for path in sorted(folder.glob("whole_*.py"), reverse=True)]
+    stories += [f"{folder}/mutant_{number}.py::{mutant.test}" for number, (_, mutant) in enumerate(MUTANTS)]
+    # Each worker collects all files: to rewrite their assertions, which nobody will read, costs more than to play them.
+    found = played(folder, stories, "-n", "12", "--maxschedchunk=1", "--assert=plain")
+    # What only the crowd made fail is played once more without it, and as hastily.
+    if again := [story for story, verdict in found.items() if story.startswith("whole_") and spoilt(verdict)]:
+        found |= played(folder, [f"{folder}/{story.replace('::', '.py::')}" for story in again], "-n", "0")
+    return found
+
+
+def played(folder: Path, stories: list[str], *options: str) -> dict[str, tuple[str, str]]:
+    """By the mutant's file, or the whole story's file and name."""
     result = folder / "result.xml"
-    options = ["-n", "8", "-m", "large or not large", "--junitxml", str(result), "-o", "junit_family=xunit1"]
+    options = (*options, "-m", "large or not large", "--junitxml", str(result), "-o", "junit_family=xunit1")
     done = run_pytest(Path(stories[0]), *stories[1:], *options, within_s=PATIENCE_S)
-    assert done.returncode == 1, done.stdout
+    assert done.returncode in (0, 1), done.stdout
     found = {}
     for case in ElementTree.parse(result).iter("testcase"):
         source = (case.get("classname") or "").rpartition(".")[2]
@@ -51,6 +61,11 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, s
         verdict = ("passed", "") if trouble is None else (trouble.tag, trouble.get("message") or "")
         found[source if source.startswith("mutant_") else f"{source}::{case.get('name')}"] = verdict
     return found
+
+
+def spoilt(verdict: tuple[str, str]) -> bool:
+    """Neither passed nor left unmeasured."""
+    return verdict[0] != "passed" and "by the prediction of" not in verdict[1]
 
 
 @pytest.mark.parametrize("number", range(len(MUTANTS)), ids=lambda n: f"{MUTANTS[n][0]}-{MUTANTS[n][1].test}")
@@ -64,8 +79,7 @@ def test_mutant_turns_red(verdicts: dict[str, tuple[str, str]], number: int) -> 
 def test_what_is_not_mutated_is_green_in_the_same_haste(verdicts: dict[str, tuple[str, str]]) -> None:
     whole = {story: verdict for story, verdict in verdicts.items() if story.startswith("whole_")}
     assert len(whole) > len(list(SCENARIOS.glob("*.py")))
-    not_green = {story: verdict for story, verdict in whole.items() if verdict[0] != "passed"}
-    assert {story: verdict for story, verdict in not_green.items() if "by the prediction of" not in verdict[1]} == {}
+    assert {story: verdict for story, verdict in whole.items() if spoilt(verdict)} == {}
 
 
 def test_every_test_of_every_scenario_has_a_mutant() -> None:
