@@ -1,6 +1,7 @@
 """The page of a scenario, in a real browser: what it shows, what the keyboard does, and that nothing leaves it."""
 
 import fcntl
+import functools
 import html
 import itertools
 import json
@@ -183,6 +184,7 @@ def shown(chromium, tmp_path):
     assert chromium.requests() == [f"file://{path}"]
 
 
+@functools.cache
 def crowd(rows_told=1500, sockets=200):
     """A story too long for any page, with looks at many sockets."""
     timeline = Timeline(0)
