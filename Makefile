@@ -54,8 +54,9 @@ named:
 large: setup ## the stories at the real size
 	$(RUN) pytest scenarios/ -m large $(ARGS)
 
+# Two workers a processor: some of these tests start many processes of their own.
 test: setup ## the project's own tests
-	$(RUN) pytest tests/ -n auto --dist loadfile $(ARGS)
+	PYTEST_XDIST_AUTO_NUM_WORKERS=$$((2 * $$(nproc))) $(RUN) pytest tests/ -n auto --dist loadfile $(ARGS)
 
 check: setup ## format, lint, types, import rules
 	$(RUN) ruff format --check .

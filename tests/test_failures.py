@@ -177,7 +177,7 @@ def test_duration(lab):
 WANTED = {
     "test_wire": ["'server SA'", "lab: what happened", "listen: listening", "client:5", "── S ──▶ server:"],
     "test_states": ["the states of the connection", "expected:  {'client': <State.FIN_WAIT2", "last seen: {'client': ",
-                    "for:       0.3"],
+                    "for:       0."],
     "test_hang": ["listen reaches step 'accepted'", "it sleeps in accept", "after step 'listening'", "in listen"],
     "test_not_blocked": ["crash stays blocked", "asleep in recv()", "a step, or its end"],
     "test_unknown_way_of_blocking": ["'nanosleep'", "Mend: say one of accept"],

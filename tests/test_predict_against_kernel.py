@@ -104,7 +104,7 @@ def test_an_orphans_fin_wait1_lives_as_predicted(lab, settings, loss_probe, repe
     rto = rto_s(lab)
     lab.drop(f"ip saddr {lab.server_address[0]} tcp dport 40001")
     client.run_to("closed")
-    [fin] = [segment for segment in lab.segments() if segment.flags == "FA"]
+    fin, *_ = [segment for segment in lab.segments() if segment.flags == "FA"]
     interval = predict.fin_wait1_orphan(
         settings["tcp_orphan_retries"], rto, rto_max_s(lab), predict.tick_s(), loss_probe=loss_probe
     )
