@@ -109,7 +109,7 @@ def test_close_wait_challenges_a_reused_port_and_the_second_syn_connects(lab):
     assert challenge.ack == (fin.seq + 1) % 2**32
     assert (challenge.seq, reset.seq, retry.seq) == (last_ack.seq, challenge.ack, syn.seq)
     waited_s = (retry.time_ns - challenge.time_ns) / 1e9
-    lab.expect_duration("the quick retry", waited_s, predict.one_timer(QUICK_RETRY_S, predict.tick_s()))
+    lab.expect_duration("the quick retry", waited_s, predict.quick_syn_retry(predict.tick_s()))
     assert lab.counter("TcpExtTCPChallengeACK") == lab.counter("TcpExtTCPSYNChallenge") == 1
     assert lab.counter("TcpExtTCPSynRetrans") == lab.counter("TcpEstabResets") == 1
     server.run_to("accepted")

@@ -107,6 +107,17 @@ def test_where_no_lab_can_be_had_it_says_so_with_the_mend(
     assert ("1 skipped" if status == 0 else "1 error") in done.stdout
 
 
+@pytest.mark.parametrize(("name", "number"), [("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13), ("CAP_SYS_ADMIN", 21)])
+def test_a_root_that_lacks_a_capability_plays_as_an_ordinary_user_does(tmp_path: Path, name: str, number: int) -> None:
+    (tmp_path / "story.py").write_text(FULL_STORY)
+    drop = f"namespace._libc.prctl(24, {number}, 0, 0, 0)  # PR_CAPBSET_DROP: {name}, from the next exec on\n"
+    script = AS_ROOT_OF_A_USER_NAMESPACE + drop + "os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", script, *pytest_command(tmp_path / "story.py", "--lab-strict")]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "user namespace (uid 0)" in done.stdout
+
+
 def test_a_timeout_in_the_middle_of_a_question_is_a_plain_failure(play: Play) -> None:
     endless = FULL_STORY.replace('assert lab.state("server") == "CLOSED"', "while True:\n        lab.sockets()")
     done = play(endless, "--timeout=1")

@@ -5,7 +5,9 @@
 
 import ctypes
 import errno
+import fcntl
 import os
+import socket
 import struct
 from pathlib import Path
 
@@ -15,6 +17,8 @@ CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x00020000, 0x10000000,
 _PR_SET_PDEATHSIG = 1
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+_IFREQ_FLAGS = struct.Struct("=16sH22x")
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 _CAPABILITY_SETS = struct.Struct("=6I")  # effective, permitted, inheritable; then the upper 32 bits of each
 
@@ -92,6 +96,10 @@ def _may_isolate() -> bool:
     if child == 0:
         try:
             unshare(CLONE_NEWNET | CLONE_NEWPID)
+            # To make them is CAP_SYS_ADMIN's right; to use them takes CAP_NET_ADMIN and CAP_NET_RAW, and a root of
+            # a container may have the first alone.
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+                fcntl.ioctl(raw, _SIOCSIFFLAGS, _IFREQ_FLAGS.pack(b"lo", _IFF_UP))
         except OSError:
             os._exit(1)
         os._exit(0)
