@@ -3,7 +3,7 @@
 import inspect
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from harness.watch import Watch
 __tracebackhide__ = True
 
 FIRST_SERVER_PORT = 8000
+_RESERVED_PORTS = "net.ipv4.ip_local_reserved_ports"
 _ARGUMENTS_LIMIT = MESSAGE_LIMIT - 4096
 
 
@@ -109,6 +110,13 @@ class Lab(Observer):
         self._keeper.ask("write_sysctl", key=key, value=str(value))
         self.pinned.add(key)
         self.timeline.add(Change(time.monotonic_ns(), f"{key} = {value}"))
+
+    def set_ephemeral_ports(self, ports: Sequence[int]) -> None:
+        """Whoever connects without a bind() is given one from the first of these to the last; none is reserved."""
+        if self.sysctl(_RESERVED_PORTS):
+            self.set_sysctl(_RESERVED_PORTS, "")
+        self.pinned.add(_RESERVED_PORTS)
+        self.set_sysctl("net.ipv4.ip_local_port_range", f"{ports[0]} {ports[-1]}")
 
     def sysctl(self, key: str, default: str | None = None) -> str:
         """The value in force; `default` where this kernel does not have the key."""

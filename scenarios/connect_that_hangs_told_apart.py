@@ -108,7 +108,7 @@ def prepare(lab, cause):
         case "exhausted port range":
             # At 0 an ACK that comes late from another CPU (enqueue_to_backlog) would cost the TIME_WAIT: RFC 1337.
             lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)
-            lab.set_sysctl("net.ipv4.ip_local_port_range", "50000 50000")
+            lab.set_ephemeral_ports([50000])
             come_and_go(lab, server, None)
     return server
 

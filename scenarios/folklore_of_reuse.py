@@ -64,7 +64,7 @@ def play(lab, first_to_close, address=None, ports=PORTS[:1]):
     lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)  # a late ACK (enqueue_to_backlog) must not cost a TIME_WAIT
     server = lab.start(serve, address or lab.server_address, to="listening")
     for port in ports:
-        lab.set_sysctl("net.ipv4.ip_local_port_range", f"{port} {port}")
+        lab.set_ephemeral_ports([port])
         client = lab.start(call, address or lab.server_address, to="connected")
         server.run_to("accepted")
         order = (client, server) if first_to_close == "client" else (server, client)

@@ -53,7 +53,7 @@ def play(lab, first_to_close, ports=PORTS[:1]):
     lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)  # a late ACK (enqueue_to_backlog) must not cost a TIME_WAIT
     server = lab.start(serve, lab.server_address, to="listening")
     for port in ports:
-        lab.set_sysctl("net.ipv4.ip_local_port_range", f"{port} {port}")
+        lab.set_ephemeral_ports([port])
         client = lab.start(call, lab.server_address, to="connected")
         server.run_to("accepted")
         order = (client, server) if first_to_close == "client" else (server, client)

@@ -68,10 +68,10 @@ def connect(lab, port):
 def play(lab, backlog=2):
     """The third ACK of one client is lost, so it stays in SYN_RECV, and three others take their places before it."""
     server = lab.start(serve, lab.server_address, backlog, to="listening")
+    late, *_ = clients = [lab.start(call, lab.server_address, port) for port in (LATE, *OTHERS)]
     lab.drop(f"tcp sport {LATE} tcp flags == ack")
-    late = connect(lab, LATE)
-    for port in OTHERS:
-        connect(lab, port)
+    for client in clients:  # within the second after which the SYN-ACK is repeated
+        client.run_to("connected")
     lab.restore()
     lab.expect_states(client="ESTABLISHED", server="SYN_RECV", port=LATE)
     return server, late

@@ -78,7 +78,7 @@ def play(lab):
     lab.expect_table(LISTEN=1, FIN_WAIT2=len(MINES), CLOSE_WAIT=len(MINES))
     layer.finish()
     lab.expect_table(LISTEN=1, CLOSE_WAIT=len(MINES))
-    lab.set_sysctl("net.ipv4.ip_local_port_range", f"{PORTS[0]} {PORTS[-1]}")
+    lab.set_ephemeral_ports(PORTS)
     return server
 
 

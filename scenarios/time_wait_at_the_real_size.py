@@ -72,9 +72,9 @@ def play(lab, ports):
     lab.start(echo_server, lab.server_address, to="listening").resume()
     for start in range(0, len(ports), WINDOW):
         window = ports[start : start + WINDOW]
-        lab.set_sysctl("net.ipv4.ip_local_port_range", f"{window[0]} {window[-1]}")
+        lab.set_ephemeral_ports(window)
         lab.start(client, lab.server_address, len(window), to="closed").finish()
-    lab.set_sysctl("net.ipv4.ip_local_port_range", f"{ports[0]} {ports[-1]}")
+    lab.set_ephemeral_ports(ports)
 
 
 def expect_time_waits(lab, count):

@@ -57,7 +57,7 @@ def two_port_client(address, reads=0, sends=0):  # the article's; play() leaves 
 def play(lab, address, first_to_close, upload=0, ports=(45000, 45001)):
     """One connection after the other, as many as the client has ports. Who waits for a FIN closes second."""
     client_reads, server_reads = (0, 1) if first_to_close == "client" else (1, upload)
-    lab.set_sysctl("net.ipv4.ip_local_port_range", f"{ports[0]} {ports[-1]}")
+    lab.set_ephemeral_ports(ports)
     # At 0 an ACK that comes late from another CPU (enqueue_to_backlog) would cost the TIME_WAIT: RFC 1337.
     lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)
     server = lab.start(serve, address, server_reads)

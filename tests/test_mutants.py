@@ -59,7 +59,8 @@ def played(folder: Path, stories: list[str], *options: str) -> dict[str, tuple[s
         source = (case.get("classname") or "").rpartition(".")[2]
         trouble = next(iter(case), None)
         verdict = ("passed", "") if trouble is None else (trouble.tag, trouble.get("message") or "")
-        found[source if source.startswith("mutant_") else f"{source}::{case.get('name')}"] = verdict
+        # The first of them counts: what dies at the end of a story that has failed is told as an error of its own.
+        found.setdefault(source if source.startswith("mutant_") else f"{source}::{case.get('name')}", verdict)
     return found
 
 

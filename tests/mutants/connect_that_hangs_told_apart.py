@@ -9,7 +9,7 @@ MUTANTS = [
     Mutant(f"{EACH}[mine, RST lost-connect]", 'cause != "mine, RST lost"', 'cause != "nothing"'),
     Mutant(f"{EACH}[dropped SYN-connect]", 'lab.drop("tcp flags & (syn | ack) == syn")', 'lab.drop("tcp dport 9")'),
     Mutant(f"{EACH}[stopped server-recv]", "server.stop()", "pass"),
-    Mutant(f"{EACH}[exhausted port range-None]", '"50000 50000"', '"50000 50001"'),
+    Mutant(f"{EACH}[exhausted port range-None]", "set_ephemeral_ports([50000])", "set_ephemeral_ports([50000, 50001])"),
     Mutant(
         "test_control_without_a_fault_connect_succeeds_and_the_server_attends_to_it",
         'play(lab, "nothing", "recv", server_waits_in="recv")',

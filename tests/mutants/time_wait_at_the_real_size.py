@@ -19,6 +19,6 @@ MUTANTS = [
     Mutant(
         LARGE,
         "    play(lab, PORTS)\n    expect_time_waits(lab, 28232)\n",
-        '    play(lab, PORTS[:100])\n    lab.set_sysctl("net.ipv4.ip_local_port_range", "32768 32967")\n',
+        "    play(lab, PORTS[:100])\n    lab.set_ephemeral_ports([32768, 32967])\n",
     ),
 ]

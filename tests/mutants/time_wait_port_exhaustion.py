@@ -20,8 +20,8 @@ MUTANTS = [
     ),
     Mutant(
         "test_two_time_waits_use_up_two_ports_towards_one_server",
-        'f"{ports[0]} {ports[-1]}"',
-        'f"{ports[0]} {ports[-1] + 2}"',
+        "lab.set_ephemeral_ports(ports)",
+        "lab.set_ephemeral_ports([ports[0], ports[-1] + 2])",
     ),
     Mutant(
         "test_control_a_server_that_closes_first_leaves_both_ports_free",
