@@ -1,5 +1,6 @@
 """In which system call a process sleeps: seen in real ones, and read from every line that the kernel may write."""
 
+import os
 import platform
 import select
 import signal
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ExpectationFailed, LabError
-from harness.evidence import blocked
+from harness.evidence import blocked, holders
 
 
 def wait_in(call, address):
@@ -34,6 +35,10 @@ def wait_in(call, address):
         case "wait":
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             subprocess.run(["sleep", "60"], check=False)
+
+
+def end_at_once():
+    yield "ready"
 
 
 def run_for_ever():
@@ -69,6 +74,24 @@ def test_whoever_runs_sleeps_nowhere(lab):
         actor.stay_blocked(in_="recv")
     actor.kill()
     assert actor.blocked_in() is None
+
+
+def test_who_has_ended_sleeps_nowhere_though_its_files_are_roots():
+    with subprocess.Popen(["true"]) as child:
+        assert not blocked.has_ended(os.getpid())
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # a zombie: nobody has taken its status
+        assert blocked.has_ended(child.pid)
+        assert blocked.blocked_in(child.pid) is None
+        assert holders._held(child.pid) == []
+
+
+def test_a_role_that_ends_is_not_blocked_whoever_looks(lab):
+    """Twenty looks: an ordinary user met, at most of them, a process that had given up its memory."""
+    for _ in range(20):
+        actor = lab.start(end_at_once)
+        actor.run_to("ready")
+        with pytest.raises(ExpectationFailed, match="a step, or its end"):
+            actor.stay_blocked(in_="recv")
 
 
 def test_an_unknown_word_is_refused_with_those_that_are_known():

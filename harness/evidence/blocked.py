@@ -54,6 +54,18 @@ def is_stopped(pid: int) -> bool:
     return bool(stats) and all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
+def has_ended(pid: int) -> bool:
+    """Whether `pid` is gone, or has at least given up its memory (kernel/exit.c, do_exit: exit_mm).
+
+    From then on, and before it is a zombie, its files in /proc are root's (fs/proc/base.c, task_dump_owner): who may
+    not read them, and is an ordinary user, learns from this one why.
+    """
+    try:
+        return Path(f"/proc/{pid}/statm").read_text().split()[0] == "0"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def blocked_in(pid: int) -> str | None:
     """The name of the system call in which the main thread of `pid` sleeps; None while it runs, or once it is gone."""
     try:
@@ -61,6 +73,8 @@ def blocked_in(pid: int) -> str | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     except PermissionError:
+        if has_ended(pid):
+            return None
         raise LabUnavailable(
             f"/proc/{pid}/syscall may not be read", "run as the user who started the lab, or with CAP_SYS_PTRACE"
         ) from None

@@ -2,8 +2,10 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.errors import LabUnavailable
+from harness.evidence.blocked import has_ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +26,21 @@ def read(keeper_pid: int) -> list[Holder]:
     """
     import psutil
 
-    found = []
-    for process in psutil.Process(keeper_pid).children(recursive=True):
-        try:
-            with process.oneshot():
-                program, status = process.name(), process.status()
-            if status == psutil.STATUS_ZOMBIE:
-                continue  # it holds nothing any more, and its /proc folder is root's
-            found += [Holder(process.pid, fd, program, inode) for fd, inode in _sockets(process.pid)]
-        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
-            continue  # it ended while we looked: it holds nothing
-        except PermissionError:
-            raise LabUnavailable(f"the fds of {program} may not be read", "run as root") from None
-    return sorted(found, key=lambda holder: (holder.pid, holder.fd))
+    held = [_held(process.pid) for process in psutil.Process(keeper_pid).children(recursive=True)]
+    return sorted((each for holders in held for each in holders), key=lambda holder: (holder.pid, holder.fd))
+
+
+def _held(pid: int) -> list[Holder]:
+    """The sockets of one process; none where it ended while we looked."""
+    try:
+        program = Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
+        return [Holder(pid, fd, program, inode) for fd, inode in _sockets(pid)]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    except PermissionError:
+        if has_ended(pid):
+            return []
+        raise LabUnavailable(f"the fds of {program} may not be read", "run as root") from None
 
 
 def _sockets(pid: int) -> list[tuple[int, int]]:
