@@ -181,11 +181,9 @@ def _quiz(asked: argparse.Namespace) -> int:
 def _answered(prompt: str, options: int) -> str:
     """A number from 1 to `options`, asked for until it is one; nothing at the end of the input."""
     while True:
-        sys.stdout.write(prompt)
-        sys.stdout.flush()
-        line = sys.stdin.readline()
+        line = terminal.ask(prompt)
         if not line or line.strip() in map(str, range(1, options + 1)):
-            sys.stdout.write("\n")
+            terminal.say("")
             return line.strip()
 
 

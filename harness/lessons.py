@@ -51,14 +51,14 @@ class Lesson:
         return FOLDER.parent / f"{self.name}.py"
 
     def source(self) -> str:
-        return self.path.read_text()
+        return self.path.read_text("utf-8")
 
 
 def load(name: str, language: str = "en") -> Lesson:
     """The lesson of a scenario. LabError where there is none, or where its file lacks something."""
     path = FOLDER / f"{name}.toml"
     try:
-        found = tomllib.loads(path.read_text())
+        found = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         near = difflib.get_close_matches(name, [each.stem for each in FOLDER.glob("*.toml")], 1)
         hint = f"did you mean {near[0]}?" if near else "see `make list`"

@@ -1,8 +1,8 @@
 """Step by hand: before an actor goes on, wait for Enter, and say how to look inside meanwhile."""
 
-import sys
 from collections.abc import Iterator
 
+from harness import terminal
 from harness.evidence.sockets import Socket
 from harness.views.transcript import told_socket
 
@@ -33,7 +33,5 @@ class Stepper:
         """Show where the story is, and wait for Enter. At the end of the input it goes on by itself."""
         lines = [*self._greeting, "", *(f"    {told_socket(row)}" for row in sockets)]
         self._greeting = []
-        sys.stdout.write("\n".join([*lines, f"{actor}, {step}: goes on. Enter: "]))
-        sys.stdout.flush()
-        if not sys.stdin.readline():
-            sys.stdout.write("\n")
+        if not terminal.ask("\n".join([*lines, f"{actor}, {step}: goes on. Enter: "])):
+            terminal.say("")

@@ -19,6 +19,16 @@ def wants_color() -> bool:
 
 def say(text: str) -> None:
     """Write a text and a line's end; what the terminal's encoding does not have becomes a question mark."""
+    _write(f"{text}\n")
+
+
+def ask(prompt: str) -> str:
+    """Write a prompt, and read a line with its end; nothing at the end of the input."""
+    _write(prompt)
+    return sys.stdin.buffer.readline().decode(errors="replace")
+
+
+def _write(text: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
     sys.stdout.flush()

@@ -19,7 +19,7 @@ NAMES = [path.stem for path in SCENARIOS]
 def run(*arguments, answer="", **environment):
     return subprocess.run(
         [sys.executable, "-m", "harness", *arguments], cwd=ROOT, input=answer, capture_output=True, text=True,
-        env=clean_environment() | {"COLUMNS": "80"} | environment,
+        errors="surrogateescape", env=clean_environment() | {"COLUMNS": "80"} | environment,
     )  # fmt: skip
 
 
@@ -116,6 +116,18 @@ def test_a_quiz_in_chinese():
     assert done.returncode == 0
     assert "答对了" in done.stdout
     assert max(map(cell_len, done.stdout.partition("原因")[2].partition("答对了")[0].splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [{"PYTHONIOENCODING": "gbk"}, {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}],
+    ids=["gbk", "ascii"],
+)
+@pytest.mark.parametrize("command", ["list", "lesson", "quiz", "step"])
+def test_a_terminal_that_has_no_utf_8_breaks_nothing(command, encoding):
+    named = [] if command == "list" else ["close_with_unread_data"]
+    done = run(command, *named, "--lang", "zh", answer="\udcff\n2\n", **encoding)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
 def test_the_list_names_all_with_rows_and_sysctls():

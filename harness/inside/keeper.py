@@ -171,7 +171,7 @@ class Keeper:
             raise LabError(f"{name!r} is no file name. Mend: name a file of the folder itself")
         folder, _ = self.folder()
         path = Path(str(folder), name)
-        path.write_text(text)
+        path.write_text(text, "utf-8")
         return str(path), ()
 
     def restore(self) -> Reply:

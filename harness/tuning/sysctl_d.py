@@ -30,7 +30,7 @@ _LINE_ENDS = re.compile(r"\r\n|\n\r|\n|\r")
 def reference_profile() -> list[Setting]:
     """The settings that scenarios run under."""
     path = Path(__file__).parent.parent / "profiles" / "reference.conf"
-    return parse(path.read_text(), path.name)
+    return parse(path.read_text("utf-8"), path.name)
 
 
 def parse(text: str, source: str) -> list[Setting]:

@@ -40,7 +40,7 @@ def run(
         report = Report(
             tried, platform.release(), plays, tuple(compare.compare(*runs)) if runs else (), governed,
             tried.out_of_reach() | {key: why for key in tried.changed if (why := _untried(key, runs, governed))},
-            tomllib.loads(_KEYS.read_text()), _pinned(runs),
+            tomllib.loads(_KEYS.read_text("utf-8")), _pinned(runs),
         )  # fmt: skip
         written = {json: as_json(report), markdown: "\n".join(as_markdown(report)) + "\n"}
         if html:
