@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _QUIETLY = ["-qq", "--no-header", "--lab-strict", "-o", "console_output_style=classic"]
+_WRONG_ANSWER = 6  # pytest's own statuses end at 5, and 1 is a story that failed
 _INDENT = (0, 0, 0, 2)
 _WORDS = {
     "en": ("Your answer, 1 to {}: ", "Right.", "You said {}.", "The kernel shows {}: {}"),
@@ -26,7 +27,7 @@ _WORDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The program; its exit status: pytest's, 1 for a wrong answer, 2: it cannot be done, 3: this machine lacks it."""
+    """The program; its exit status: pytest's, 2: it cannot be done, 3: this machine lacks it, 6: a wrong answer."""
     asked, others = _parser().parse_known_args(arguments)
     asked.pytest_arguments = others
     try:
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except Exception:
         traceback.print_exc()
-        return 3  # a 1 would claim a change, or a wrong answer
+        return 3  # a 1 would claim a change
     return status
 
 
@@ -175,7 +176,7 @@ def _quiz(asked: argparse.Namespace) -> int:
     correct = answer == str(lesson.answer)
     _say("", right if correct else said.format(answer or "-"))
     _say(shown.format(lesson.answer, texts.options[lesson.answer - 1]), texts.because)
-    return int(not correct)
+    return 0 if correct else _WRONG_ANSWER
 
 
 def _answered(prompt: str, options: int) -> str:

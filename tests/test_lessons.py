@@ -99,7 +99,7 @@ def test_a_lesson_draws_both_stories_between_its_words():
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "verdict"), [("2\n", 0, "Right."), ("1\n", 1, "You said 1."), ("", 1, "-")]
+    ("answer", "status", "verdict"), [("2\n", 0, "Right."), ("1\n", 6, "You said 1."), ("", 6, "-")]
 )
 def test_a_quiz_works_in_a_pipe(answer, status, verdict):
     done = run("quiz", "close_with_unread_data", answer=answer)
@@ -109,6 +109,22 @@ def test_a_quiz_works_in_a_pipe(answer, status, verdict):
     assert "RA" not in question
     assert verdict in run_and_answer
     assert "The kernel shows 2:" in run_and_answer
+
+
+@pytest.mark.parametrize("command", ["lesson", "quiz"])
+def test_a_story_that_fails_is_no_wrong_answer(command):
+    done = run(command, "close_with_unread_data", "--lab-sysctl", "net.ipv4.no_such=1", answer="1\n")
+    assert done.returncode == 1
+    assert "You said" not in done.stdout
+
+
+@pytest.mark.parametrize(("arguments", "status"), [("", 0), ("--lab-sysctl net.ipv4.no_such=1", 2)])
+def test_make_quiz_forgives_a_wrong_answer_and_no_failure(arguments, status):
+    command = ["make", "-s", "-o", "setup", f"VENV={sys.prefix}", "quiz", "S=close_with_unread_data"]
+    done = subprocess.run(
+        [*command, f"ARGS={arguments}"], cwd=ROOT, input="1\n", capture_output=True, text=True, env=clean_environment()
+    )
+    assert done.returncode == status, done.stdout + done.stderr
 
 
 def test_a_quiz_in_chinese():
