@@ -18,12 +18,29 @@ _WAITS_A_STORY = 3
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lab", "tcp-fault-lab")
     group.addoption(
-        "--lab-affected-by", metavar="KEY", help="play only the scenarios that this sysctl governs (net.ipv4.tcp_…)"
-    )
+        "--lab-affected-by", metavar="KEY", action="append", default=[],
+        help="play only the scenarios that this sysctl governs (net.ipv4.tcp_…); again for another",
+    )  # fmt: skip
     group.addoption(
         "--lab-max-wait", metavar="S", type=float, default=DEFAULT_MAX_WAIT_S,
         help="wait for no kernel timer that is longer, and say so (10 s)",
     )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """UsageError where no lesson names a key of `--lab-affected-by`: here, as a worker's would be an internal error."""
+    if not (asked := _asked_keys(config)):
+        return
+    known = sorted({key for lesson in lessons.every() for key in lesson.sysctls})
+    for key in asked:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1, 0.9)
+            hint = f"did you mean {near[0]}?" if near else f"these govern some: {', '.join(known)}"
+            raise pytest.UsageError(f"no scenario hangs on {key!r}. Mend: {hint}")
+
+
+def _asked_keys(config: pytest.Config) -> list[str]:
+    return [key.replace("/", ".") for key in config.option.lab_affected_by]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -69,17 +86,11 @@ def _more_time(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _affected(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`--lab-affected-by KEY`; UsageError where no lesson names the key."""
-    if not (asked := config.option.lab_affected_by):
+    """`--lab-affected-by KEY`: what any of the keys governs."""
+    if not (asked := set(_asked_keys(config))):
         return
-    key = asked.replace("/", ".")
-    governs = {lesson.name: lesson.sysctls for lesson in lessons.every()}
-    known = sorted({each for keys in governs.values() for each in keys})
-    if key not in known:
-        near = difflib.get_close_matches(key, known, 1, 0.9)
-        hint = f"did you mean {near[0]}?" if near else f"these govern some: {', '.join(known)}"
-        raise pytest.UsageError(f"no scenario hangs on {asked!r}. Mend: {hint}")
-    chosen = [item for item in items if key in governs.get(item.path.stem, ())]
+    governed = {lesson.name for lesson in lessons.every() if asked & set(lesson.sysctls)}
+    chosen = [item for item in items if item.path.stem in governed]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
 

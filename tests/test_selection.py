@@ -16,11 +16,15 @@ def story(name, waits=None):
     return SimpleNamespace(name=name, get_closest_marker=lambda _: marker)
 
 
-def collect(*arguments):
+def run(*arguments):
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "scenarios/", *arguments],
+        [sys.executable, "-m", "pytest", "-q", "scenarios/", *arguments],
         capture_output=True, text=True, cwd=ROOT, env=clean_environment(),
     )  # fmt: skip
+
+
+def collect(*arguments):
+    return run("--collect-only", *arguments)
 
 
 def test_long_waits_are_begun_early_and_nothing_is_lost():
@@ -51,7 +55,16 @@ def test_a_sysctl_selects_the_scenarios_that_it_governs():
     assert "scenarios/reset_before_accept.py" not in done.stdout
 
 
-def test_a_sysctl_that_governs_nothing_is_a_usage_error():
-    done = collect("--lab-affected-by", "net.ipv4.tcp_fin_timeot")
-    assert done.returncode == 4
+def test_several_sysctls_select_what_any_of_them_governs():
+    done = collect("--lab-affected-by", "net.ipv4.tcp_tw_reuse", "--lab-affected-by=net.ipv4.tcp_abort_on_overflow")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "scenarios/folklore_of_reuse.py" in done.stdout
+    assert "scenarios/folklore.py" in done.stdout
+    assert "scenarios/reset_before_accept.py" not in done.stdout
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]])
+def test_a_sysctl_that_governs_nothing_is_a_usage_error(workers):
+    done = run("--lab-affected-by", "net.ipv4.tcp_fin_timeot", *workers)
+    assert done.returncode == 4, done.stdout
     assert "Mend: did you mean net.ipv4.tcp_fin_timeout?" in done.stderr
