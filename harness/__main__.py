@@ -200,7 +200,7 @@ def _say(*lines: str) -> None:
 
 def _step(asked: argparse.Namespace) -> int:
     lesson = lessons.load(asked.name, asked.lang)
-    return _play(lesson, asked, lesson.fault, options=("--lab-step", "-s", "-o", "timeout=0"))
+    return _play(lesson, asked, lesson.fault, options=("--lab-step", "-s"))
 
 
 def _play(lesson: Lesson, asked: argparse.Namespace, *stories: str, options: tuple[str, ...] = ()) -> int:

@@ -1,5 +1,6 @@
 """pytest's side: fixture, options, header, verdicts, closing section. (Which stories are played: selection.py.)"""
 
+import argparse
 import os
 import platform
 from collections import Counter
@@ -46,7 +47,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--lab-step",
         action="store_true",
-        help="wait for Enter before each step; needs -s, and no time limit (timeout=0)",
+        help="wait for Enter before each step, without a time limit; needs -s",
     )
     group.addoption(
         "--lab-artifacts", metavar="DIR",
@@ -79,10 +80,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[PROFILE] = profile.chosen(option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl)
     except LabError as error:
         raise pytest.UsageError(str(error)) from None
+    if option.lab_step:
+        _need_a_terminal(option)
     if config.option.lab_report and not hasattr(config, "workerinput"):
         from harness.reporting import Reporter
 
         config.pluginmanager.register(Reporter(Path(config.option.lab_report), config.option.lab_lang))
+
+
+def _need_a_terminal(option: argparse.Namespace) -> None:
+    """UsageError where nobody could see a step, or press Enter."""
+    if getattr(option, "dist", "no") != "no":
+        raise pytest.UsageError("--lab-step waits for Enter, and a worker has no terminal. Mend: leave -n out")
+    if option.capture != "no":
+        raise pytest.UsageError("--lab-step waits for Enter, and pytest captures the terminal. Mend: add -s")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

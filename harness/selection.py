@@ -77,7 +77,13 @@ def _waits_s(item: pytest.Item) -> float:
 
 
 def _more_time(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where longer timers are waited for than by default, pytest-timeout's limit grows with them."""
+    """Where longer timers are waited for than by default, pytest-timeout's limit grows with them.
+
+    Where somebody steps by hand, there is none.
+    """
+    if config.option.lab_step:
+        for item in items:
+            item.add_marker(pytest.mark.timeout(0), append=False)
     extra_s = config.option.lab_max_wait - DEFAULT_MAX_WAIT_S
     limit_s = float(config.getini("timeout") or 0) if config.pluginmanager.hasplugin("timeout") else 0.0
     if limit_s and extra_s > 0:

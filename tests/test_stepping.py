@@ -82,6 +82,45 @@ def test_it_waits_before_each_step_and_tells_how_to_look_inside(terminal: Termin
     assert terminal.process.wait(10) == 0
 
 
+def stepped(play, *arguments: str) -> subprocess.CompletedProcess[str]:  # type: ignore[no-untyped-def]
+    """Two moves, in a story that may last for a tenth of a second."""
+    done: subprocess.CompletedProcess[str] = play(
+        """
+import time
+import pytest
+
+def wait():
+    time.sleep(0.2)
+    yield "waited"
+
+@pytest.mark.timeout(0.1)
+def test_it(lab):
+    lab.start(wait).run_to("waited")
+""",
+        "--lab-step",
+        *arguments,
+    )
+    return done
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mend"),
+    [([], "Mend: add -s"), (["--capture=tee-sys"], "Mend: add -s"), (["-s", "-n", "1"], "Mend: leave -n out")],
+)
+def test_without_a_terminal_it_is_a_usage_error(play, arguments: list[str], mend: str) -> None:  # type: ignore[no-untyped-def]
+    done = stepped(play, *arguments)
+    assert done.returncode == 4, done.stdout
+    assert "--lab-step waits for Enter" in done.stderr
+    assert mend in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["-s"], ["-s", "-n", "0"], ["-s", "-p", "no:xdist"]])
+def test_a_reader_may_take_their_time(play, arguments: list[str]) -> None:  # type: ignore[no-untyped-def]
+    done = stepped(play, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert PROMPT in done.stdout
+
+
 def test_at_the_end_of_the_input_it_goes_on_by_itself() -> None:
     done = subprocess.run(
         COMMAND, cwd=ROOT, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
