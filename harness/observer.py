@@ -244,7 +244,7 @@ class Observer:
         self._watch.settle()
         now = self._counters()
         if name not in now:
-            raise LabError(f"this kernel has no counter {name}. Mend: see `nstat -az` for the names")
+            raise LabError(f"this kernel has no counter {name}. Mend: see `nstat -azs` for the names")
         return now[name] - self._baseline[name]
 
     def count(self) -> None:

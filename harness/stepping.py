@@ -1,6 +1,9 @@
 """Step by hand: before an actor goes on, wait for Enter, and say how to look inside meanwhile."""
 
+import shlex
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from harness import terminal
 from harness.evidence.sockets import Socket
@@ -8,9 +11,10 @@ from harness.views.transcript import told_socket
 
 __tracebackhide__ = True
 
+_ROOT = Path(__file__).parent.parent
 _WORTH_TYPING = (
     ("ss -tanpoe", "states, queues, timers, owners"),
-    ("nstat -az", "counters: again after a step, for what has moved"),
+    ("nstat -azs", "counters: again after a step, for what has moved"),
     ("tcpdump -nli lo tcp", "segments, as they come"),
 )
 
@@ -19,15 +23,7 @@ class Stepper:
     """One story, step by step, in a terminal. The kernel's timers do not wait for the reader."""
 
     def __init__(self, keeper_pid: int, isolation: str, story: str) -> None:
-        user = "" if isolation == "root" else "--user --preserve-credentials "
-        self._inside = f"nsenter {user}--net --target {keeper_pid}"
-        self._greeting = [f"\n{story}", *self._ways_in()]
-
-    def _ways_in(self) -> Iterator[str]:
-        """What to type in another terminal, and what is to be seen there."""
-        yield "Look inside from another terminal:"
-        for command, sight in _WORTH_TYPING:
-            yield f"  {self._inside} {command:<20} # {sight}"
+        self._greeting = [f"\n{story}", *_ways_in(keeper_pid, isolation)]
 
     def wait(self, actor: str, step: str, sockets: list[Socket]) -> None:
         """Show where the story is, and wait for Enter. At the end of the input it goes on by itself."""
@@ -35,3 +31,15 @@ class Stepper:
         self._greeting = []
         if not terminal.ask("\n".join([*lines, f"{actor}, {step}: goes on. Enter: "])):
             terminal.say("")
+
+
+def _ways_in(pid: int, isolation: str) -> Iterator[str]:
+    """What to type in another terminal, and what is to be seen there."""
+    yield "Look inside from another terminal:"
+    user = "" if isolation == "root" else "--user --preserve-credentials "
+    python = f"env PYTHONPATH={shlex.quote(str(_ROOT))} {shlex.quote(sys.executable)}"
+    for command, sight in _WORTH_TYPING:
+        inside = f"nsenter {user}--net --target {pid}"
+        if user and command.startswith("tcpdump"):  # it needs a capability, which nsenter does not keep for it
+            inside = f"{python} -m harness.inside.enter {pid}"
+        yield f"  {inside} {command:<20} # {sight}"

@@ -196,7 +196,7 @@ WANTED = {
     "test_refused_value": ["refuses net.ipv4.tcp_syn_retries = '1000' (EINVAL)", "in force: 2"],
     "test_host_sysctl": ["'kernel.hostname' is no sysctl of a network namespace", "never touches the host"],
     "test_unknown_step": ["no step of the name 'clam'", "'crash: calm'"],
-    "test_unknown_counter": ["no counter TcpExtTCPAbortOnClosure", "nstat -az"],
+    "test_unknown_counter": ["no counter TcpExtTCPAbortOnClosure", "nstat -azs"],
     "test_unknown_host": ["no host is called 'sever'", "client, server, other server"],
     "test_unknown_state": ["no state is called 'FIN_WAIT_2'", "FIN_WAIT2"],
     "test_two_connections": ["2 sockets at the client", "Mend: name one by port="],

@@ -62,8 +62,8 @@ def terminal() -> Iterator[Terminal]:
 def test_it_waits_before_each_step_and_tells_how_to_look_inside(terminal: Terminal, lab) -> None:  # type: ignore[no-untyped-def]
     find_program("nsenter", "util-linux")
     greeting = terminal.read_to(PROMPT)
-    ways_in = re.findall(r"^  (nsenter .*?) +#", greeting.replace("\r", ""), re.M)
-    assert [way.split()[-2:] for way in ways_in] == [["ss", "-tanpoe"], ["nstat", "-az"], ["lo", "tcp"]]
+    ways_in = re.findall(r"^  (.* -.*?) +#", greeting.replace("\r", ""), re.M)
+    assert [way.split()[-2:] for way in ways_in] == [["ss", "-tanpoe"], ["nstat", "-azs"], ["lo", "tcp"]]
     assert "serve, (not started): goes on." in greeting
     terminal.enter()
     assert "server:" in terminal.read_to(PROMPT)
@@ -71,6 +71,12 @@ def test_it_waits_before_each_step_and_tells_how_to_look_inside(terminal: Termin
     assert inside.returncode == 0, inside.stderr
     assert re.search(r"^LISTEN .*192\.0\.2\.2:80\d\d", inside.stdout, re.M)
     assert "ESTAB" not in inside.stdout
+    assert "TcpExtListenOverflows " in subprocess.run(shlex.split(ways_in[1]), capture_output=True, text=True).stdout
+    find_program("tcpdump")
+    with subprocess.Popen(shlex.split(ways_in[2]), stderr=subprocess.PIPE, text=True) as capture:
+        assert capture.stderr
+        assert any("listening on lo" in line for line in capture.stderr), "it may not capture"
+        capture.terminate()
     entered = 1
     while True:
         terminal.enter()

@@ -36,6 +36,11 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags))
 
 
+def enter(pid: int, flags: int) -> None:
+    """setns(2): the namespaces of process `pid`, at once."""
+    _check(_libc.setns(os.pidfd_open(pid), flags))
+
+
 def keep_capabilities_over_exec() -> None:
     """Make every capability that we have ambient, so that a program has it too, without being root.
 
