@@ -60,6 +60,9 @@ def load(name: str, language: str = "en") -> Lesson:
     try:
         found = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
+        if (FOLDER.parent / f"{name}.py").exists():
+            mend = f"write scenarios/lessons/{name}.toml, like those beside it (README, Writing a scenario)"
+            raise LabError(f"the scenario {name} has no lesson. Mend: {mend}") from None
         near = difflib.get_close_matches(name, [each.stem for each in FOLDER.glob("*.toml")], 1)
         hint = f"did you mean {near[0]}?" if near else "see `make list`"
         raise LabError(f"there is no lesson {name}. Mend: {hint}") from None

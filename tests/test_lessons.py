@@ -74,6 +74,13 @@ def test_an_unknown_lesson_has_its_mend():
     assert lessons.find("no_such_lesson") is None
 
 
+def test_a_scenario_without_a_lesson_is_told_from_an_unknown_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons, "FOLDER", tmp_path / "lessons")
+    (tmp_path / "story.py").touch()
+    with pytest.raises(LabError, match=r"scenario story has no lesson. Mend: write scenarios/lessons/story.toml"):
+        lessons.load("story")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("fault = ", "x.toml is no TOML file"), ('fault = "test_x"', r"x.toml lacks symptom, .*, in each of en, zh")],
