@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from rich.cells import cell_len
@@ -61,6 +62,11 @@ def test_the_stories_of_a_lesson_exist(name, collected):
     assert {f"scenarios/{name}.py::{lesson.fault}", f"scenarios/{name}.py::{lesson.control}"} <= collected
     assert not lesson.fault.startswith("test_control_")
     assert lesson.control.startswith("test_control_")
+
+
+def test_each_sysctl_of_a_lesson_has_its_sentence_and_no_other_has():
+    sentences = tomllib.loads((ROOT / "harness" / "whatif" / "keys.toml").read_text())
+    assert set(sentences) == {key for name in NAMES for key in lessons.load(name).sysctls}
 
 
 def test_answers_are_not_all_the_same():
