@@ -42,7 +42,7 @@ class Actor(Process):
         what = f"{self.name} reaches step {step!r}"
         report = self._go_on(what, within_s, step)
         if isinstance(report, Failed):
-            raise self._died(report)
+            raise self._died(report, expected=f"step {step!r}")
         if isinstance(report, Finished):
             steps = ", ".join(map(repr, list(self._came_ns)[:-1])) or "none"
             raise failure(what, repr(step), f"the role's end; its steps were {steps}", 0.0)
@@ -73,8 +73,7 @@ class Actor(Process):
             if blocked.same_call(in_, seen) and not ended_or_stepped:
                 until = until or time.monotonic() + for_s
             elif until is not None or ended_or_stepped or time.monotonic() > deadline:
-                what = "a step, or its end" if ended_or_stepped else f"it {self.doing()}"
-                raise failure(f"{self.name} stays blocked", f"asleep in {in_}()", what, for_s)
+                raise self._not_blocked(f"asleep in {in_}()", for_s, self._received() if ended_or_stepped else None)
             time.sleep(POLL_S)
         self._lab.record(Step(time.monotonic_ns(), self.name, f"blocked in {in_}"))
 
@@ -183,6 +182,19 @@ class Actor(Process):
             f"{trouble.name}: {trouble.text}, after step {self._last_step!r}\n{trouble.traceback}{self._output_tail()}"
         )
         return failure(f"{self.name} died", expected, seen, 0.0)
+
+    def _not_blocked(self, expected: str, for_s: float, report: Report | None) -> ExpectationFailed:
+        if report:
+            self._take(report)
+        match report:
+            case Failed():
+                return self._died(report, expected)
+            case Reached():
+                seen = f"step {report.step!r}"
+            case _:
+                what = "the role's end" if report else f"it {self.doing()}"
+                seen = f"{what}, after step {self._last_step!r}"
+        return failure(f"{self.name} stays blocked", expected, seen, for_s)
 
     def _hangs(self, what: str, limit_s: float) -> ExpectationFailed:
         where = f"it {self.doing()}"

@@ -90,7 +90,7 @@ def test_a_role_that_ends_is_not_blocked_whoever_looks(lab):
     for _ in range(20):
         actor = lab.start(end_at_once)
         actor.run_to("ready")
-        with pytest.raises(ExpectationFailed, match="a step, or its end"):
+        with pytest.raises(ExpectationFailed, match="the role's end, after step 'ready'"):
             actor.stay_blocked(in_="recv")
 
 
