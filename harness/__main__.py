@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _QUIETLY = ["-qq", "--no-header", "--lab-strict", "-o", "console_output_style=classic"]
 _WRONG_ANSWER = 6  # pytest's own statuses end at 5, and 1 is a story that failed
 _INDENT = (0, 0, 0, 2)
+_WAITS = {"en": ("waits up to {} s", "waits less than 1 s"), "zh": ("最长等待 {} s", "等待不到 1 s")}
 _WORDS = {
     "en": ("Your answer, 1 to {}: ", "Right.", "You said {}.", "The kernel shows {}: {}"),
     "zh": ("你的答案（1 到 {}）：", "答对了。", "你选的是 {}。", "内核的答案是 {}：{}"),
@@ -135,7 +136,8 @@ def _entries(language: str) -> Iterator["RenderableType"]:
 
     for lesson in lessons.every(language):
         waits = re.findall(r"mark\.waits\(([\d.]+)\)", lesson.source())
-        longest = f"waits up to {max(map(float, waits)):g} s" if waits else "waits less than 1 s"
+        up_to, short = _WAITS[language]
+        longest = up_to.format(f"{max(map(float, waits)):g}") if waits else short
         yield Text(lesson.name, style="bold")
         yield Padding(Text(lesson.texts.symptom), _INDENT)
         yield Padding(Text(lesson.texts.claim, style="cyan"), _INDENT)

@@ -64,9 +64,9 @@ class Observer:
         if self.stepper:
             self.stepper.wait(actor, step, self.sockets())
 
-    def stepped_by(self, isolation: str, story: str) -> None:
+    def stepped_by(self, isolation: str, story: str, language: str) -> None:
         """From now on, wait for Enter before each move."""
-        self.stepper = Stepper(self._keeper.pid, isolation, story)
+        self.stepper = Stepper(self._keeper.pid, isolation, story, language)
 
     def finding(self, name: str, value: object) -> None:
         """Put an observable and its value on the record, for whoever reads the transcript."""

@@ -128,7 +128,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         (option.lab_show, option.lab_artifacts, option.lab_report, option.lab_save, option.lab_compare)
     )
     if option.lab_step:
-        lab.stepped_by(nursery.isolation, request.node.name)
+        lab.stepped_by(nursery.isolation, request.node.name, option.lab_lang)
     request.node.stash[LAB] = lab
     request.node.stash[_temporary] = tmp_path_factory
     try:

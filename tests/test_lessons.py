@@ -159,6 +159,21 @@ def test_a_terminal_that_has_no_utf_8_breaks_nothing(command, encoding):
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
 
 
+@pytest.mark.parametrize("command", ["list", "lesson", "step"])
+def test_what_is_shown_in_chinese_has_chinese_words_around_it(command):
+    named = [] if command == "list" else ["close_with_unread_data"]
+    done = run(command, *named, "--lang", "zh")
+    assert done.returncode == 0, done.stdout + done.stderr
+    english = r"waits (up|less)|accept queue|no owner|no process|states:|\bserver\b(?!:)|look inside|goes on"
+    assert not re.search(english, done.stdout, re.I)
+    if command == "lesson":
+        assert re.search("客户端 +服务器\n", done.stdout)
+        assert "全连接队列 1 / 128" in done.stdout
+        assert "全连接队列为空" in done.stdout
+        assert "没有进程持有" in done.stdout
+        assert max(map(cell_len, done.stdout.splitlines())) <= 80
+
+
 def test_the_list_names_all_with_rows_and_sysctls():
     done = run("list")
     assert done.returncode == 0

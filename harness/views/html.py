@@ -19,6 +19,7 @@ from harness.evidence.sockets import State, Timer
 from harness.kernel.addresses import HOSTS
 from harness.timeline import Timeline
 from harness.views import svg
+from harness.views.words import words_in
 
 _FOLDER = Path(__file__).parent / "page"
 _MOST_BYTES = 195_000
@@ -65,7 +66,7 @@ def page(title: str, texts: Mapping[str, str], stories: Sequence[Story], lang: s
 
     `texts` may have claim, why, cure and recognise, in plain text and several lines.
     """
-    words = _words(lang)
+    words = words_in(lang)
     return fitted(
         spoken(title), stories, lambda figures, tools: _body(title, texts, figures, tools, words), _MOST_BYTES, lang
     )
@@ -80,8 +81,8 @@ def fitted(
     `laid_out` makes its body, as HTML, of two things: a figure for each story, to be kept in their order, and the tools
     that belong above them. What else it puts there it has escaped itself.
     """
-    words = _words(lang)
-    told = [svg.tell(story.timeline) for story in stories]
+    words = words_in(lang)
+    told = [svg.tell(story.timeline, words) for story in stories]
     px_a_ns = svg.scale(told)
     tools = f'<div class="tools">{_legend(svg.ROW_PX / px_a_ns / 1e6, words)}{_switch(words)}</div>'
     for most in _MOST_ROWS:
@@ -97,7 +98,7 @@ def fitted(
 
 def index(entries: Sequence[Entry], lang: str = "en") -> str:
     """All scenarios in a table: each with its claim, its verdicts, and a link to its page."""
-    words = _words(lang)
+    words = words_in(lang)
     head = "".join(f'<th scope="col">{words[name]}</th>' for name in ("scenario", "claim", "verdicts"))
     lines = "".join(_line(entry, words) for entry in entries)
     table = f'<table class="index"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
@@ -111,12 +112,6 @@ def _line(entry: Entry, words: Mapping[str, str]) -> str:
         f"<li>{_verdict(verdict, words)} {escape(spoken(story))}</li>" for story, verdict in entry.stories
     )
     return f'<tr><th scope="row">{linked}</th><td>{_lines(entry.claim)}</td><td><ul>{verdicts}</ul></td></tr>'
-
-
-def _words(lang: str) -> Mapping[str, str]:
-    known = json.loads(_read("words.json"))
-    words: Mapping[str, str] = known.get(lang) or known["en"]
-    return words
 
 
 @cache

@@ -10,25 +10,27 @@ from rich.text import Text
 from harness.timeline import Timeline
 from harness.views.lines import NARROWEST
 from harness.views.rows import Lane, Row, rows
+from harness.views.words import words_in
 
 _TIME_COLUMNS = 10
 _LONG_STRETCH, _SHOWN_OF_LONG = 60, 24
 
 
-def ladder(timeline: Timeline, width: int, title: str = "") -> Iterator[RenderableType]:
+def ladder(timeline: Timeline, width: int, title: str = "", language: str = "en") -> Iterator[RenderableType]:
     """One story, drawn; `width` in columns. lines.printed() makes lines of it."""
-    width = max(width, NARROWEST)
+    width, words = max(width, NARROWEST), words_in(language)
     if title:
         yield Rule(title, align="left", style="dim")
     lane = (width - _TIME_COLUMNS - 6) // 3
     wire = width - _TIME_COLUMNS - 6 - 2 * lane
-    yield _rung(Text("ms"), Text("client", style="bold"), Text(""), Text("server", style="bold"), lane, wire)
-    told = rows(timeline)
+    client, server = (Text(words[each], style="bold") for each in Lane)
+    yield _rung(Text("ms"), client, Text(""), server, lane, wire)
+    told = rows(timeline, words)
     left_out = len(told) - 2 * _SHOWN_OF_LONG if len(told) > _LONG_STRETCH else 0
-    yield _note(Text(), "states: inferred from the segments, checked by the socket table at each step", lane, wire)
+    yield _note(Text(), words["inferred"], lane, wire)
     for at, row in enumerate(told):
         if at == _SHOWN_OF_LONG and left_out:
-            yield Text(f"… {left_out} rows more …", style="dim", justify="center")
+            yield Text(words["left_out"].format(left_out), style="dim", justify="center")
         if not left_out or not _SHOWN_OF_LONG <= at < _SHOWN_OF_LONG + left_out:
             yield _row(row, timeline.start_ns, lane, wire)
 

@@ -19,7 +19,7 @@ _HEADINGS = {
 
 def told(timeline: Timeline, story: str, lesson: Lesson | None, language: str, width: int, *, color: bool) -> str:
     """One story as lines: its ladder; around that of a lesson's fault, the lesson's words."""
-    parts = list(ladder(timeline, width, story))
+    parts = list(ladder(timeline, width, story, language))
     if lesson and story == lesson.fault:
         parts = [*_above(lesson), *parts, *_below(lesson, language)]
     return printed(parts, width, color=color)

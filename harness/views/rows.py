@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -11,6 +12,7 @@ from harness.evidence.wire import Segment
 from harness.kernel.addresses import HOSTS
 from harness.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
 from harness.views.states import Correction, checked
+from harness.views.words import words_in
 
 _MANY = 8
 
@@ -40,14 +42,14 @@ class Row:
     """The records behind it, in full."""
 
 
-def rows(timeline: Timeline) -> list[Row]:
-    """The whole story, a row a moment; pure.
+def rows(timeline: Timeline, words: Mapping[str, str] | None = None) -> list[Row]:
+    """The whole story, a row a moment; pure. `words`: of a language other than English (words.py).
 
     The states are those that the segments imply, checked by each look at the table (views/states.py): for every user
     the same, and with TIME_WAIT among them, which no tracepoint reports.
     """
     events: list[Event] = [event for event in timeline if not isinstance(event, Transition)]
-    return _Rows(events, *checked(timeline)).build()
+    return _Rows(events, *checked(timeline), words or words_in("en")).build()
 
 
 def lane_of(endpoint: Endpoint) -> Lane:
@@ -56,8 +58,11 @@ def lane_of(endpoint: Endpoint) -> Lane:
 
 
 class _Rows:
-    def __init__(self, events: list[Event], changes: list[Transition], corrections: list[Correction]) -> None:
+    def __init__(
+        self, events: list[Event], changes: list[Transition], corrections: list[Correction], words: Mapping[str, str]
+    ) -> None:
         self._events = events
+        self._words = words
         self._corrections = corrections
         self._changes = changes
         self._lanes = _lanes_of_actors(events)
@@ -122,7 +127,7 @@ class _Rows:
                 self._say(look, lane_of(known.local), self._named(known.local, known.remote, known.state))
         told: dict[Lane, list[str]] = {lane: [] for lane in Lane}
         for socket in look.sockets:
-            text = _worth_telling(socket)
+            text = _worth_telling(socket, self._words)
             key = (socket.local, socket.remote)
             if (news := re.sub(r" [\d.]+ s$", "", text)) != self._shown.get(key, ""):  # a timer that ticks is no news
                 self._shown[key] = news
@@ -157,15 +162,15 @@ def _label(segment: Segment) -> str:
     return f"{label}, window 0" if segment.window == 0 and "R" not in segment.flags else label
 
 
-def _worth_telling(socket: Socket) -> str:
+def _worth_telling(socket: Socket, words: Mapping[str, str]) -> str:
     """The queues, the timer and the missing owner of a socket; nothing where all is as it should be."""
     if socket.state == State.LISTEN:
-        return f"accept queue {socket.recv_q} of {socket.send_q}" if socket.recv_q else "LISTEN, accept queue empty"
+        return words["queue"].format(socket.recv_q, socket.send_q) if socket.recv_q else words["queue_empty"]
     told = [f"{name} {size}" for name, size in (("Recv-Q", socket.recv_q), ("Send-Q", socket.send_q)) if size]
     if socket.inode == 0 and socket.state in (State.ESTABLISHED, State.CLOSE_WAIT):
-        told.append("no owner")
+        told.append(words["no_owner"])
     if socket.timer.name not in ("none", "retransmit"):
-        told.append(f"timer {socket.timer.name} {socket.timer.expires_s:.1f} s")
+        told.append(words["timer"].format(socket.timer.name, f"{socket.timer.expires_s:.1f}"))
     return ", ".join(told)
 
 

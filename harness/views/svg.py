@@ -71,9 +71,9 @@ class Told:
     """Row by row, the ends whose state is another from there on."""
 
 
-def tell(timeline: Timeline) -> Told:
+def tell(timeline: Timeline, words: Mapping[str, str]) -> Told:
     """The rows of a timeline, and the states between them."""
-    told = rows(timeline)
+    told = rows(timeline, words)
     return Told(timeline.start_ns, told, list(_states(timeline, told)))
 
 

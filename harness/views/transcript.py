@@ -9,6 +9,7 @@ from harness.evidence.wire import Segment
 from harness.kernel.addresses import HOSTS
 from harness.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
 from harness.views.states import checked
+from harness.views.words import words_in
 
 _ARROW_WIDTH = 34
 _LONG_STRETCH, _SHOWN_OF_LONG = 40, 10
@@ -83,12 +84,14 @@ def _segment(segment: Segment, first_seq: dict[tuple[Endpoint, Endpoint], int]) 
     return f"{arrow:<{_ARROW_WIDTH}} {details}"
 
 
-def told_socket(row: Socket) -> str:
+def told_socket(row: Socket, language: str = "en") -> str:
     """One row of the socket table, in words."""
+    words = words_in(language)
     if row.state == State.LISTEN:
-        return f"{_name(row.local)} LISTEN, accept queue {row.recv_q} of {row.send_q}"
-    owner = "" if row.inode else ", no process has it"
-    timer = "" if row.timer.name == "none" else f", timer {row.timer.name} {row.timer.expires_s:.3f} s"
+        return f"{_name(row.local)} LISTEN, {words['queue'].format(row.recv_q, row.send_q)}"
+    owner = "" if row.inode else f", {words['no_process']}"
+    timer = words["timer"].format(row.timer.name, f"{row.timer.expires_s:.3f}")
+    timer = "" if row.timer.name == "none" else f", {timer}"
     ends = f"{_name(row.local)} ↔ {_name(row.remote)}"
     return f"{ends} {row.state}, Recv-Q {row.recv_q}, Send-Q {row.send_q}{timer}{owner}"
 
