@@ -112,14 +112,15 @@ def path_of(name: str) -> Path:
 
 
 def make_room(path: Path) -> None:
-    """Make a record's folder, and see whether it may be written there; LabError where not."""
+    """Make a record's folder, and see whether it may be written there; LabError where not. What is there, stays."""
+    was_there = path.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
     except OSError as error:
         raise _unwritable(path, error) from None
-    if not path.stat().st_size:
-        path.unlink()
+    if not was_there:
+        path.resolve().unlink()
 
 
 def save(run: Run, path: Path) -> None:

@@ -139,6 +139,16 @@ def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):
     assert compare(record.load(path), kept)[1].verdict is Verdict.SAME
 
 
+def test_looking_whether_a_record_may_be_written_takes_nothing_away(tmp_path):
+    """An empty file that is there, as /dev/null is, stays; so does a link; what was not there is not left behind."""
+    there, link = tmp_path / "empty", tmp_path / "link"
+    there.touch()
+    link.symlink_to("nowhere")
+    for path in (there, link, tmp_path / "new"):
+        record.make_room(path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["empty", "link"]
+
+
 def test_a_course_that_differs_is_told_by_its_first_line():
     one, other = play() | {"course": ["a", "b"]}, play() | {"course": ["a", "c", "d"]}
     [_, row] = compare(run(one), run(other))
