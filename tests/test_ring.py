@@ -99,6 +99,6 @@ def test_an_ack_storm_is_a_failed_expectation_that_can_be_read(lab):
     lab.start(converse, lab.server_address, lab.client_address(40001), 0, to="connected")
     ack = lab.segments()[2]
     for _ in range(2):
-        with pytest.raises(ExpectationFailed, match="bare ACKs without end: [0-9]{4,} more"):
+        with pytest.raises(ExpectationFailed, match=r"bare ACKs without end: [0-9]{4,} more"):
             lab.provoke(replace(ack, flags="PA"), payload=b"who said this?")
     assert len(list(lab.timeline)) < 100
