@@ -370,11 +370,13 @@ class TestTheCommand:
                 | {form: "/proc/nope/x"})  # fmt: skip
 
     def test_a_file_that_could_be_written_is_as_it_was_where_nothing_is_played(self, conf, tmp_path) -> None:
-        kept, new = tmp_path / "kept.json", tmp_path / "new.md"
+        kept, empty, new = tmp_path / "kept.json", tmp_path / "empty.html", tmp_path / "new.md"
         kept.write_text("old")
-        done = harness("whatif", conf("nonsense\n"), "--json", str(kept), "--markdown", str(new))
+        empty.touch()
+        files = ["--json", str(kept), "--html", str(empty), "--markdown", str(new)]
+        done = harness("whatif", conf("nonsense\n"), *files)
         assert done.returncode == 2
-        assert kept.read_text() == "old"
+        assert (kept.read_text(), empty.read_text()) == ("old", "")
         assert not new.exists()
 
     def test_the_statuses_are_in_the_help(self) -> None:
