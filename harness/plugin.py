@@ -23,6 +23,7 @@ pytest_plugins = ["harness.selection", "harness.recording"]
 
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
+LONGEST_MAX_WAIT_S = 7 * 24 * 3600.0
 
 _nurseries = pytest.StashKey[dict[str, Nursery]]()
 _temporary = pytest.StashKey[pytest.TempPathFactory]()
@@ -75,6 +76,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
+    if not 0 < option.lab_max_wait <= LONGEST_MAX_WAIT_S:  # nor nan
+        raise pytest.UsageError(
+            f"--lab-max-wait {option.lab_max_wait:g}: no time to wait for a timer. "
+            f"Mend: say more than 0 seconds, and at most a week ({LONGEST_MAX_WAIT_S:g})"
+        )
     try:
         config.stash[PROFILE] = profile.chosen(option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl)
     except LabError as error:

@@ -152,7 +152,7 @@ def load(path: Path) -> Run:
 
 def _run(found: Any, path: Path) -> Run:
     version = found.get("version") if isinstance(found, dict) else None
-    if version != VERSION:
+    if version != VERSION or isinstance(version, bool):  # True == 1
         raise LabError(
             f"{path} is a record of version {version!r}, and this program knows version {VERSION}. "
             "Mend: save it anew with this program, or compare it with the one that saved it"

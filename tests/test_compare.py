@@ -164,6 +164,7 @@ def test_a_course_that_differs_is_told_by_its_first_line():
         ("", "is damaged"),
         ("[]", "of version None"),
         ('{"version": 0}', "of version 0"),
+        ('{"version": true, "kernel": "", "profile": "", "settings": {}, "plays": []}', "of version True"),
         ('{"version": 2}', "of version 2, and this program knows version 1"),
         ('{"version": 1}', "is damaged"),
         ('{"version": 1, "kernel": "", "profile": "", "settings": {}, "plays": [{"verdict": "green"}]}', "is damaged"),

@@ -137,6 +137,13 @@ def test_max_wait_is_the_bound(play: Play) -> None:
     assert "0 as expected" in play(WAITS, "--lab-max-wait=1").stdout
 
 
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e300"])
+def test_no_time_to_wait_is_a_usage_error(play: Play, seconds: str) -> None:
+    done = play(WAITS, f"--lab-max-wait={seconds}")
+    assert done.returncode == 4, done.stdout
+    assert "Mend: say more than 0 seconds" in done.stderr
+
+
 def test_pytest_gives_more_time_where_longer_timers_are_waited_for(play: Play) -> None:
     source = """
 def test_it(lab, request):
