@@ -82,7 +82,9 @@ def pytest_configure(config: pytest.Config) -> None:
             f"Mend: say more than 0 seconds, and at most a week ({LONGEST_MAX_WAIT_S:g})"
         )
     try:
-        config.stash[PROFILE] = profile.chosen(option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl)
+        config.stash[PROFILE] = profile.chosen(
+            option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl, tried=not hasattr(config, "workerinput")
+        )
     except LabError as error:
         raise pytest.UsageError(str(error)) from None
     if config.option.lab_report and not hasattr(config, "workerinput"):

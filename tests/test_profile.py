@@ -10,7 +10,7 @@ from harness import profile
 from harness.errors import LabError
 from harness.kernel.sysctls import Setting, read
 from harness.tuning.sysctl_d import reference_profile
-from tests.playing import ROOT, Play, clean_environment
+from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment
 
 TELLS = """
 def test_it(lab):
@@ -62,7 +62,7 @@ def test_what_is_no_pair_is_refused(pair: str) -> None:
 
 def test_a_lab_has_what_was_chosen(play: Play, tmp_path) -> None:
     file = tmp_path / "99.conf"
-    file.write_text("net.ipv4.tcp_fin_timeout = 20\nfs.file-max = 1\nnet.ipv4.tcp_rfc1337 = nonsense\n")
+    file.write_text("net.ipv4.tcp_fin_timeout = 20\nfs.file-max = 1\n-net.ipv4.tcp_rfc1337 = nonsense\n")
     kernel = play(TELLS, "-rP", "--lab-sysctls=kernel")
     assert kernel.returncode == 0, kernel.stdout
     assert "profile kernel" in kernel.stdout
@@ -77,10 +77,45 @@ def test_a_lab_has_what_was_chosen(play: Play, tmp_path) -> None:
     assert told(play(TELLS, "-rP").stdout, "tcp_syn_retries") == "2"
 
 
-def test_a_pair_that_the_kernel_refuses_is_an_error(play: Play) -> None:
-    done = play(TELLS, "--lab-sysctl", "net.ipv4.tcp_syn_retries=0")
-    assert done.returncode == 1
-    assert "the kernel refuses net.ipv4.tcp_syn_retries = '0'" in done.stdout
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize(
+    ("pair", "why"),
+    [
+        ("net.ipv4.tcp_syn_retries=0", "net.ipv4.tcp_syn_retries = '0': value refused: takes 1 to 127. Mend: give"),
+        ("net/ipv4/tcp_fin_timout=3", "net.ipv4.tcp_fin_timout = '3': unknown: no such key. "
+         "Mend: did you mean net.ipv4.tcp_fin_timeout?"),
+        ("fs.file-max=1", "fs.file-max = '1': host-wide: "),
+    ],
+)  # fmt: skip
+def test_a_pair_that_a_lab_cannot_have_is_one_usage_error(play: Play, workers, pair: str, why: str) -> None:
+    over = ["--lab-sysctl", "net.ipv4.tcp_retries2=6", "--lab-sysctl", pair]
+    done = play(TELLS + TELLS.replace("test_it", "test_that"), *over, *workers)
+    assert done.returncode == 4, done.stdout
+    assert done.stderr.startswith(f"ERROR: --lab-sysctl: {why}"), done.stderr
+    assert "retries2" not in done.stderr
+    assert "test_it" not in done.stdout
+
+
+def test_a_files_value_that_the_kernel_refuses_is_a_usage_error(play: Play, tmp_path) -> None:
+    file = tmp_path / "99.conf"
+    file.write_text("net.ipv4.tcp_no_such_key = 1\nnet.ipv4.tcp_rfc1337 = 300\n-net.ipv4.tcp_fin_timeout = soon\n")
+    done = play(TELLS, "--lab-sysctl-file", str(file))
+    assert done.returncode == 4, done.stdout
+    refusal = "99.conf:2: net.ipv4.tcp_rfc1337 = '300': value refused: takes 0 to 255. Mend: give"
+    assert refusal in done.stderr
+    assert "fin_timeout" not in done.stderr
+
+
+def test_where_no_lab_can_be_had_a_pair_is_no_error() -> None:
+    script = f"""{AS_ROOT_OF_A_USER_NAMESPACE}
+for kind in ("net", "user"):
+    Path(f"/proc/sys/user/max_{{kind}}_namespaces").write_text("0")
+from harness import profile
+profile.chosen("kernel", (), ["net.ipv4.tcp_fin_timeout=soon"], tried=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT,
+                          env=clean_environment())  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_file_that_cannot_be_read_is_a_usage_error(play: Play, tmp_path) -> None:
