@@ -180,6 +180,7 @@ def _keep_evidence(item: pytest.Item, call: pytest.CallInfo[None], report: pytes
         evidence = (0, 0)
     report.user_properties.append(("lab-evidence", evidence))
     report.user_properties.append(("lab-not-set", list(lab.not_set)))
+    report.user_properties.append(("lab-refused", list(lab.refused)))
     if item.config.option.lab_show:
         report.user_properties.append(("lab-picture", _picture(item, lab)))
     if item.config.option.lab_report:
@@ -293,8 +294,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         + (f", {verdicts['not measured']} not measured" if verdicts["not measured"] else "")
     )
     terminalreporter.line(f"{captured} segments captured, {lost} lost")
-    if not_set := sorted({key for _, report, _ in played for key in dict(report.user_properties)["lab-not-set"]}):
-        terminalreporter.line(f"not set, as a lab here cannot have them: {', '.join(not_set)}")
+    for name, why in (("lab-not-set", "a network namespace here cannot have them"),
+                      ("lab-refused", "the kernel refuses these values")):  # fmt: skip
+        if keys := sorted({key for _, report, _ in played for key in dict(report.user_properties)[name]}):
+            terminalreporter.line(f"not set, as {why}: {', '.join(keys)}")
     for reason, count in skipped.most_common():
         terminalreporter.line(f"skipped {count}: {reason}")
     for report in stats.get("not measured", []):

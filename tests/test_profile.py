@@ -16,7 +16,7 @@ TELLS = """
 def test_it(lab):
     for key in ("tcp_syn_retries", "tcp_retries2", "tcp_fin_timeout", "tcp_rfc1337"):
         print(key, "=", lab.sysctl(f"net.ipv4.{key}"))
-    print("not set", lab.not_set)
+    print("not set", lab.not_set, "refused", lab.refused)
 """
 
 
@@ -72,7 +72,8 @@ def test_a_lab_has_what_was_chosen(play: Play, tmp_path) -> None:
     changed = {"tcp_fin_timeout": "20", "tcp_retries2": "6"}
     for key in ("tcp_syn_retries", "tcp_retries2", "tcp_fin_timeout", "tcp_rfc1337"):
         assert told(laid_over.stdout, key) == changed.get(key, told(kernel.stdout, key))
-    assert "not set, as a lab here cannot have them: fs.file-max, net.ipv4.tcp_rfc1337" in laid_over.stdout
+    assert "not set, as a network namespace here cannot have them: fs.file-max\n" in laid_over.stdout
+    assert "not set, as the kernel refuses these values: net.ipv4.tcp_rfc1337 = nonsense\n" in laid_over.stdout
     assert told(kernel.stdout, "tcp_syn_retries") != "2"
     assert told(play(TELLS, "-rP").stdout, "tcp_syn_retries") == "2"
 
