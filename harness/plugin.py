@@ -1,5 +1,6 @@
 """pytest's side: fixture, options, header, verdicts, closing section. (Which stories are played: selection.py.)"""
 
+import contextlib
 import os
 import platform
 from collections import Counter
@@ -15,7 +16,7 @@ from harness.installed import find_program
 from harness.lab import Lab
 from harness.nursery import Nursery
 from harness.profile import Profile
-from harness.verdicts import LAB, PROFILE, has_lab, judge, profile_of, verdict_of
+from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, judge, profile_of, verdict_of
 
 __tracebackhide__ = True
 
@@ -91,6 +92,27 @@ def pytest_configure(config: pytest.Config) -> None:
         from harness.reporting import Reporter
 
         config.pluginmanager.register(Reporter(Path(config.option.lab_report), config.option.lab_lang))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What is in force belongs to a record, and is read before anything is played."""
+    option = session.config.option
+    asked = (option.lab_save or option.lab_compare) and not option.collectonly
+    if asked and not hasattr(session.config, "workerinput"):
+        _in_force(session.config)
+
+
+def _in_force(config: pytest.Config) -> dict[str, str]:
+    """The sysctls that a lab of this run has; none where no lab can be had."""
+    if IN_FORCE not in config.stash:
+        under = config.stash[PROFILE]
+        config.stash[IN_FORCE] = {}
+        with (
+            contextlib.suppress(LabError),
+            contextlib.closing(_nursery(config, under).open_lab("", spare=False)) as keeper,
+        ):
+            config.stash[IN_FORCE] = profile.in_force(under, keeper)
+    return config.stash[IN_FORCE]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -244,7 +266,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     under = config.stash[PROFILE]
     nursery = _nursery(config, under)
     kernel = f"tcp-fault-lab: {platform.system()} {platform.release()}, profile {under.name}"
-    kernel += _not_the_host(config.option.lab_sysctls, under)
+    kernel += _not_the_host(config.option.lab_sysctls, _in_force(config))
     if nursery.unavailable:
         return [kernel, f"isolated: no. {nursery.unavailable}"]
     states = "reported by the kernel" if nursery.events else "inferred from the segments (root sees them reported)"
@@ -258,12 +280,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
 
 
-def _not_the_host(base: str, under: Profile) -> str:
+def _not_the_host(base: str, in_force: dict[str, str]) -> str:
     """Nobody must believe that a run with values of its own has tested the host."""
-    governing = {key for lesson in lessons.every() for key in lesson.sysctls}
-    values = under.values()
-    host = profile.host_values(governing & set(values))
-    differ = [key for key, value in host.items() if value != " ".join(values[key].split())]
+    host = profile.host_values(profile.governing() & set(in_force))
+    differ = [key for key, value in host.items() if value != in_force[key]]
     if base == "host" or not differ:
         return ""
     keys = ", ".join(key.removeprefix("net.ipv4.") for key in differ)

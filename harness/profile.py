@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import lessons
 from harness.errors import LabError, LabUnavailable
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
-from harness.nursery import network
-from harness.tuning.explain import Kind, Verdict, explain, nearest
+from harness.nursery import KeeperHandle, network
+from harness.tuning.explain import Kind, Verdict, explain, kernel_value, nearest
 from harness.tuning.lines import Line, normalised, shown
 from harness.tuning.read import read
 from harness.tuning.sysctl_d import reference_profile
@@ -110,6 +111,17 @@ def _of_the_host() -> list[Setting]:
 
 def _is_setting(path: Path) -> bool:
     return path.is_file() and bool(path.stat().st_mode & 0o200) and f"net.ipv4.{path.name}" not in _NO_SETTINGS
+
+
+def governing() -> set[str]:
+    """The keys that govern a scenario, by its lesson."""
+    return {key for lesson in lessons.every() for key in lesson.sysctls}
+
+
+def in_force(under: Profile, keeper: KeeperHandle) -> dict[str, str]:
+    """What a lab under this profile has of each key that governs a scenario, or that the profile names."""
+    values = {key: kernel_value(keeper)(key) for key in sorted((governing() | set(under.values())) - _NO_SETTINGS)}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def host_values(keys: set[str]) -> dict[str, str]:

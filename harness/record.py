@@ -34,7 +34,10 @@ Play = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a record says. `settings` are the profile's sysctls; of each story there may be several plays."""
+    """What a record says. `settings` are the sysctls in force (harness/profile.py, in_force).
+
+    Of each story there may be several plays.
+    """
 
     kernel: str
     profile: str

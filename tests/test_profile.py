@@ -139,8 +139,26 @@ def test_nobody_believes_that_a_run_has_tested_the_host() -> None:
     other = str(int(host) + 1)
     differs = header("--lab-sysctl", f"net.ipv4.tcp_fin_timeout={other}")
     assert re.search(r"not this host's, which differs in .*\btcp_fin_timeout\b.*\(--lab-sysctls=host\)", differs)
-    assert "tcp_fin_timeout" not in header("--lab-sysctl", f"net.ipv4.tcp_fin_timeout={host}").partition(";")[2]
+    for base in ("reference", "kernel"):
+        over = ["--lab-sysctl", f"net.ipv4.tcp_fin_timeout={host}", f"--lab-sysctls={base}"]
+        assert "tcp_fin_timeout" not in header(*over).partition(";")[2]
     assert "not this host's" not in header("--lab-sysctls=host")
+
+
+@pytest.mark.parametrize("base", ["reference", "kernel", "host"])
+def test_every_key_that_governs_a_scenario_is_compared_with_the_host(base: str) -> None:
+    # A network of this test's own is the host's to the run. tcp_invalid_ratelimit is in no line of the reference.
+    command = [sys.executable, "-m", "pytest", "scenarios/close_with_unread_data.py", "-k", "no_such_story"]
+    script = f"""{AS_ROOT_OF_A_USER_NAMESPACE}
+namespace.unshare(namespace.CLONE_NEWNET)
+Path("/proc/sys/net/ipv4/tcp_invalid_ratelimit").write_text("777")
+os.execv(sys.executable, {[*command, f"--lab-sysctls={base}"]})
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT,
+                          env=clean_environment())  # fmt: skip
+    line = next(line for line in done.stdout.splitlines() if line.startswith("tcp-fault-lab:"))
+    told = re.search(r"; not this host's, which differs in .*\btcp_invalid_ratelimit\b.*\(--lab-sysctls=host\)", line)
+    assert bool(told) == (base != "host"), line
 
 
 WAITS = """
