@@ -467,11 +467,14 @@ class TestBaselines:
         told = self.play(str(path), *arguments, *changed)
         assert told.returncode == 0, told.stdout
         assert re.search(r"timeout +1 +7 +CHANGED", told.stdout)
+        differ = "sysctls that differ:\n  net.ipv4.tcp_fin_timeout: 1 → 7\n"
+        assert differ in told.stdout
         assert self.play(str(path), *arguments, *changed, "--lab-compare-fail=changed").returncode == 1
         compared = harness("compare", kept, now)
         assert compared.returncode == 1, compared.stderr
         assert re.search(r"timeout +1 +7 +CHANGED", compared.stdout)
         assert "before: Linux" in compared.stdout
+        assert differ in compared.stdout
         assert harness("compare", now, now).returncode == 0
 
     @pytest.mark.parametrize("workers", [(), ("-n", "2")])
