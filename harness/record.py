@@ -34,7 +34,10 @@ Play = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a record says. `settings` are the profile's sysctls; of each story there may be several plays."""
+    """What a record says. `settings` are the sysctls in force (harness/profile.py, in_force).
+
+    Of each story there may be several plays.
+    """
 
     kernel: str
     profile: str
@@ -152,7 +155,7 @@ def load(path: Path) -> Run:
 
 def _run(found: Any, path: Path) -> Run:
     version = found.get("version") if isinstance(found, dict) else None
-    if version != VERSION:
+    if version != VERSION or isinstance(version, bool):  # True == 1
         raise LabError(
             f"{path} is a record of version {version!r}, and this program knows version {VERSION}. "
             "Mend: save it anew with this program, or compare it with the one that saved it"

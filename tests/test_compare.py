@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import record
-from harness.compare import COURSE, ENDING, Verdict, changed, compare
+from harness.compare import COURSE, ENDING, Verdict, changed, compare, sysctls
 from harness.errors import LabError
 from harness.predict import Interval
 from harness.record import Run
 from harness.timeline import Duration, Finding, Timeline, Untried
+from harness.views import comparison
 from tests.playing import ROOT
 from tests.test_outcome import complaints
 
@@ -114,6 +115,15 @@ def test_times_are_shown_as_expected_not_as_measured():
     assert row.scenario == "a"
 
 
+def test_the_sysctls_that_differ_are_named():
+    before, after = Run("6.18", "a", {"same": "4 5", "moved": "1", "old": ""}, ()), Run("6.18", "b", {}, ())
+    after.settings.update({"same": "4\t5", "moved": "\x1b[2J", "new": "7"})
+    assert sysctls(before, after) == {"moved": ("1", "\x1b[2J"), "new": (None, "7"), "old": ("", None)}
+    told = comparison.told(before, after, [], 80, color=False)
+    assert "sysctls that differ:\n  moved: 1 → ?[2J\n  new: not in the record → 7\n  old: empty → not in the" in told
+    assert "sysctls" not in comparison.told(before, before, [], 80, color=False)
+
+
 def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):
     timeline = Timeline(0)
     for value in (
@@ -164,6 +174,7 @@ def test_a_course_that_differs_is_told_by_its_first_line():
         ("", "is damaged"),
         ("[]", "of version None"),
         ('{"version": 0}', "of version 0"),
+        ('{"version": true, "kernel": "", "profile": "", "settings": {}, "plays": []}', "of version True"),
         ('{"version": 2}', "of version 2, and this program knows version 1"),
         ('{"version": 1}', "is damaged"),
         ('{"version": 1, "kernel": "", "profile": "", "settings": {}, "plays": [{"verdict": "green"}]}', "is damaged"),

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from harness import record
+from harness import lessons, record
 from harness.__main__ import main
 from harness.compare import ENDING, Row, Verdict
 from harness.errors import LabError
@@ -467,12 +467,34 @@ class TestBaselines:
         told = self.play(str(path), *arguments, *changed)
         assert told.returncode == 0, told.stdout
         assert re.search(r"timeout +1 +7 +CHANGED", told.stdout)
+        differ = "sysctls that differ:\n  net.ipv4.tcp_fin_timeout: 1 → 7\n"
+        assert differ in told.stdout
         assert self.play(str(path), *arguments, *changed, "--lab-compare-fail=changed").returncode == 1
         compared = harness("compare", kept, now)
         assert compared.returncode == 1, compared.stderr
         assert re.search(r"timeout +1 +7 +CHANGED", compared.stdout)
         assert "before: Linux" in compared.stdout
+        assert differ in compared.stdout
         assert harness("compare", now, now).returncode == 0
+
+    @pytest.mark.parametrize("workers", [(), ("-n", "2")])
+    def test_what_is_kept_of_sysctls_is_what_is_in_force(self, tmp_path, workers) -> None:
+        path, kept, conf = tmp_path / "story.py", tmp_path / "kept.json", tmp_path / "99.conf"
+        keys = ("tcp_retries2", "tcp_invalid_ratelimit", "tcp_rmem", "tcp_slow_start_after_idle", "tcp_fastopen_key")
+        path.write_text(f"def test_it(lab):\n for key in {keys[:4]}: lab.finding(key, lab.sysctl('net.ipv4.' + key))\n")
+        conf.write_text("net.ipv4.tcp_slow_start_after_idle = 0\nfs.file-max = 1\n"
+                        "net.ipv4.tcp_fastopen_key = 00000000-00000000-00000000-00000001\n")  # fmt: skip
+        arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "harness.plugin", *workers]
+        asked = ["--lab-sysctls=kernel", "--lab-sysctl-file", str(conf), "--lab-save", str(kept)]
+        done = self.play(str(path), *arguments, *asked)
+        assert done.returncode == 0, done.stdout
+        told = json.loads(kept.read_text())
+        findings = {each["name"]: each["value"] for each in told["plays"][0]["findings"]}
+        assert findings == {key: told["settings"][f"net.ipv4.{key}"] for key in keys[:4]}
+        assert findings["tcp_slow_start_after_idle"] == "0"
+        governing = {key for lesson in lessons.every() for key in lesson.sysctls}
+        assert {key for key in governing if Path("/proc/sys", key.replace(".", "/")).exists()} <= set(told["settings"])
+        assert not told["settings"].keys() & {"fs.file-max", "net.ipv4.tcp_fastopen_key"}
 
     def test_a_role_that_dies_unnoticed_is_one_play_that_failed(self, tmp_path) -> None:
         path, kept = tmp_path / "story.py", tmp_path / "kept.json"

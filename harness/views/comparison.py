@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.compare import ENDING, Row, Verdict
+from harness.compare import ENDING, Row, Verdict, sysctls
 from harness.record import Run
 from harness.views.rows import printable
 
@@ -21,7 +21,8 @@ _STYLES = {Verdict.CHANGED: "bold red", Verdict.SAME: "green"}
 
 
 def told(before: Run, after: Run, rows: Sequence[Row], width: int, *, color: bool) -> str:
-    """Two runs side by side: what they were, what has moved, and how much has not."""
+    """Two runs side by side: what they were, which sysctls differ, what has moved, and how much has not."""
+    from rich.padding import Padding
     from rich.text import Text
 
     from harness.views.lines import printed
@@ -30,7 +31,15 @@ def told(before: Run, after: Run, rows: Sequence[Row], width: int, *, color: boo
         f"{when}: Linux {printable(run.kernel)}, profile {printable(run.profile)}"
         for when, run in (("before", before), ("after", after))
     ]
-    return printed([Text("\n".join(what)), table(moved(told_apart(rows))), Text(summary(rows))], width, color=color)
+    parts: list[RenderableType] = [Text("\n".join(what))]
+    if differ := sysctls(before, after):
+        lines = "\n".join(f"{printable(key)}: {_value(was)} → {_value(now)}" for key, (was, now) in differ.items())
+        parts += [Text("sysctls that differ:"), Padding(Text(lines), (0, 0, 0, 2))]
+    return printed([*parts, table(moved(told_apart(rows))), Text(summary(rows))], width, color=color)
+
+
+def _value(value: str | None) -> str:
+    return "not in the record" if value is None else printable(value) or "empty"
 
 
 def moved(rows: Iterable[Row]) -> list[Row]:
