@@ -63,7 +63,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _about_sysctls(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     explain = commands.add_parser("explain", help="what becomes of each sysctl of a file here, without running a story")
-    whatif = commands.add_parser("whatif", help="what a file's sysctls would change: stories before and after")
+    whatif = commands.add_parser(
+        "whatif", help="what a file's sysctls would change: stories before and after",
+        epilog="exit status: 0: nothing changed; 1: something changed, whatever else could not be measured (the last "
+        "line counts that); 2: bad input; 3: nothing is known to have changed, and not all of it could be measured",
+    )  # fmt: skip
     for command in (explain, whatif):
         command.add_argument(
             "files", nargs="+", metavar="FILE", help="sysctl.d, a script, YAML; a directory; - for stdin"

@@ -71,6 +71,13 @@ def changed(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row.verdict is Verdict.CHANGED]
 
 
+def sysctls(before: Run, after: Run) -> dict[str, tuple[str | None, str | None]]:
+    """Those that differ between the two runs, by key: in force before, and after; None where a record has it not."""
+    sides = [{key: " ".join(value.split()) for key, value in run.settings.items()} for run in (before, after)]
+    pairs = {key: (sides[0].get(key), sides[1].get(key)) for key in sorted({*sides[0], *sides[1]})}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
 def _by_story(plays: Iterable[Play]) -> dict[str, list[Play]]:
     stories: dict[str, list[Play]] = {}
     for play in plays:

@@ -43,7 +43,9 @@ class Lab(Observer):
         self.pinned: set[str] = set()
         """The sysctls that the story itself has set: whatever the profile says of them, it was not tried here."""
         self.not_set = keeper.not_set
-        """Keys of the profile that could not be set here."""
+        """Keys of the profile that a network namespace here does not have, or not to be set."""
+        self.refused = keeper.refused
+        """What the kernel refused of the profile, as KEY = VALUE."""
         super().__init__(keeper, Watch(keeper, nursery.events, port, timeline), timeline, allowance_s)
 
     def client_address(self, port: int) -> Endpoint:

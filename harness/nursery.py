@@ -32,8 +32,8 @@ class KeeperHandle:
 
     def wait_until_ready(self) -> None:
         """Take what the keeper hands out when the lab stands: from then on it may be asked for things."""
-        self.not_set, fds = self._answer(0, "set up a lab")
-        """Keys of the profile that this kernel has not, or refuses, and whose lines forgive that."""
+        (self.not_set, self.refused), fds = self._answer(0, "set up a lab")
+        """Of the profile, where its lines forgive that: keys that cannot be set here; KEY = VALUE that is refused."""
         self._sockets = [socket.socket(fileno=fd) for fd in fds[:3]]
         self.capture, self.table, self.raw = self._sockets
         self.pid = pid_of(fds[3])

@@ -93,7 +93,7 @@ class Observer:
         return [segment for segment in found if port is None or port in segment.ports]
 
     def wire(self, since: Since = None, until: Since = None, port: int | None = None) -> list[str]:
-        """The same as sender and flags: ["client S", "server SA", "client A"]."""
+        """The same as sender and flags: ["client S", "server SA", "client A"]. Those of ECN are segments()'s alone."""
         return [
             f"{addresses.HOSTS.get(segment.source[0], segment.source[0])} {segment.flags}"
             for segment in self.segments(since, until, port)

@@ -150,7 +150,8 @@ def _told(event: Event, names: _Names) -> tuple[str, str, str] | None:
         case Change():
             return "change", "lab", names.text(event.text)
         case Segment():
-            return "segment", names.of(event.source), f"{event.flags} {event.length}" if event.length else event.flags
+            length = f" {event.length}" if event.length else ""
+            return "segment", names.of(event.source), f"{event.all_flags}{length}"
     return None
 
 
@@ -173,7 +174,7 @@ def _segments(events: list[Event], names: _Names) -> Iterator[Record]:
             yield {
                 "from": names.of(event.source),
                 "to": names.of(event.destination),
-                "flags": event.flags,
+                "flags": event.all_flags,
                 "length": event.length,
                 "seq": _since(first[forth], event.seq),
                 "ack": _since(first.get(back, event.ack), event.ack) if "A" in event.flags else None,

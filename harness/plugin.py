@@ -1,6 +1,7 @@
 """pytest's side: fixture, options, header, verdicts, closing section. (Which stories are played: selection.py.)"""
 
 import argparse
+import contextlib
 import os
 import platform
 from collections import Counter
@@ -16,7 +17,7 @@ from harness.installed import find_program
 from harness.lab import Lab
 from harness.nursery import Nursery
 from harness.profile import Profile
-from harness.verdicts import LAB, PROFILE, has_lab, judge, profile_of, verdict_of
+from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, judge, profile_of, verdict_of
 
 __tracebackhide__ = True
 
@@ -24,6 +25,7 @@ pytest_plugins = ["harness.selection", "harness.recording"]
 
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
+LONGEST_MAX_WAIT_S = 7 * 24 * 3600.0
 
 _nurseries = pytest.StashKey[dict[str, Nursery]]()
 _temporary = pytest.StashKey[pytest.TempPathFactory]()
@@ -76,8 +78,15 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
+    if not 0 < option.lab_max_wait <= LONGEST_MAX_WAIT_S:  # nor nan
+        raise pytest.UsageError(
+            f"--lab-max-wait {option.lab_max_wait:g}: no time to wait for a timer. "
+            f"Mend: say more than 0 seconds, and at most a week ({LONGEST_MAX_WAIT_S:g})"
+        )
     try:
-        config.stash[PROFILE] = profile.chosen(option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl)
+        config.stash[PROFILE] = profile.chosen(
+            option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl, tried=not hasattr(config, "workerinput")
+        )
     except LabError as error:
         raise pytest.UsageError(str(error)) from None
     if option.lab_step:
@@ -94,6 +103,27 @@ def _need_a_terminal(option: argparse.Namespace) -> None:
         raise pytest.UsageError("--lab-step waits for Enter, and a worker has no terminal. Mend: leave -n out")
     if option.capture != "no":
         raise pytest.UsageError("--lab-step waits for Enter, and pytest captures the terminal. Mend: add -s")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What is in force belongs to a record, and is read before anything is played."""
+    option = session.config.option
+    asked = (option.lab_save or option.lab_compare) and not option.collectonly
+    if asked and not hasattr(session.config, "workerinput"):
+        _in_force(session.config)
+
+
+def _in_force(config: pytest.Config) -> dict[str, str]:
+    """The sysctls that a lab of this run has; none where no lab can be had."""
+    if IN_FORCE not in config.stash:
+        under = config.stash[PROFILE]
+        config.stash[IN_FORCE] = {}
+        with (
+            contextlib.suppress(LabError),
+            contextlib.closing(_nursery(config, under).open_lab("", spare=False)) as keeper,
+        ):
+            config.stash[IN_FORCE] = profile.in_force(under, keeper)
+    return config.stash[IN_FORCE]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -183,6 +213,7 @@ def _keep_evidence(item: pytest.Item, call: pytest.CallInfo[None], report: pytes
         evidence = (0, 0)
     report.user_properties.append(("lab-evidence", evidence))
     report.user_properties.append(("lab-not-set", list(lab.not_set)))
+    report.user_properties.append(("lab-refused", list(lab.refused)))
     if item.config.option.lab_show:
         report.user_properties.append(("lab-picture", _picture(item, lab)))
     if item.config.option.lab_report:
@@ -246,7 +277,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     under = config.stash[PROFILE]
     nursery = _nursery(config, under)
     kernel = f"tcp-fault-lab: {platform.system()} {platform.release()}, profile {under.name}"
-    kernel += _not_the_host(config.option.lab_sysctls, under)
+    kernel += _not_the_host(config.option.lab_sysctls, _in_force(config))
     if nursery.unavailable:
         return [kernel, f"isolated: no. {nursery.unavailable}"]
     states = "reported by the kernel" if nursery.events else "inferred from the segments (root sees them reported)"
@@ -260,12 +291,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
 
 
-def _not_the_host(base: str, under: Profile) -> str:
+def _not_the_host(base: str, in_force: dict[str, str]) -> str:
     """Nobody must believe that a run with values of its own has tested the host."""
-    governing = {key for lesson in lessons.every() for key in lesson.sysctls}
-    values = under.values()
-    host = profile.host_values(governing & set(values))
-    differ = [key for key, value in host.items() if value != " ".join(values[key].split())]
+    host = profile.host_values(profile.governing() & set(in_force))
+    differ = [key for key, value in host.items() if value != in_force[key]]
     if base == "host" or not differ:
         return ""
     keys = ", ".join(key.removeprefix("net.ipv4.") for key in differ)
@@ -296,8 +325,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         + (f", {verdicts['not measured']} not measured" if verdicts["not measured"] else "")
     )
     terminalreporter.line(f"{captured} segments captured, {lost} lost")
-    if not_set := sorted({key for _, report, _ in played for key in dict(report.user_properties)["lab-not-set"]}):
-        terminalreporter.line(f"not set, as a lab here cannot have them: {', '.join(not_set)}")
+    for name, why in (("lab-not-set", "a network namespace here cannot have them"),
+                      ("lab-refused", "the kernel refuses these values")):  # fmt: skip
+        if keys := sorted({key for _, report, _ in played for key in dict(report.user_properties)[name]}):
+            terminalreporter.line(f"not set, as {why}: {', '.join(keys)}")
     for reason, count in skipped.most_common():
         terminalreporter.line(f"skipped {count}: {reason}")
     for report in stats.get("not measured", []):

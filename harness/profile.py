@@ -1,18 +1,23 @@
 """Which sysctls the stories run under: a base, and what is laid over it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import LabError
+from harness import lessons
+from harness.errors import LabError, LabUnavailable
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
-from harness.tuning.lines import Line, normalised
+from harness.nursery import KeeperHandle, network
+from harness.tuning.explain import Kind, Verdict, explain, kernel_value, nearest
+from harness.tuning.lines import Line, normalised, shown
 from harness.tuning.read import read
 from harness.tuning.sysctl_d import reference_profile
 
 BASES = ("reference", "kernel", "host")
 """harness/profiles/reference.conf; what the kernel gives a new namespace; what is in force outside of the lab."""
+
+_TAKEN = (Kind.APPLIED, Kind.SAME, Kind.NO_EFFECT, Kind.OVERRIDDEN)
 
 _IPV4 = Path("/proc/sys/net/ipv4")
 _OF_THE_HOST = ("tcp_*", "ip_local_*")
@@ -35,20 +40,51 @@ class Profile:
         return {setting.key: setting.value for setting in self.settings}
 
 
-def chosen(base: str, files: Sequence[str] = (), pairs: Sequence[str] = ()) -> Profile:
+def chosen(base: str, files: Sequence[str] = (), pairs: Sequence[str] = (), *, tried: bool = False) -> Profile:
     """One of BASES, over it the files in their order, over them KEY=VALUE pairs. LabError for what cannot be read.
 
     A key that a lab cannot have (a file may well name some of the host's) is left out and told of (Lab.not_set); of a
-    pair it is an error.
+    pair it is an error. `tried`: find that error here, and a file's value that the kernel refuses, before any lab does.
     """
-    laid_over = with_lines(base, files, read(files))
-    settings = list(laid_over.settings)
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key.strip():
-            raise LabError(f"{pair!r} is no setting. Mend: write KEY=VALUE, net.ipv4.tcp_syn_retries=3")
-        settings.append(Setting(normalised(key.strip()), value.strip()))
+    lines, over = read(files), [_line(pair) for pair in pairs]
+    if tried and (lines or over) and (wrong := list(_wrong(base, lines, over))):
+        raise LabError("\n".join(wrong))
+    laid_over = with_lines(base, files, lines)
+    settings = [*laid_over.settings, *(Setting(line.key, line.value) for line in over)]
     return Profile(" + ".join([laid_over.name, *pairs]), tuple(settings))
+
+
+def _line(pair: str) -> Line:
+    key, equals, value = pair.partition("=")
+    if not equals or not key.strip():
+        raise LabError(f"{pair!r} is no setting. Mend: write KEY=VALUE, net.ipv4.tcp_syn_retries=3")
+    return Line(normalised(key.strip()), value.strip(), "--lab-sysctl", 0, 0)
+
+
+def _wrong(base: str, lines: Sequence[Line], pairs: Sequence[Line]) -> Iterator[str]:
+    """What a lab cannot have, of the pairs; of the files' lines, what the kernel refuses and no '-' forgives."""
+    try:
+        with network(_base(base)) as keeper:
+            verdicts = explain([*lines, *pairs], lambda _: None, keeper)
+    except LabUnavailable:  # each story says so
+        return
+    for each in verdicts:
+        if each.line in pairs:
+            if each.kind not in _TAKEN:
+                yield _complaint("--lab-sysctl", each)
+        elif each.kind is Kind.REFUSED and not each.line.optional:
+            yield _complaint(each.line.place, each)
+
+
+def _complaint(place: str, verdict: Verdict) -> str:
+    line, why = verdict.line, verdict.text.partition("; did you mean")[0]
+    mend = "leave it out"
+    if verdict.kind is Kind.REFUSED:
+        mend = "give a value that the kernel takes"
+    elif verdict.kind is Kind.UNKNOWN:
+        near = nearest(line.key)
+        mend = f"did you mean {near}?" if near else "see `sysctl -a --pattern '^net'` for the names"
+    return shown(f"{place}: {line.key} = {line.value!r}: {verdict.kind}: {why}. Mend: {mend}")
 
 
 def with_lines(base: str, files: Sequence[str], lines: Sequence[Line]) -> Profile:
@@ -75,6 +111,17 @@ def _of_the_host() -> list[Setting]:
 
 def _is_setting(path: Path) -> bool:
     return path.is_file() and bool(path.stat().st_mode & 0o200) and f"net.ipv4.{path.name}" not in _NO_SETTINGS
+
+
+def governing() -> set[str]:
+    """The keys that govern a scenario, by its lesson."""
+    return {key for lesson in lessons.every() for key in lesson.sysctls}
+
+
+def in_force(under: Profile, keeper: KeeperHandle) -> dict[str, str]:
+    """What a lab under this profile has of each key that governs a scenario, or that the profile names."""
+    values = {key: kernel_value(keeper)(key) for key in sorted((governing() | set(under.values())) - _NO_SETTINGS)}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def host_values(keys: set[str]) -> dict[str, str]:

@@ -34,7 +34,10 @@ Play = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a record says. `settings` are the profile's sysctls; of each story there may be several plays."""
+    """What a record says. `settings` are the sysctls in force (harness/profile.py, in_force).
+
+    Of each story there may be several plays.
+    """
 
     kernel: str
     profile: str
@@ -112,14 +115,15 @@ def path_of(name: str) -> Path:
 
 
 def make_room(path: Path) -> None:
-    """Make a record's folder, and see whether it may be written there; LabError where not."""
+    """Make a record's folder, and see whether it may be written there; LabError where not. What is there, stays."""
+    was_there = path.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
     except OSError as error:
         raise _unwritable(path, error) from None
-    if not path.stat().st_size:
-        path.unlink()
+    if not was_there:
+        path.resolve().unlink()
 
 
 def save(run: Run, path: Path) -> None:
@@ -151,7 +155,7 @@ def load(path: Path) -> Run:
 
 def _run(found: Any, path: Path) -> Run:
     version = found.get("version") if isinstance(found, dict) else None
-    if version != VERSION:
+    if version != VERSION or isinstance(version, bool):  # True == 1
         raise LabError(
             f"{path} is a record of version {version!r}, and this program knows version {VERSION}. "
             "Mend: save it anew with this program, or compare it with the one that saved it"

@@ -12,7 +12,7 @@ from harness.errors import LabError
 from harness.kernel.sysctls import Setting
 from harness.profile import Profile
 from harness.record import Play, Run
-from harness.verdicts import LAB, PROFILE, has_lab, profile_of, verdict_of
+from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, profile_of, verdict_of
 
 __tracebackhide__ = True
 
@@ -156,7 +156,7 @@ class Recorder:
             record.save(self._now(), self._save_as)
         if self._turns:
             for name, profile in self._turns.profiles.items():
-                record.save(self._run(profile), self._turns.folder / f"{name}.json")
+                record.save(self._run(profile, profile.values()), self._turns.folder / f"{name}.json")
         if self._config.option.lab_compare_fail and not session.exitstatus and compare.changed(self._compared()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
@@ -172,10 +172,8 @@ class Recorder:
         return compare.compare(self._old, self._now()) if self._old else []
 
     def _now(self) -> Run:
-        return self._run(self._config.stash[PROFILE])
+        return self._run(self._config.stash[PROFILE], self._config.stash.get(IN_FORCE, {}))
 
-    def _run(self, profile: Profile) -> Run:
+    def _run(self, profile: Profile, settings: dict[str, str]) -> Run:
         """What was played under one profile."""
-        return Run(
-            platform.release(), profile.name, profile.values(), tuple(self._plays.get(profile.name, {}).values())
-        )
+        return Run(platform.release(), profile.name, settings, tuple(self._plays.get(profile.name, {}).values()))

@@ -105,6 +105,10 @@ class Moment:
     name: str
 
 
+_SAMPLE = 20
+"""Of bare ACKs without end, so many show what they are."""
+
+
 class Timeline:
     """Entries in the order of their entering; frames are decoded when somebody asks for segments."""
 
@@ -121,6 +125,17 @@ class Timeline:
     def add_frame(self, frame: Frame) -> None:
         """Enter one captured frame."""
         self._entries.append(_Captured(frame))
+
+    def cut_bare_acks(self, at_least: int) -> int:
+        """Where it ends in so many bare ACKs in a row, leave the first 20; how many were taken out, else 0."""
+        begin = len(self._entries)
+        while begin and isinstance(entry := self._entries[begin - 1], _Captured) and entry.is_bare_ack():
+            begin -= 1
+        if len(self._entries) - begin < at_least:
+            return 0
+        left_out = len(self._entries) - begin - _SAMPLE
+        del self._entries[begin + _SAMPLE :]
+        return left_out
 
     def find(self, name: str) -> Moment:
         """The one step of that name, "actor: step" where two actors share it. LabError lists what there is."""
@@ -184,3 +199,7 @@ class _Captured:
     @cached_property
     def segment(self) -> Segment | None:
         return wire.decode(self.frame)
+
+    def is_bare_ack(self) -> bool:
+        segment = self.segment
+        return segment is not None and segment.flags == "A" and not segment.length

@@ -18,6 +18,9 @@ LAB = pytest.StashKey[Lab]()
 PROFILE = pytest.StashKey[Profile]()
 """Of a run (in pytest's config), or of an item that is played under other sysctls than the rest of its run."""
 
+IN_FORCE = pytest.StashKey[dict[str, str]]()
+"""Of a run, in the process that sees all reports: the sysctls that its labs have (harness/profile.py, in_force)."""
+
 _PROPERTY = "lab-verdict"
 """A report's property, so that it travels from an xdist worker."""
 

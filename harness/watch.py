@@ -2,7 +2,7 @@
 
 import time
 
-from harness.errors import LabError
+from harness.errors import ExpectationFailed, LabError
 from harness.evidence import ring
 from harness.evidence.sockets import Socket
 from harness.evidence.transitions import Events
@@ -16,6 +16,9 @@ _QUIET_WITHIN_S = 1.0
 _MARK_WITHIN_S = 5.0
 _CLOCK_PAIR_NS = 20_000
 
+_ENDLESS = 10_000
+"""So many bare ACKs with nothing else between them are two ends that correct each other for ever: an ACK storm."""
+
 
 class Watch:
     """The observers of one lab. Without a settle time: marks sent through the capture say when it is complete."""
@@ -28,6 +31,7 @@ class Watch:
         self._ring = ring.Ring(keeper.capture)
         self._latest_look: list[object] = []
         self.captured = 0
+        self._storm = ""
         for _ in self._ring.read(0):  # what the set-up itself may have sent
             pass
         if events:
@@ -39,11 +43,19 @@ class Watch:
         A round of marks comes back after all that was queued before it, on every CPU. Whatever a frame provokes is
         queued, on the same CPU, while that frame is handled: before the marks of the *next* round. So a round that
         brings no new frame shows that nothing is under way. Timers and running processes may always send again;
-        where they never stop, it returns after a second: the caller's expectations then say what they miss.
+        where they never stop, it returns after a second: the caller's expectations then say what they miss. An ACK
+        storm is an ExpectationFailed, now and at each later call: nobody could read, or wait for, all of it.
         """
         deadline = time.monotonic() + _QUIET_WITHIN_S
-        while self._round() and time.monotonic() < deadline:
-            pass
+        going_on = not self._storm
+        while going_on:
+            going_on = self._round() > 0 and time.monotonic() < deadline
+            if self.captured >= _ENDLESS and (left_out := self._timeline.cut_bare_acks(_ENDLESS)):
+                self._storm = f"bare ACKs without end: {left_out} more in a row are left out, and all that came later"
+                self._timeline.add(Change(time.monotonic_ns(), self._storm))
+                going_on = False
+        if self._storm:
+            raise ExpectationFailed(f"the wire\n  expected:  quiet\n  last seen: {self._storm}")
         if self._events:
             for change in self._events.read(self._port):
                 if change.local[0] in addresses.HOSTS:  # others on this machine may use the same port

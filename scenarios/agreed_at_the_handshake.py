@@ -150,4 +150,4 @@ def test_control_a_connection_that_begins_after_the_change_has_it(lab):
     play(lab)
     told = lab.start(call, lab.server_address, to="connected").finish()
     assert told["options"] & (SACK | SCALING | ECN) == SACK | SCALING | ECN
-    assert lab.wire(since="call: connected")[:3] == ["client SEC", "server SAE", "client A"]
+    assert [segment.all_flags for segment in lab.segments(since="call: connected")[:3]] == ["SEC", "SAE", "A"]

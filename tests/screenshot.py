@@ -25,7 +25,7 @@ def drawn_from() -> str:
     """A line a file: what the page is made of, by its SHA-256."""
     views = ROOT / "harness" / "views"
     lesson = [lessons.load(NAME).path, lessons.FOLDER / f"{NAME}.toml"]
-    drawing = [views / f"{name}.py" for name in ("html", "svg", "rows", "states")]
+    drawing = [views / f"{name}.py" for name in ("html", "svg", "rows", "states", "words")]
     files = sorted([*lesson, *drawing, *(views / "page").iterdir()])
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(ROOT)}" for path in files]
     return "\n".join(lines) + "\n"

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import record
-from harness.compare import COURSE, ENDING, Verdict, changed, compare
+from harness.compare import COURSE, ENDING, Verdict, changed, compare, sysctls
 from harness.errors import LabError
 from harness.predict import Interval
 from harness.record import Run
 from harness.timeline import Duration, Finding, Timeline, Untried
+from harness.views import comparison
 from tests.playing import ROOT
 from tests.test_outcome import complaints
 
@@ -114,6 +115,15 @@ def test_times_are_shown_as_expected_not_as_measured():
     assert row.scenario == "a"
 
 
+def test_the_sysctls_that_differ_are_named():
+    before, after = Run("6.18", "a", {"same": "4 5", "moved": "1", "old": ""}, ()), Run("6.18", "b", {}, ())
+    after.settings.update({"same": "4\t5", "moved": "\x1b[2J", "new": "7"})
+    assert sysctls(before, after) == {"moved": ("1", "\x1b[2J"), "new": (None, "7"), "old": ("", None)}
+    told = comparison.told(before, after, [], 80, color=False)
+    assert "sysctls that differ:\n  moved: 1 → ?[2J\n  new: not in the record → 7\n  old: empty → not in the" in told
+    assert "sysctls" not in comparison.told(before, before, [], 80, color=False)
+
+
 def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):
     timeline = Timeline(0)
     for value in (
@@ -139,6 +149,16 @@ def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):
     assert compare(record.load(path), kept)[1].verdict is Verdict.SAME
 
 
+def test_looking_whether_a_record_may_be_written_takes_nothing_away(tmp_path):
+    """An empty file that is there, as /dev/null is, stays; so does a link; what was not there is not left behind."""
+    there, link = tmp_path / "empty", tmp_path / "link"
+    there.touch()
+    link.symlink_to("nowhere")
+    for path in (there, link, tmp_path / "new"):
+        record.make_room(path)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["empty", "link"]
+
+
 def test_a_course_that_differs_is_told_by_its_first_line():
     one, other = play() | {"course": ["a", "b"]}, play() | {"course": ["a", "c", "d"]}
     [_, row] = compare(run(one), run(other))
@@ -154,6 +174,7 @@ def test_a_course_that_differs_is_told_by_its_first_line():
         ("", "is damaged"),
         ("[]", "of version None"),
         ('{"version": 0}', "of version 0"),
+        ('{"version": true, "kernel": "", "profile": "", "settings": {}, "plays": []}', "of version True"),
         ('{"version": 2}', "of version 2, and this program knows version 1"),
         ('{"version": 1}', "is damaged"),
         ('{"version": 1, "kernel": "", "profile": "", "settings": {}, "plays": [{"verdict": "green"}]}', "is damaged"),

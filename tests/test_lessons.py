@@ -124,19 +124,27 @@ def test_a_quiz_works_in_a_pipe(answer, status, verdict):
     assert "The kernel shows 2:" in run_and_answer
 
 
+@pytest.fixture
+def broken(tmp_path):
+    """Where Python finds a plugin with which every story fails."""
+    (tmp_path / "broken.py").write_text("def pytest_runtest_call(item):\n    raise AssertionError(item)\n")
+    return {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
+
+
 @pytest.mark.parametrize("command", ["lesson", "quiz"])
-def test_a_story_that_fails_is_no_wrong_answer(command):
-    done = run(command, "close_with_unread_data", "--lab-sysctl", "net.ipv4.no_such=1", answer="1\n")
-    assert done.returncode == 1
+def test_a_story_that_fails_is_no_wrong_answer(command, broken):
+    done = run(command, "close_with_unread_data", "-p", "broken", answer="1\n", **broken)
+    assert done.returncode == 1, done.stdout
     assert "You said" not in done.stdout
 
 
-@pytest.mark.parametrize(("arguments", "status"), [("", 0), ("--lab-sysctl net.ipv4.no_such=1", 2)])
-def test_make_quiz_forgives_a_wrong_answer_and_no_failure(arguments, status):
+@pytest.mark.parametrize(("arguments", "status"), [("", 0), ("-p broken", 2)])
+def test_make_quiz_forgives_a_wrong_answer_and_no_failure(arguments, status, broken):
     command = ["make", "-s", "-o", "setup", f"VENV={sys.prefix}", "quiz", "S=close_with_unread_data"]
     done = subprocess.run(
-        [*command, f"ARGS={arguments}"], cwd=ROOT, input="1\n", capture_output=True, text=True, env=clean_environment()
-    )
+        [*command, f"ARGS={arguments}"], cwd=ROOT, input="1\n", capture_output=True, text=True,
+        env=clean_environment() | broken,
+    )  # fmt: skip
     assert done.returncode == status, done.stdout + done.stderr
 
 

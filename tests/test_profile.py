@@ -10,13 +10,13 @@ from harness import profile
 from harness.errors import LabError
 from harness.kernel.sysctls import Setting, read
 from harness.tuning.sysctl_d import reference_profile
-from tests.playing import ROOT, Play, clean_environment
+from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment
 
 TELLS = """
 def test_it(lab):
     for key in ("tcp_syn_retries", "tcp_retries2", "tcp_fin_timeout", "tcp_rfc1337"):
         print(key, "=", lab.sysctl(f"net.ipv4.{key}"))
-    print("not set", lab.not_set)
+    print("not set", lab.not_set, "refused", lab.refused)
 """
 
 
@@ -62,7 +62,7 @@ def test_what_is_no_pair_is_refused(pair: str) -> None:
 
 def test_a_lab_has_what_was_chosen(play: Play, tmp_path) -> None:
     file = tmp_path / "99.conf"
-    file.write_text("net.ipv4.tcp_fin_timeout = 20\nfs.file-max = 1\nnet.ipv4.tcp_rfc1337 = nonsense\n")
+    file.write_text("net.ipv4.tcp_fin_timeout = 20\nfs.file-max = 1\n-net.ipv4.tcp_rfc1337 = nonsense\n")
     kernel = play(TELLS, "-rP", "--lab-sysctls=kernel")
     assert kernel.returncode == 0, kernel.stdout
     assert "profile kernel" in kernel.stdout
@@ -72,15 +72,51 @@ def test_a_lab_has_what_was_chosen(play: Play, tmp_path) -> None:
     changed = {"tcp_fin_timeout": "20", "tcp_retries2": "6"}
     for key in ("tcp_syn_retries", "tcp_retries2", "tcp_fin_timeout", "tcp_rfc1337"):
         assert told(laid_over.stdout, key) == changed.get(key, told(kernel.stdout, key))
-    assert "not set, as a lab here cannot have them: fs.file-max, net.ipv4.tcp_rfc1337" in laid_over.stdout
+    assert "not set, as a network namespace here cannot have them: fs.file-max\n" in laid_over.stdout
+    assert "not set, as the kernel refuses these values: net.ipv4.tcp_rfc1337 = nonsense\n" in laid_over.stdout
     assert told(kernel.stdout, "tcp_syn_retries") != "2"
     assert told(play(TELLS, "-rP").stdout, "tcp_syn_retries") == "2"
 
 
-def test_a_pair_that_the_kernel_refuses_is_an_error(play: Play) -> None:
-    done = play(TELLS, "--lab-sysctl", "net.ipv4.tcp_syn_retries=0")
-    assert done.returncode == 1
-    assert "the kernel refuses net.ipv4.tcp_syn_retries = '0'" in done.stdout
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize(
+    ("pair", "why"),
+    [
+        ("net.ipv4.tcp_syn_retries=0", "net.ipv4.tcp_syn_retries = '0': value refused: takes 1 to 127. Mend: give"),
+        ("net/ipv4/tcp_fin_timout=3", "net.ipv4.tcp_fin_timout = '3': unknown: no such key. "
+         "Mend: did you mean net.ipv4.tcp_fin_timeout?"),
+        ("fs.file-max=1", "fs.file-max = '1': host-wide: "),
+    ],
+)  # fmt: skip
+def test_a_pair_that_a_lab_cannot_have_is_one_usage_error(play: Play, workers, pair: str, why: str) -> None:
+    over = ["--lab-sysctl", "net.ipv4.tcp_retries2=6", "--lab-sysctl", pair]
+    done = play(TELLS + TELLS.replace("test_it", "test_that"), *over, *workers)
+    assert done.returncode == 4, done.stdout
+    assert done.stderr.startswith(f"ERROR: --lab-sysctl: {why}"), done.stderr
+    assert "retries2" not in done.stderr
+    assert "test_it" not in done.stdout
+
+
+def test_a_files_value_that_the_kernel_refuses_is_a_usage_error(play: Play, tmp_path) -> None:
+    file = tmp_path / "99.conf"
+    file.write_text("net.ipv4.tcp_no_such_key = 1\nnet.ipv4.tcp_rfc1337 = 300\n-net.ipv4.tcp_fin_timeout = soon\n")
+    done = play(TELLS, "--lab-sysctl-file", str(file))
+    assert done.returncode == 4, done.stdout
+    refusal = "99.conf:2: net.ipv4.tcp_rfc1337 = '300': value refused: takes 0 to 255. Mend: give"
+    assert refusal in done.stderr
+    assert "fin_timeout" not in done.stderr
+
+
+def test_where_no_lab_can_be_had_a_pair_is_no_error() -> None:
+    script = f"""{AS_ROOT_OF_A_USER_NAMESPACE}
+for kind in ("net", "user"):
+    Path(f"/proc/sys/user/max_{{kind}}_namespaces").write_text("0")
+from harness import profile
+profile.chosen("kernel", (), ["net.ipv4.tcp_fin_timeout=soon"], tried=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT,
+                          env=clean_environment())  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_file_that_cannot_be_read_is_a_usage_error(play: Play, tmp_path) -> None:
@@ -103,8 +139,26 @@ def test_nobody_believes_that_a_run_has_tested_the_host() -> None:
     other = str(int(host) + 1)
     differs = header("--lab-sysctl", f"net.ipv4.tcp_fin_timeout={other}")
     assert re.search(r"not this host's, which differs in .*\btcp_fin_timeout\b.*\(--lab-sysctls=host\)", differs)
-    assert "tcp_fin_timeout" not in header("--lab-sysctl", f"net.ipv4.tcp_fin_timeout={host}").partition(";")[2]
+    for base in ("reference", "kernel"):
+        over = ["--lab-sysctl", f"net.ipv4.tcp_fin_timeout={host}", f"--lab-sysctls={base}"]
+        assert "tcp_fin_timeout" not in header(*over).partition(";")[2]
     assert "not this host's" not in header("--lab-sysctls=host")
+
+
+@pytest.mark.parametrize("base", ["reference", "kernel", "host"])
+def test_every_key_that_governs_a_scenario_is_compared_with_the_host(base: str) -> None:
+    # A network of this test's own is the host's to the run. tcp_invalid_ratelimit is in no line of the reference.
+    command = [sys.executable, "-m", "pytest", "scenarios/close_with_unread_data.py", "-k", "no_such_story"]
+    script = f"""{AS_ROOT_OF_A_USER_NAMESPACE}
+namespace.unshare(namespace.CLONE_NEWNET)
+Path("/proc/sys/net/ipv4/tcp_invalid_ratelimit").write_text("777")
+os.execv(sys.executable, {[*command, f"--lab-sysctls={base}"]})
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT,
+                          env=clean_environment())  # fmt: skip
+    line = next(line for line in done.stdout.splitlines() if line.startswith("tcp-fault-lab:"))
+    told = re.search(r"; not this host's, which differs in .*\btcp_invalid_ratelimit\b.*\(--lab-sysctls=host\)", line)
+    assert bool(told) == (base != "host"), line
 
 
 WAITS = """
@@ -135,6 +189,13 @@ def test_what_takes_too_long_is_said_and_never_passes(play: Play) -> None:
 def test_max_wait_is_the_bound(play: Play) -> None:
     assert "2 as expected" in play(WAITS, "--lab-max-wait=12").stdout
     assert "0 as expected" in play(WAITS, "--lab-max-wait=1").stdout
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e300"])
+def test_no_time_to_wait_is_a_usage_error(play: Play, seconds: str) -> None:
+    done = play(WAITS, f"--lab-max-wait={seconds}")
+    assert done.returncode == 4, done.stdout
+    assert "Mend: say more than 0 seconds" in done.stderr
 
 
 def test_pytest_gives_more_time_where_longer_timers_are_waited_for(play: Play) -> None:

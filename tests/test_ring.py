@@ -3,11 +3,12 @@
 import os
 import re
 import socket
+from dataclasses import replace
 
 import pytest
 
 from harness import expect
-from harness.errors import Inconclusive
+from harness.errors import ExpectationFailed, Inconclusive
 
 SLOTS = 32768
 """Frames that the ring holds."""
@@ -90,3 +91,14 @@ def test_an_overfull_ring_makes_every_list_inconclusive(lab):
         lab.segments()
     captured, lost = lab.evidence()
     assert 1000 <= lab.counter("TcpInSegs") - captured <= lost
+
+
+def test_an_ack_storm_is_a_failed_expectation_that_can_be_read(lab):
+    """Data that one end alone knows of: without tcp_invalid_ratelimit each end answers the other's ACK, for ever."""
+    lab.set_sysctl("net.ipv4.tcp_invalid_ratelimit", 0)
+    lab.start(converse, lab.server_address, lab.client_address(40001), 0, to="connected")
+    ack = lab.segments()[2]
+    for _ in range(2):
+        with pytest.raises(ExpectationFailed, match=r"bare ACKs without end: [0-9]{4,} more"):
+            lab.provoke(replace(ack, flags="PA"), payload=b"who said this?")
+    assert len(list(lab.timeline)) < 100

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,17 +14,21 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from harness import record
+from harness import lessons, record
 from harness.__main__ import main
 from harness.compare import ENDING, Row, Verdict
 from harness.errors import LabError
 from harness.kernel.sysctls import read
+from harness.tuning import explain
+from harness.tuning.explain import Kind
+from harness.tuning.lines import Line
 from harness.views import comparison
-from harness.whatif.report import Report, as_json, sections
+from harness.whatif.command import as_markdown, run
+from harness.whatif.report import Report, as_json, headline, sections
 from harness.whatif.trial import Trial, trial
 from tests.playing import ROOT, clean_environment
 
-FIN_TIMEOUT = "net.ipv4.tcp_fin_timeout"
+FIN_TIMEOUT, Y = "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_y"
 
 
 def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -100,6 +105,19 @@ class TestTheTrial:
         assert sorted(trial([file], ["host"], set()).out_of_reach()) == ["net.ipv4.route.flush", "vm.swappiness"]
         assert trial([file], [file], set()).out_of_reach() == {}
 
+    def test_what_the_kernel_does_not_take_could_not_be_tried(self, conf) -> None:
+        refused, unknown = "net.ipv4.tcp_syn_retries = 0\n", "net.ipv4.nope = 1\n"
+        file = conf(f"{refused}{unknown}-net.ipv4.tcp_nope = 1\nnet.ipv4.tcp_tw_recycle = 1\nvm.swappiness = 1\n")
+        assert [each.line.line for each in trial([file], ["reference"], set()).not_tried()] == [1, 2]
+        before = conf(refused, "a.conf")
+        assert [each.line.line for each in trial([file], [before], set()).not_tried()] == [2], "1 is nothing new"
+
+    def test_what_has_no_effect_is_told_with_the_keys_that_keep_it_from_one(self, conf) -> None:
+        file = conf("net.ipv4.tcp_max_syn_backlog = 64\nnet.ipv4.tcp_low_latency = 1\nnet.ipv4.tcp_tw_reuse = 1\n")
+        found = trial([file], ["reference"], set()).without_effect
+        assert found["net.ipv4.tcp_max_syn_backlog"] == {"net.ipv4.tcp_syncookies"}
+        assert "net.ipv4.tcp_tw_reuse" not in found
+
     def test_an_empty_file_changes_nothing(self, conf) -> None:
         assert trial([conf("")], ["host"], {FIN_TIMEOUT}).changed == {}
 
@@ -117,10 +135,16 @@ class MadeUp:
         return SOURCE
 
 
-def report(*rows, changed=("net.core.somaxconn",), **others):
-    made = Trial(SimpleNamespace(name="host"), SimpleNamespace(name="x"), (), (), dict.fromkeys(changed, ("1", "2")))
-    told = {"untried": {}, "sentences": {"net.core.somaxconn": "limits."}, "pinned": {}} | others
-    return Report(made, "6.18", 3, rows, {"full_accept_queue": MadeUp()}, **told)
+def line(kind, key="net.ipv4.tcp_y", value="1"):
+    return explain.Verdict(Line(key, value, "x.conf", 1, 1), kind, "why")
+
+
+def report(*rows, changed=("net.core.somaxconn",), lines=(), without_effect=None, **others):
+    names = SimpleNamespace(name="host"), SimpleNamespace(name="x")
+    made = Trial(*names, lines, (), dict.fromkeys(changed, ("1", "2")), without_effect or {})
+    sentences = dict.fromkeys((*MadeUp.sysctls, FIN_TIMEOUT), "limits.")
+    said = {"untried": {}, "sentences": sentences, "pinned": {}, "reasons": {}} | others
+    return Report(made, "6.18", 3, rows, {each.scenario: MadeUp() for each in rows}, **said)
 
 
 SOURCE = '''
@@ -176,7 +200,90 @@ class TestTheReport:
     def test_a_story_that_sets_the_key_itself_is_said_to(self) -> None:
         pinned = {"scenarios/full_accept_queue.py::test_x": {"net.core.somaxconn"}}
         [shown] = report(row(Verdict.SAME), pinned=pinned).shown()
-        assert shown.note == "sets it itself"
+        assert shown.note == "the story sets net.core.somaxconn itself"
+
+    def test_of_several_keys_each_that_the_story_sets_is_named(self) -> None:
+        changed, own = ("net.core.somaxconn", "net.ipv4.tcp_y"), {"scenarios/full_accept_queue.py::test_x": {Y}}
+        [shown] = report(row(Verdict.SAME), changed=changed, pinned=own).shown()
+        assert shown.note == "the story sets tcp_y itself"
+
+    def test_a_change_is_not_laid_to_a_key_that_the_story_sets(self) -> None:
+        changed, own = ("net.core.somaxconn", Y), {"scenarios/full_accept_queue.py::test_x": {Y}}
+        found = report(row(Verdict.CHANGED), changed=changed, pinned=own)
+        assert found.keys_behind(found.rows[0]) == ["net.core.somaxconn"]
+        [(_, [why])] = sections(found)
+        assert "tcp_y" not in why
+        assert json.loads(as_json(found))["observables"][0]["set_by_the_story"] == [Y]
+        [(_, [why])] = sections(report(row(Verdict.CHANGED), changed=(Y,), pinned=own))
+        assert why.startswith("full_accept_queue, it: no key that changes is known to have a say in it, but those that")
+
+    def test_which_of_several_keys_it_was_is_not_claimed(self) -> None:
+        [(_, [why])] = sections(report(row(Verdict.CHANGED), changed=("net.core.somaxconn", Y)))
+        assert why.startswith("full_accept_queue, it: one of these, or several together: net.core.somaxconn: limits.")
+
+    def test_of_a_timer_only_what_it_is_made_of_is_named(self) -> None:
+        moved = row(Verdict.CHANGED, "the client's FIN_WAIT2 lasts", "scenarios/b.py::test_tells_nothing")
+        [(_, [why])] = sections(report(moved, changed=("net.core.somaxconn", FIN_TIMEOUT)))
+        assert why == "b, the client's FIN_WAIT2 lasts: tcp_fin_timeout: limits. Lesson: make lesson S=b"
+
+    def test_scenarios_that_something_moved_in_come_first(self) -> None:
+        verdicts = [Verdict.SAME, Verdict.NOT_MEASURED, Verdict.PREDICTED, Verdict.VARIES, Verdict.CHANGED]
+        rows = (row(verdict, story=f"scenarios/{at}.py::test_x") for at, verdict in enumerate(verdicts))
+        assert [each.scenario for each in report(*rows).shown()] == ["4", "3", "2", "0", "1"]
+
+    def test_rows_of_one_name_are_told_apart_by_their_stories(self) -> None:
+        rows = [row(Verdict.CHANGED, story=f"scenarios/a.py::test_{name}") for name in ("one", "two")]
+        found = report(*rows, row(Verdict.SAME, story="scenarios/b.py::test_one"))
+        assert [each.observable for each in found.shown()] == ["it: “one”", "it: “two”", "it"]
+        [(_, [why])] = sections(found)
+        assert why.startswith("a, it: “one”; it: “two”: net.core.somaxconn: limits.")
+
+    def test_why_something_was_not_measured_is_told(self) -> None:
+        took, untried = (
+            {"seconds": 1.0, "from": 1.0, "to": 1.1},
+            {"predicted": "2", "why": "longer than --lab-max-wait"},
+        )
+        rows = [
+            replace(row(verdict, name), measured=([took, untried], [untried]))
+            for name, verdict in (("a", Verdict.NOT_MEASURED), ("b", Verdict.PREDICTED), ("c", Verdict.SAME))
+        ]
+        lost = row(Verdict.NOT_MEASURED, ENDING)
+        told = dict(sections(report(*rows, lost, reasons={lost.story: "skipped: no tcpdump"})))
+        assert told["Not measured"] == [
+            "full_accept_queue, a; b: longer than --max-wait", "full_accept_queue, “x”: skipped: no tcpdump",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("kind", [Kind.REFUSED, Kind.UNKNOWN, Kind.READ_ONLY])
+    def test_a_line_that_the_kernel_does_not_take_is_counted_and_no_pass(self, kind) -> None:
+        found = report(row(Verdict.SAME), lines=(line(kind),))
+        assert found.status == 3
+        assert headline(found) == "Not all of it could be measured. 1 line could not be tried. 1 observable: 1 same"
+        told = dict(sections(found))
+        assert told == {"Lines that could not be tried": [f"x.conf:1: net.ipv4.tcp_y = 1: {kind}: why"]}
+        assert headline(report(lines=(line(kind),) * 2, changed=())).endswith(". 2 lines could not be tried")
+        assert report(row(Verdict.CHANGED), lines=(line(kind),)).status == 1
+
+    @pytest.mark.parametrize("verdict", [Verdict.CHANGED, Verdict.PREDICTED])
+    def test_what_has_no_effect_here_changes_nothing_in_a_story_that_gives_it_one(self, verdict) -> None:
+        dead, story = {Y: {"net.ipv4.tcp_z"}}, "scenarios/full_accept_queue.py::test_x"
+        found = report(row(verdict), changed=(Y,), without_effect=dead, pinned={story: {"net.ipv4.tcp_z"}})
+        assert (found.status, [each.verdict for each in found.rows]) == (0, [Verdict.NOT_MEASURED])
+        assert found.shown()[0].note == "the story sets tcp_z itself"
+        assert dict(sections(found))["Not measured"] == [
+            "full_accept_queue, it: tcp_y: without effect here; it has one in this story alone, which sets tcp_z itself"
+        ]
+        found = report(row(verdict), changed=(Y,), without_effect=dead)
+        assert found.status != 0, "here the kernel says otherwise"
+        found = report(row(verdict), changed=(Y, "net.core.somaxconn"), without_effect=dead)
+        assert found.keys_behind(found.rows[0]) == ["net.core.somaxconn"]
+
+    def test_one_is_one_and_none_is_nothing(self) -> None:
+        [ending] = report(row(Verdict.SAME, ENDING)).shown()
+        assert ending.observable == "1 story"
+        assert headline(report(row(Verdict.SAME))) == "Nothing changed. 1 observable: 1 same"
+        assert headline(report(changed=())) == "Nothing to try: no value would change"
+        text = "\n".join(as_markdown(replace(report(row(Verdict.SAME)), plays=1)))
+        assert "Each story 1 time." in text
 
     def test_endings_that_are_the_same_share_a_row(self) -> None:
         rows = report(*(row(Verdict.SAME, ENDING, f"scenarios/a.py::test_{n}") for n in "xyz")).shown()
@@ -196,6 +303,20 @@ def test_markdown_says_just_what_is_there(hostile) -> None:
     assert plain.count("|") == 6
     for mark in "`<[*&#":
         assert plain.count(mark) == plain.count("\\" + mark)
+
+
+def test_a_note_stands_beside_the_verdict_in_markdown() -> None:
+    noted = replace(row(Verdict.SAME), note="the story sets it")
+    assert list(comparison.markdown([noted]))[2].endswith("| same (the story sets it) |")
+
+
+def test_two_runs_side_by_side_tell_stories_apart_too() -> None:
+    run = record.Run("6.18", "kernel", {}, ())
+    rows = [row(Verdict.CHANGED, story=f"scenarios/a.py::test_{name}") for name in ("one", "two")]
+    told = comparison.told(run, run, rows, 100, color=False)
+    assert "it: “one”" in told
+    assert "it: “two”" in told
+    assert comparison.told(run, run, [], 100, color=False).endswith("Nothing was observed")
 
 
 def test_markdown_calls_nobody() -> None:
@@ -241,6 +362,40 @@ class TestTheCommand:
         assert done.returncode == 3
         assert "Keys not tried: 1" in done.stdout
         assert "vm.swappiness: host-wide" in done.stdout
+
+    def test_what_the_kernel_does_not_take_is_no_pass(self, conf) -> None:
+        done = harness("whatif", "--before", "reference", conf("net.ipv4.tcp_retries1 = 99999\nnet.ipv4.nope = 1\n"))
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert "2 lines could not be tried" in done.stdout
+
+    def test_what_has_no_effect_is_neither_changed_nor_untested(self, conf) -> None:
+        file = conf("net.ipv4.tcp_max_syn_backlog = 64\nnet.ipv4.tcp_probe_interval = 7\n")
+        done = harness("whatif", "--before", "reference", "--plays", "1", file)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Nothing changed. " in done.stdout
+        assert "Untested" not in done.stdout
+        assert "(the story sets tcp_syncookies itself)" in " ".join(done.stdout.split())
+
+    @pytest.mark.parametrize("form", ["json", "markdown", "html"])
+    def test_a_file_that_cannot_be_written_is_told_before_anything_is_played(self, conf, form, monkeypatch) -> None:
+        monkeypatch.setattr("harness.whatif.command.trial", lambda *_: 1 / 0)
+        with pytest.raises(LabError, match=r"cannot be written: .*Mend: "):
+            run([conf("")], ["reference"], plays=1, max_wait_s=1, **{"json": "", "markdown": "", "html": ""}
+                | {form: "/proc/nope/x"})  # fmt: skip
+
+    def test_a_file_that_could_be_written_is_as_it_was_where_nothing_is_played(self, conf, tmp_path) -> None:
+        kept, empty, new = tmp_path / "kept.json", tmp_path / "empty.html", tmp_path / "new.md"
+        kept.write_text("old")
+        empty.touch()
+        files = ["--json", str(kept), "--html", str(empty), "--markdown", str(new)]
+        done = harness("whatif", conf("nonsense\n"), *files)
+        assert done.returncode == 2
+        assert (kept.read_text(), empty.read_text()) == ("old", "")
+        assert not new.exists()
+
+    def test_the_statuses_are_in_the_help(self) -> None:
+        text = " ".join(harness("whatif", "--help").stdout.split())
+        assert re.search(r"exit status: 0: .* 1: .* 2: .* 3: ", text)
 
     def test_the_users_options_for_pytest_leave_nothing_out(self, conf, monkeypatch) -> None:
         monkeypatch.setattr(os, "environ", {**os.environ, "PYTEST_ADDOPTS": "-k no_such_story"})
@@ -312,12 +467,34 @@ class TestBaselines:
         told = self.play(str(path), *arguments, *changed)
         assert told.returncode == 0, told.stdout
         assert re.search(r"timeout +1 +7 +CHANGED", told.stdout)
+        differ = "sysctls that differ:\n  net.ipv4.tcp_fin_timeout: 1 → 7\n"
+        assert differ in told.stdout
         assert self.play(str(path), *arguments, *changed, "--lab-compare-fail=changed").returncode == 1
         compared = harness("compare", kept, now)
         assert compared.returncode == 1, compared.stderr
         assert re.search(r"timeout +1 +7 +CHANGED", compared.stdout)
         assert "before: Linux" in compared.stdout
+        assert differ in compared.stdout
         assert harness("compare", now, now).returncode == 0
+
+    @pytest.mark.parametrize("workers", [(), ("-n", "2")])
+    def test_what_is_kept_of_sysctls_is_what_is_in_force(self, tmp_path, workers) -> None:
+        path, kept, conf = tmp_path / "story.py", tmp_path / "kept.json", tmp_path / "99.conf"
+        keys = ("tcp_retries2", "tcp_invalid_ratelimit", "tcp_rmem", "tcp_slow_start_after_idle", "tcp_fastopen_key")
+        path.write_text(f"def test_it(lab):\n for key in {keys[:4]}: lab.finding(key, lab.sysctl('net.ipv4.' + key))\n")
+        conf.write_text("net.ipv4.tcp_slow_start_after_idle = 0\nfs.file-max = 1\n"
+                        "net.ipv4.tcp_fastopen_key = 00000000-00000000-00000000-00000001\n")  # fmt: skip
+        arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "harness.plugin", *workers]
+        asked = ["--lab-sysctls=kernel", "--lab-sysctl-file", str(conf), "--lab-save", str(kept)]
+        done = self.play(str(path), *arguments, *asked)
+        assert done.returncode == 0, done.stdout
+        told = json.loads(kept.read_text())
+        findings = {each["name"]: each["value"] for each in told["plays"][0]["findings"]}
+        assert findings == {key: told["settings"][f"net.ipv4.{key}"] for key in keys[:4]}
+        assert findings["tcp_slow_start_after_idle"] == "0"
+        governing = {key for lesson in lessons.every() for key in lesson.sysctls}
+        assert {key for key in governing if Path("/proc/sys", key.replace(".", "/")).exists()} <= set(told["settings"])
+        assert not told["settings"].keys() & {"fs.file-max", "net.ipv4.tcp_fastopen_key"}
 
     def test_a_role_that_dies_unnoticed_is_one_play_that_failed(self, tmp_path) -> None:
         path, kept = tmp_path / "story.py", tmp_path / "kept.json"

@@ -43,7 +43,13 @@ def test_every_field_is_read():
      (0xC2, "SEC"), (0x52, "SAE"), (0x00, "")],
 )  # fmt: skip
 def test_flags_are_written_as_wiresharks_users_do(bits, flags):
-    assert decode(frame_by_hand(bits)).flags == flags
+    assert decode(frame_by_hand(bits)).all_flags == flags
+
+
+def test_what_a_segment_does_is_told_without_ecn():
+    """Or a story would look otherwise under tcp_ecn=1, which asks for it in each SYN."""
+    segment = decode(frame_by_hand(0xD2))
+    assert (segment.flags, segment.ecn) == ("SA", "EC")
 
 
 def test_what_is_built_is_what_is_decoded():
@@ -117,7 +123,7 @@ def test_scapy_reads_the_same(addresses, flags, seq, ack, options, payload):
     segment = decode(data)
     assert (segment.source, segment.destination) == ((source, 40001), (destination, 8000))
     assert (segment.seq, segment.ack, segment.window) == (witness.seq, witness.ack, witness.window)
-    assert sorted(segment.flags) == sorted(str(witness.flags))
+    assert sorted(segment.all_flags) == sorted(str(witness.flags))
     assert segment.length == len(witness.payload) == len(payload)
     assert segment.timestamp == dict(witness.options).get("Timestamp")
 

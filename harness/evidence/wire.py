@@ -12,8 +12,10 @@ from harness.evidence.sockets import Endpoint
 _FLAGS = "FSRPAUEC"
 """Bit by bit, from the lowest (RFC 9293, section 3.1)."""
 
-_FLAG_ORDER = "SFRPAUEC"
+_FLAG_ORDER = "SFRPAU"
 """As Wireshark's users write them: SYN, FIN, RST and PSH before ACK, so S SA A PA FA R RA."""
+
+_ECN = "EC"
 
 _IP_AT = 14
 _ETHERTYPE_AT = 12
@@ -39,6 +41,13 @@ class Segment:
     window: int
     timestamp: tuple[int, int] | None
     """RFC 7323's TSval and TSecr, where the option is there."""
+    ecn: str = ""
+    """ECE and CWR, as E and C: what the network says (RFC 3168, section 6.1), whatever else the segment does."""
+
+    @property
+    def all_flags(self) -> str:
+        """SEC, say: the SYN that offers ECN."""
+        return self.flags + self.ecn
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -66,12 +75,13 @@ def decode(frame: Frame) -> Segment | None:
         time_ns=frame.time_ns,
         source=(socket.inet_ntop(family, source), source_port),
         destination=(socket.inet_ntop(family, destination), destination_port),
-        flags=_flags(bits & 0xFF),
+        flags=_flags(bits & 0xFF, _FLAG_ORDER),
         seq=seq,
         ack=ack,
         length=end - payload_at,
         window=window,
         timestamp=_timestamp(frame.data[tcp_at + _TCP.size : payload_at]),
+        ecn=_flags(bits & 0xFF, _ECN),
     )
 
 
@@ -94,8 +104,8 @@ def _ip(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
 
 
 @cache
-def _flags(bits: int) -> str:
-    return "".join(sorted((flag for at, flag in enumerate(_FLAGS) if bits >> at & 1), key=_FLAG_ORDER.find))
+def _flags(bits: int, order: str) -> str:
+    return "".join(flag for flag in order if bits >> _FLAGS.index(flag) & 1)
 
 
 def _timestamp(options: bytes) -> tuple[int, int] | None:

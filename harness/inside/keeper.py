@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.channel import Channel
-from harness.errors import LabError, LabUnavailable
+from harness.errors import LabError, LabUnavailable, RefusedValue
 from harness.evidence import ring, sockets
 from harness.inside import role_runner, roles
 from harness.installed import find_program
@@ -39,7 +39,7 @@ def main(channel: Channel, request: dict[str, Any]) -> int:
         trouble = LabUnavailable(f"the namespace cannot be set up: {error}", "see the README, 'What it needs'")
         channel.send((0, trouble))
         return 1
-    channel.send((0, keeper.not_set), keeper.fds())
+    channel.send((0, (tuple(keeper.not_set), tuple(keeper.refused))), keeper.fds())
     try:
         while True:
             command, _ = channel.receive()
@@ -71,10 +71,28 @@ class Keeper:
         self._round = 0
         self._folder = ""
         addresses.set_up_loopback()
-        self.not_set = tuple(setting.key for setting in profile if not _is_set(setting))
+        self.not_set: list[str] = []
+        self.refused: list[str] = []
+        for setting in profile:
+            self._set(setting)
         self._capture = ring.open_capture()
         self._table = sockets.open_table()
         self._raw = socket.socket(addresses.FAMILY, socket.SOCK_RAW, socket.IPPROTO_RAW)
+
+    def _set(self, setting: sysctls.Setting) -> None:
+        """Set one key of the profile; where its line forgives that, note in place of an error that it cannot be."""
+        try:
+            if not sysctls.write(setting):
+                self.not_set.append(setting.key)
+        except LabUnavailable:
+            raise
+        except LabError as error:
+            if not setting.optional:
+                raise
+            if isinstance(error, RefusedValue):
+                self.refused.append(f"{setting.key} = {setting.value}")
+            else:
+                self.not_set.append(setting.key)
 
     def fds(self) -> tuple[int, ...]:
         """The capture, the socket table, a raw socket for provoked segments, the keeper's own pidfd."""
@@ -188,18 +206,6 @@ class Keeper:
         if trouble:
             raise LabError(f"nft does not understand {match!r}. Mend the rule (man nft):\n{trouble}")
         return None, ()
-
-
-def _is_set(setting: sysctls.Setting) -> bool:
-    """Set one key of the profile; where its line forgives that, False in place of an error."""
-    try:
-        return sysctls.write(setting)
-    except LabUnavailable:
-        raise
-    except LabError:
-        if setting.optional:
-            return False
-        raise
 
 
 def _is_above(folder: str, paths: list[str]) -> bool:

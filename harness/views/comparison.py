@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.compare import ENDING, Row, Verdict
+from harness.compare import ENDING, Row, Verdict, sysctls
 from harness.record import Run
 from harness.views.rows import printable
 
@@ -20,7 +21,8 @@ _STYLES = {Verdict.CHANGED: "bold red", Verdict.SAME: "green"}
 
 
 def told(before: Run, after: Run, rows: Sequence[Row], width: int, *, color: bool) -> str:
-    """Two runs side by side: what they were, what has moved, and how much has not."""
+    """Two runs side by side: what they were, which sysctls differ, what has moved, and how much has not."""
+    from rich.padding import Padding
     from rich.text import Text
 
     from harness.views.lines import printed
@@ -29,7 +31,15 @@ def told(before: Run, after: Run, rows: Sequence[Row], width: int, *, color: boo
         f"{when}: Linux {printable(run.kernel)}, profile {printable(run.profile)}"
         for when, run in (("before", before), ("after", after))
     ]
-    return printed([Text("\n".join(what)), table(moved(rows)), Text(summary(rows))], width, color=color)
+    parts: list[RenderableType] = [Text("\n".join(what))]
+    if differ := sysctls(before, after):
+        lines = "\n".join(f"{printable(key)}: {_value(was)} → {_value(now)}" for key, (was, now) in differ.items())
+        parts += [Text("sysctls that differ:"), Padding(Text(lines), (0, 0, 0, 2))]
+    return printed([*parts, table(moved(told_apart(rows))), Text(summary(rows))], width, color=color)
+
+
+def _value(value: str | None) -> str:
+    return "not in the record" if value is None else printable(value) or "empty"
 
 
 def moved(rows: Iterable[Row]) -> list[Row]:
@@ -37,10 +47,30 @@ def moved(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row.verdict is not Verdict.SAME]
 
 
+def told_apart(rows: Sequence[Row]) -> list[Row]:
+    """The same; where several stories of a scenario have an observable of one name, each is named with its story."""
+    stories: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        stories.setdefault((row.scenario, row.observable), set()).add(row.story)
+
+    def named(row: Row) -> Row:
+        if row.observable == ENDING or len(stories[row.scenario, row.observable]) == 1:
+            return row
+        return replace(row, observable=f"{row.observable}: “{spoken(row.story)}”")
+
+    return [named(row) for row in rows]
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """So many of something: 1 story, 2 stories."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
+
+
 def summary(rows: Iterable[Row]) -> str:
     """How many observables there are of each verdict."""
     counts = Counter(row.verdict for row in rows)
-    return f"{counts.total()} observables: " + ", ".join(f"{counts[each]} {each}" for each in Verdict if counts[each])
+    of_each = ", ".join(f"{counts[each]} {each}" for each in Verdict if counts[each])
+    return f"{counted(counts.total(), 'observable')}: {of_each}" if counts else "Nothing was observed"
 
 
 def table(rows: Sequence[Row]) -> "RenderableType":
@@ -54,11 +84,12 @@ def table(rows: Sequence[Row]) -> "RenderableType":
     for column, width in zip(drawn.columns, _WIDTHS, strict=True):
         column.min_width, column.overflow = width, "fold"
     for row, above in zip(rows, (None, *rows), strict=False):
-        scenario, *cells, verdict = _cells(row)
+        scenario, what, before, after, verdict = _cells(row)
         if not above or above.scenario != row.scenario:
             drawn.add_row(Text(scenario, "bold"), end_section=False)
-        first, *others = (Text(cell) for cell in cells)
-        drawn.add_row(Padding(first, (0, 0, 0, 2)), *others, Text(verdict, _STYLES.get(row.verdict, "yellow")))
+        first = Text(f"{what}{_noted(row)}")  # here the note has room
+        others = (Text(before), Text(after), Text(verdict, _STYLES.get(row.verdict, "yellow")))
+        drawn.add_row(Padding(first, (0, 0, 0, 2)), *others)
     return drawn
 
 
@@ -67,12 +98,16 @@ def markdown(rows: Sequence[Row]) -> Iterator[str]:
     yield f"| {' | '.join(HEADINGS)} |"
     yield "|---" * len(HEADINGS) + "|"
     for row in rows:
-        yield "| " + " | ".join(escaped(cell) for cell in _cells(row)) + " |"
+        *cells, verdict = _cells(row)
+        yield "| " + " | ".join(escaped(cell) for cell in (*cells, f"{verdict}{_noted(row)}")) + " |"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    verdict = f"{row.verdict}{f' ({row.note})' if row.note else ''}"
-    return tuple(map(printable, (row.scenario, observable(row), row.before, row.after, verdict)))
+    return tuple(map(printable, (row.scenario, observable(row), row.before, row.after, row.verdict)))
+
+
+def _noted(row: Row) -> str:
+    return f" ({printable(row.note)})" if row.note else ""
 
 
 def observable(row: Row) -> str:

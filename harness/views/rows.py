@@ -158,7 +158,7 @@ def _client_port(segment: Segment) -> int:
 
 
 def _label(segment: Segment) -> str:
-    label = f"{segment.flags} {segment.length}" if segment.length else segment.flags
+    label = f"{segment.all_flags} {segment.length}" if segment.length else segment.all_flags
     return f"{label}, window 0" if segment.window == 0 and "R" not in segment.flags else label
 
 

@@ -310,7 +310,7 @@ def _name(row: Row, start_ns: int, words: Mapping[str, str]) -> str:
     if row.segment:
         way = [words["client"], words["server"]]
         sender, receiver = way if row.sender is Lane.CLIENT else reversed(way)
-        flags = " ".join(_FLAGS.get(flag, flag) for flag in row.segment.flags)
+        flags = " ".join(_FLAGS.get(flag, flag) for flag in row.segment.all_flags)
         told.append(f"{sender} → {receiver}: {flags}" + (f", {row.segment.length} B" if row.segment.length else ""))
     for lane in Lane:
         if said := [text.removeprefix("» ") for text in row.says[lane][:_MOST_LINES]]:

@@ -75,7 +75,7 @@ def _segment(segment: Segment, first_seq: dict[tuple[Endpoint, Endpoint], int]) 
     forth, back = (segment.source, segment.destination), (segment.destination, segment.source)
     if "S" in segment.flags or forth not in first_seq:
         first_seq[forth] = segment.seq
-    arrow = f"{_name(segment.source)} ── {segment.flags} ──▶ {_name(segment.destination)}"
+    arrow = f"{_name(segment.source)} ── {segment.all_flags} ──▶ {_name(segment.destination)}"
     details = f"seq {(segment.seq - first_seq[forth]) % 2**32}"
     if "A" in segment.flags:
         details += f" ack {(segment.ack - first_seq.get(back, segment.ack)) % 2**32}"

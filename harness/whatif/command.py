@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness import compare, lessons, terminal
+from harness import compare, lessons, record, terminal
 from harness.errors import LabError
 from harness.record import Run
 from harness.views import comparison
@@ -31,16 +31,20 @@ def run(
     asked = [name for name in (json, markdown, html) if name]
     if len(asked) != len(set(asked)):
         raise LabError(f"{asked[0]} cannot hold two forms. Mend: name a file for each")
+    for name in asked:
+        if name != "-":
+            record.make_room(Path(name))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the folder below goes
     every = {lesson.name: lesson for lesson in lessons.every()}
     tried = trial(files, before, {key for lesson in every.values() for key in lesson.sysctls})
     governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
     with tempfile.TemporaryDirectory() as folder:
         runs = _play(tried, governed, Path(folder), plays, max_wait_s, timelines=bool(html))
+        alive = tried.changed.keys() - tried.without_effect.keys()
         report = Report(
             tried, platform.release(), plays, tuple(compare.compare(*runs)) if runs else (), governed,
-            tried.out_of_reach() | {key: why for key in tried.changed if (why := _untried(key, runs, governed))},
-            tomllib.loads(_KEYS.read_text("utf-8")), _pinned(runs),
+            tried.out_of_reach() | {key: why for key in sorted(alive) if (why := _untried(key, runs, governed))},
+            tomllib.loads(_KEYS.read_text("utf-8")), _pinned(runs), _reasons(runs),
         )  # fmt: skip
         written = {json: as_json(report), markdown: "\n".join(as_markdown(report)) + "\n"}
         if html:
@@ -58,7 +62,8 @@ def _play(
     if not governed:
         return None
     if sys.stderr.isatty():
-        sys.stderr.write(f"playing {len(governed)} scenarios, {plays} times before and {plays} times after …\n")
+        what, times = comparison.counted(len(governed), "scenario"), comparison.counted(plays, "time")
+        sys.stderr.write(f"playing {what}, {times} before and {times} after …\n")
     chosen = list(governed.values())
     return playing.play(tried, chosen, folder, plays=plays, max_wait_s=max_wait_s, timelines=timelines)
 
@@ -69,6 +74,15 @@ def _pinned(runs: tuple[Run, Run] | None) -> dict[str, set[str]]:
     for play in (play for run in runs or () for play in run.plays):
         pinned.setdefault(play["story"], set()).update(play["pinned"])
     return pinned
+
+
+def _reasons(runs: tuple[Run, Run] | None) -> dict[str, str]:
+    """Of each story, why plays of it did not end as expected."""
+    told: dict[str, dict[str, None]] = {}
+    for play in (play for run in runs or () for play in run.plays):
+        if play["verdict"] != "passed":
+            told.setdefault(play["story"], {})[f"{play['verdict']}: {play['reason']}"] = None
+    return {story: "; ".join(each) for story, each in told.items()}
 
 
 def _untried(key: str, runs: tuple[Run, Run] | None, governed: dict[str, lessons.Lesson]) -> str:
@@ -108,7 +122,7 @@ def as_text(report: Report) -> str:
     trial = report.trial
     parts = [
         Text(f"Linux {report.kernel}. Before: {printable(trial.before.name)}. After: {printable(trial.after.name)}. "
-             f"Each story {report.plays} times."),
+             f"Each story {comparison.counted(report.plays, 'time')}."),
         *(Padding(Text(printable(line)), (0, 0, 0, 2)) for line in report.settings()),
         *([comparison.table(report.shown())] if report.rows else [Text("")]),
     ]  # fmt: skip
@@ -127,7 +141,7 @@ def as_markdown(report: Report) -> Iterator[str]:
     trial, safe = report.trial, comparison.escaped
     yield f"**{safe(headline(report))}**"
     yield ""
-    yield f"Linux {safe(report.kernel)}. Each story {report.plays} times."
+    yield f"Linux {safe(report.kernel)}. Each story {comparison.counted(report.plays, 'time')}."
     yield f"Before: {safe(trial.before.name)}. After: {safe(trial.after.name)}."
     yield ""
     yield from (f"- {safe(line)}" for line in report.settings())

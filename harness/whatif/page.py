@@ -125,7 +125,7 @@ def _header(report: Report) -> str:
     trial, settings = report.trial, report.settings()
     title = settings[0] if len(settings) == 1 else f"{len(settings)} sysctls change" if settings else trial.after.name
     facts = (("Kernel", f"Linux {report.kernel}"), ("Before", trial.before.name), ("After", trial.after.name),
-             ("Each story", f"{report.plays} {'time' if report.plays == 1 else 'times'}"))  # fmt: skip
+             ("Each story", comparison.counted(report.plays, "time")))  # fmt: skip
     told = "".join(f"<div><dt>{name}</dt><dd>{_safe(fact)}</dd></div>" for name, fact in facts)
     keys = _list(settings, "keys") if len(settings) > 1 else ""
     return (
@@ -135,12 +135,10 @@ def _header(report: Report) -> str:
 
 
 def _table(report: Report, pairs: Sequence[_Pair]) -> str:
-    """All that the terminal shows, too, but scenarios that something has moved in first."""
+    """All that the terminal shows, too."""
     if not report.rows:
         return ""
-    shown = report.shown()
-    still = {row.scenario: False for row in comparison.moved(shown)}
-    rows = sorted(shown, key=lambda row: still.get(row.scenario, True))
+    rows = report.shown()
     cells, left_out = _fitting((_cells(row, pairs) for row in rows), len(rows), _MOST_TABLE_BYTES)
     head = "".join(f'<th scope="col">{name}</th>' for name in comparison.HEADINGS)
     more = f'<tbody><tr><td colspan="5">… {left_out} more</td></tr></tbody>' if left_out else ""
@@ -158,15 +156,12 @@ def _bodies(rows: Sequence[tuple[Row, str]]) -> Iterator[str]:
 
 
 def _cells(row: Row, pairs: Sequence[_Pair]) -> str:
-    at = next((at for at, pair in enumerate(pairs) if _is_among(row, pair.rows)), None)
+    drawn = (at for at, pair in enumerate(pairs) if row.story == pair.name and row.verdict in _DRAWN)
+    at = next(drawn, None)
     what = _safe(comparison.observable(row))
     linked = what if at is None else f'<a href="#pair-{at}">{what}</a>'
     note = f' <span class="note">({_safe(row.note)})</span>' if row.note else ""
     return f"<td>{linked}</td><td>{_safe(row.before)}</td><td>{_safe(row.after)}</td><td>{_verdict(row)}{note}</td>"
-
-
-def _is_among(row: Row, rows: Sequence[Row]) -> bool:
-    return (row.story, row.observable) in ((each.story, each.observable) for each in rows)
 
 
 def _verdict(row: Row) -> str:

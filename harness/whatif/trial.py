@@ -1,15 +1,18 @@
 """What a what-if is about: the sysctls before and after, as the kernel takes them, and the keys that differ."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from harness.errors import LabError
 from harness.kernel.sysctls import Setting
 from harness.nursery import network
 from harness.profile import BASES, Profile, host_values, with_lines
+from harness.tuning import known
 from harness.tuning.explain import Kind, Verdict, explain, host_value, kernel_value
 from harness.tuning.lines import Line
 from harness.tuning.read import read
+
+_NOT_TAKEN = (Kind.REFUSED, Kind.UNKNOWN, Kind.READ_ONLY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,17 @@ class Trial:
     verdicts: tuple[Verdict, ...]
     verdicts_before: tuple[Verdict, ...]
     changed: dict[str, tuple[str | None, str | None]]
+    without_effect: dict[str, set[str]] = field(default_factory=dict)
+    """Keys that do nothing under the values of after, each with the other keys because of whose values that is so."""
+
+    def not_tried(self) -> list[Verdict]:
+        """The lines that the kernel does not take, so that nobody can say what they would do.
+
+        But not those that were there before, and not those that may fail (`-`).
+        """
+        old = {(each.line.key, each.line.value) for each in self.verdicts_before}
+        found = [each for each in self.verdicts if each.kind in _NOT_TAKEN and not each.line.optional]
+        return [each for each in found if (each.line.key, each.line.value) not in old]
 
     def out_of_reach(self) -> dict[str, str]:
         """Keys that the file would change, but not in a lab, and why: what they do, nobody has seen here."""
@@ -58,9 +72,13 @@ def trial(files: Sequence[str], before: Sequence[str], governing: set[str]) -> T
         told_before = explain(old, kernel_value(other), one)
         told = explain(lines, kernel_value(one), other, kernel_value(other))
         keys = governing | {setting.key for profile in profiles for setting in profile.settings}
+        dead = {
+            line.key: {key for key, _, _ in known.without_effect(line.key, line.value, kernel_value(other))}
+            for line in (each.line for each in told if each.kind is Kind.NO_EFFECT)
+        }
         values = {key: (kernel_value(one)(key), kernel_value(other)(key)) for key in sorted(keys)}
     changed = {key: pair for key, pair in values.items() if pair[0] != pair[1]}
-    return Trial(*profiles, tuple(told), tuple(told_before), changed)
+    return Trial(*profiles, tuple(told), tuple(told_before), changed, dead)
 
 
 def _profile(base: str, files: Sequence[str], lines: Sequence[Line], named: Sequence[Line]) -> Profile:

@@ -23,9 +23,11 @@ def _keepalive(probes: int, predicted: int) -> str:
 
 
 MUTANTS = [
-    Mutant("test_connect_gives_up_after_as_many_syns_as_configured", "tcp flags == syn", "tcp flags == rst"),
+    Mutant(
+        "test_connect_gives_up_after_as_many_syns_as_configured", "tcp flags & (syn | ack) == syn", "tcp flags == rst"
+    ),
     Mutant("test_connect_gives_up_after_as_many_syns_as_configured", *_changed("tcp_syn_retries", 3)),
-    Mutant("test_a_syn_recv_lives_as_long_as_configured", "tcp flags != syn", "tcp flags == rst"),
+    Mutant("test_a_syn_recv_lives_as_long_as_configured", "tcp flags & syn != syn", "tcp flags == rst"),
     Mutant(
         "test_a_syn_recv_lives_as_long_as_configured",
         'retries = int(lab.sysctl("net.ipv4.tcp_synack_retries"))',
