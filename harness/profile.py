@@ -7,7 +7,7 @@ from pathlib import Path
 from harness.errors import LabError
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
-from harness.tuning.lines import Line, normalised
+from harness.tuning.lines import Line, normalised, one_network
 from harness.tuning.read import read
 from harness.tuning.sysctl_d import reference_profile
 
@@ -54,8 +54,10 @@ def chosen(base: str, files: Sequence[str] = (), pairs: Sequence[str] = ()) -> P
 def with_lines(base: str, files: Sequence[str], lines: Sequence[Line]) -> Profile:
     """One of BASES, over it what was read from these files. (The standard input can be read but once.)
 
-    A key may come twice: each is written in its turn, and the last that the kernel takes is in force.
+    A key may come twice: each is written in its turn, and the last that the kernel takes is in force. Malformed where
+    they are of containers that differ.
     """
+    one_network(lines)
     over = [Setting(line.key, line.value, optional=True) for line in lines if not line.overridden_by]
     names = ("stdin" if name == "-" else Path(name).name for name in files)
     return Profile(" + ".join([base, *names]), (*_base(base), *over))

@@ -173,9 +173,16 @@ def test_a_typo_is_not_host_wide_where_the_hosts_keys_can_be_seen(of, monkeypatc
     assert of((typo, "1"))[0][0] == Kind.HOST_WIDE, "in a container nobody knows better"
 
 
-def test_a_forgiven_unknown_key_is_said_to_be_so(keeper):
-    (verdict,) = explain([Line("net.nope", "1", "a", 1, 1, optional=True)], host_value, keeper)
-    assert verdict.text.startswith("no such key, and forgiven")
+@pytest.mark.parametrize(
+    ("name", "text", "by"),
+    [("a.conf", "-net.nope = 1", "'-'"), ("a.sh", "sysctl -e -w net.nope=1", "-e"),
+     ("a.sh", "sysctl --ignore -w net.nope=1", "-e"),
+     ("a.yml", "- ansible.posix.sysctl: {name: net.nope, value: 1, ignoreerrors: true}", "ignoreerrors")],
+)  # fmt: skip
+def test_a_forgiven_unknown_key_is_said_to_be_so_and_by_what(keeper, tmp_path, name, text, by):
+    (tmp_path / name).write_text(text)
+    (verdict,) = explain(read([str(tmp_path / name)]), host_value, keeper)
+    assert verdict.text == f"no such key, and forgiven by {by}"
 
 
 def test_overridden(of, keeper):
@@ -281,6 +288,20 @@ def run(*arguments, stdin="", **environment):
     )  # fmt: skip
 
 
+def on_a_host_with(key, value, *arguments):
+    """What the program says where the network outside of the lab is not as the kernel made it."""
+    script = AS_ROOT_OF_A_USER_NAMESPACE + (
+        "namespace.unshare(namespace.CLONE_NEWNET)\n"
+        f"Path('/proc/sys/{key.replace('.', '/')}').write_text('{value}')\n"
+        f"subprocess.run({[sys.executable, '-m', 'harness', *arguments]!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=clean_environment()
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 class TestTheCommand:
     def test_prints_a_row_for_each_line(self, nursery):
         done = run("-", stdin=f"{TCP}tw_recycle = 1\n{TCP}syn_retries = 0\n")
@@ -309,6 +330,71 @@ class TestTheCommand:
         assert [each["text"] for each in said.values()] == [
             f"was {host_value(f'{TCP}fin_timeout')}", "was 60", "was 1", "17 is in force already"
         ]  # fmt: skip
+
+    def test_of_a_file_before_what_the_kernel_takes_of_it_was_in_force(self, nursery, tmp_path):
+        """As whatif has it: no refused value, no unknown key; and what the new file does not say again is gone."""
+        old, new = tmp_path / "old.conf", tmp_path / "new.conf"
+        old.write_text(f"{TCP}syn_retries = 0\n{TCP}retries2 = 7 # soon\n{TCP}timestamps = 0\n{TCP}nope = 1\n")
+        new.write_text(f"{TCP}syn_retries = 0\n{TCP}retries2 = 7\n{TCP}tw_reuse = 1\n{TCP}nope = 1\n")
+        found = json.loads(run("--json", "--before", str(old), str(new)).stdout)
+        said = [(each["verdict"], each["text"]) for each in found]
+        assert said == [(str(each.kind), each.text) for each in trial([str(new)], [str(old)], set()).verdicts]
+        assert [kind for kind, _ in said] == ["value refused", "same as now", "applied", "unknown"]
+        old.write_text(f"{TCP}syn_retries = 0\n")
+        new.write_text(f"{TCP}syn_retries = 6\n")
+        assert json.loads(run("--json", "--before", str(old), str(new)).stdout)[0]["verdict"] == "same as now"
+
+    CONTAINERS = (
+        ("a.sh", f"docker run --sysctl {TCP}timestamps=0 --sysctl {TCP}retries2=9 x\n"
+                 f"docker run --sysctl {TCP}tw_reuse=1 --sysctl {TCP}retries2=8 x\n"),
+        ("a.yml", f"services:\n a: {{sysctls: {{{TCP}timestamps: 0, {TCP}retries2: 9}}}}\n"
+                  f" b: {{sysctls: [{TCP}tw_reuse=1, {TCP}retries2=8]}}\n"),
+        ("b.yml", f"spec: {{securityContext: {{sysctls: [{{name: {TCP}timestamps, value: '0'}}, "
+                  f"{{name: {TCP}retries2, value: '9'}}]}}}}\n---\n"
+                  f"spec: {{template: {{spec: {{securityContext: {{sysctls: [{{name: {TCP}tw_reuse, value: '1'}},"
+                  f"{{name: {TCP}retries2, value: '8'}}]}}}}}}}}\n"),
+    )  # fmt: skip
+
+    @pytest.mark.parametrize(("name", "text"), CONTAINERS)
+    def test_containers_do_nothing_to_each_other(self, nursery, tmp_path, name, text):
+        (tmp_path / name).write_text(text)
+        found = json.loads(run("--json", "--before", "kernel", str(tmp_path / name)).stdout)
+        assert [(each["key"], each["verdict"]) for each in found] == [
+            (f"{TCP}timestamps", "applied"), (f"{TCP}retries2", "applied"),
+            (f"{TCP}tw_reuse", "applied"), (f"{TCP}retries2", "applied"),
+        ]  # fmt: skip
+
+    def test_what_one_container_has_keeps_the_kernel_from_nothing_in_another(self, nursery):
+        script = (
+            "docker run --sysctl net.ipv4.ip_local_port_range='1024 65535' x\n"
+            "docker run --sysctl net.ipv4.ip_unprivileged_port_start=2000 x\n"
+        )
+        assert [each["verdict"] for each in json.loads(run("--json", "-", stdin=script).stdout)] == ["applied"] * 2
+
+    def test_lines_of_one_container_and_of_the_host_override_as_ever(self, nursery):
+        script = f"docker run --sysctl {TCP}retries2=9 --sysctl {TCP}retries2=8 x\nsysctl -w {TCP}retries2=7\n"
+        found = json.loads(run("--json", "-", stdin=script).stdout)
+        assert [each["verdict"] for each in found] == ["overridden", "applied", "applied"]
+
+    def test_a_container_is_compared_with_what_a_container_begins_with(self, nursery, tmp_path):
+        (tmp_path / "a.sh").write_text(f"sysctl -w {TCP}retries2=9\ndocker run --sysctl {TCP}retries2=9 x\n")
+        found = json.loads(on_a_host_with(f"{TCP}retries2", "9", "explain", "--json", str(tmp_path / "a.sh")))
+        assert [(each["verdict"], each["text"]) for each in found] == [
+            ("same as now", "9 is in force already"),
+            ("applied", "was 15; a container begins with the kernel's own values"),
+        ]
+        (tmp_path / "a.sh").write_text(f"docker run --sysctl {TCP}mtu_probing=1 x\n")
+        said = on_a_host_with(f"{TCP}mtu_probing", "1", "whatif", str(tmp_path / "a.sh"))
+        assert "Before: kernel (a container does not have the host's values). After: kernel + a.sh." in " ".join(
+            said.split()
+        )
+        assert f"{TCP}mtu_probing: 0 → 1" in said
+
+    def test_the_standard_input_is_read_but_once(self, nursery):
+        for arguments in (["--before", "-", "-"], ["-", "-"]):
+            done = run(*arguments, stdin=f"{TCP}sack = 1")
+            assert (done.returncode, done.stdout) == (2, "")
+            assert "the standard input can be read but once. Mend: " in done.stderr
 
     def test_nothing_to_say(self, nursery):
         assert run("-", stdin="# nothing").stdout == "No sysctl is set there.\n"

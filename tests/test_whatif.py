@@ -118,6 +118,20 @@ class TestTheTrial:
         assert found["net.ipv4.tcp_max_syn_backlog"] == {"net.ipv4.tcp_syncookies"}
         assert "net.ipv4.tcp_tw_reuse" not in found
 
+    def test_containers_that_differ_are_not_one_network(self, conf) -> None:
+        service = "  {}: {{sysctls: {{net.ipv4.tcp_retries2: {}}}}}\n"
+        two = conf("services:\n" + service.format("a", 7) + service.format("b", 8), "a.yml")
+        for asked in ([[two], ["kernel"]], [[conf("")], [two]]):
+            with pytest.raises(LabError, match=rf"{two}:3:\d+: of another container than {two}:2, .* Give each alone"):
+                trial(*asked, set())
+        alike = conf("services:\n" + service.format("a", 7) + service.format("b", 7), "b.yml")
+        found = trial([alike], ["kernel"], set())
+        assert [str(each.kind) for each in found.verdicts] == ["applied", "applied"]
+        assert found.changed == {"net.ipv4.tcp_retries2": ("15", "7")}
+        mixed = conf("sysctl -w net.ipv4.tcp_retries2=7\ndocker run --sysctl net.ipv4.tcp_sack=0 x\n", "a.sh")
+        with pytest.raises(LabError, match="of another container than"):
+            trial([mixed], ["kernel"], set())
+
     def test_an_empty_file_changes_nothing(self, conf) -> None:
         assert trial([conf("")], ["host"], {FIN_TIMEOUT}).changed == {}
 

@@ -1,15 +1,23 @@
 """`python -m harness explain`: a table of verdicts, or the same as JSON."""
 
+import contextlib
 import itertools
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness import terminal
-from harness.nursery import KeeperHandle, network
-from harness.tuning import known
-from harness.tuning.explain import Before, Kind, Verdict, explain, host_value, kernel_value
-from harness.tuning.lines import Line, shown
+from harness.nursery import Nursery
+from harness.tuning.explain import (
+    Kind,
+    Verdict,
+    as_of_a_container,
+    explain,
+    host_value,
+    in_each_network,
+    kernel_value,
+)
+from harness.tuning.lines import Line, one_network, shown
 from harness.tuning.read import read
 from harness.tuning.sysctl_d import reference_profile
 
@@ -24,30 +32,33 @@ def run(files: Sequence[str], before: str, *, as_json: bool) -> int:
     """Print the verdict on each setting of the files; the exit status. Malformed, LabUnavailable.
 
     `before` is what they are compared with: `host`, `kernel` (what a network begins with), `reference` (what scenarios
-    run under), or a file, whose settings lie over the kernel's.
+    run under), or a file: what the kernel takes of its settings lies over the kernel's own, and is gone afterwards. A
+    container does not have the host's values: where those are asked for, it is compared with the kernel's own.
     """
     lines = read(files)
-    over = _over(before)
-    with network([]) as keeper:
-        verdicts = explain(lines, _before(over, lines, keeper), keeper)
+    old = [] if before in ("host", "kernel", "reference") else read([before])
+    one_network(old)
+    with contextlib.closing(Nursery(reference_profile() if before == "reference" else [])) as nursery:
+        values = _values_under(old, {line.key for line in lines}, nursery) if old else {}
+        verdicts = in_each_network(lines, lambda group: _told(group, before, values, nursery))
     terminal.say(_as_json(verdicts) if as_json else _as_table(verdicts))
     return 0
 
 
-def _over(before: str) -> dict[str, str] | None:
-    """The settings that lie over the kernel's; None where the host's values count."""
-    if before in ("host", "kernel"):
-        return None if before == "host" else {}
-    if before == "reference":
-        return {setting.key: setting.value for setting in reference_profile()}
-    return {line.key: line.value for line in read([before]) if not line.overridden_by}
+def _values_under(old: Sequence[Line], keys: Iterable[str], nursery: Nursery) -> dict[str, str | None]:
+    with contextlib.closing(nursery.open_lab("", spare=False)) as keeper:
+        in_each_network(old, lambda group: explain(group, kernel_value(keeper), keeper))
+        return {key: kernel_value(keeper)(key) for key in keys}
 
 
-def _before(over: dict[str, str] | None, lines: Sequence[Line], keeper: KeeperHandle) -> Before:
-    if over is None:
-        return host_value
-    kernel = {key: kernel_value(keeper)(key) for key in {line.key for line in lines} | known.others()}
-    return lambda key: " ".join(over[key].split()) if key in over else kernel.get(key)
+def _told(lines: Sequence[Line], before: str, values: dict[str, str | None], nursery: Nursery) -> list[Verdict]:
+    """The verdicts on lines of one network. `values`: of the keys before, where a file has said something of them."""
+    with contextlib.closing(nursery.open_lab("", spare=False)) as keeper:
+        if before == "host" and not lines[0].container:
+            return explain(lines, host_value, keeper)
+        was = values or {line.key: kernel_value(keeper)(line.key) for line in lines}
+        verdicts = explain(lines, was.get, keeper, kernel_value(keeper))
+    return [as_of_a_container(each) for each in verdicts] if before == "host" else verdicts
 
 
 def _as_json(verdicts: Sequence[Verdict]) -> str:

@@ -3,13 +3,13 @@
 import difflib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from harness.errors import LabError, NotOfANetwork, ReadOnlySysctl, RefusedValue, UnknownSysctl
 from harness.nursery import KeeperHandle
 from harness.tuning import known
-from harness.tuning.lines import Line, path_of
+from harness.tuning.lines import Line, by_container, path_of
 from harness.tuning.sysctl_d import ROOT
 
 _WIDEST = 1 << 64
@@ -61,6 +61,19 @@ def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle, others:
     return [
         verdict or _of_what_was_taken(line, before, asked, taken) for line, verdict in zip(lines, first, strict=True)
     ]
+
+
+def in_each_network(lines: Sequence[Line], of_one: Callable[[list[Line]], list[Verdict]]) -> list[Verdict]:
+    """One verdict a line, in their order; `of_one` has those on the lines of one container, or of the host."""
+    groups = by_container(lines)
+    found = {id(line): each for group in groups for line, each in zip(group, of_one(group), strict=True)}
+    return [found[id(line)] for line in lines]
+
+
+def as_of_a_container(verdict: Verdict) -> Verdict:
+    """The same, saying what the value of before is, where one may expect the host's."""
+    begins = "; a container begins with the kernel's own values"
+    return replace(verdict, text=verdict.text + begins) if verdict.kind in (Kind.APPLIED, Kind.SAME) else verdict
 
 
 def host_value(key: str) -> str | None:
@@ -134,7 +147,7 @@ def _absent(line: Line) -> Verdict:
     if known.only_of_the_host(line.key) and not _exists_outside(_ONLY_IN_THE_INITIAL_NETWORK):
         return Verdict(line, Kind.HOST_WIDE, "a key of the whole host: it cannot be tried in a namespace")
     near = nearest(line.key)
-    forgiven = ", and forgiven by the '-'" if line.optional else ""
+    forgiven = f", and forgiven by {line.optional}" if line.optional else ""
     return Verdict(line, Kind.UNKNOWN, f"no such key{forgiven}" + (f"; did you mean {near}?" if near else ""))
 
 
