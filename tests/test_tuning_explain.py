@@ -51,8 +51,8 @@ def host_has(key):
     return Path("/proc/sys", key.replace(".", "/")).exists()
 
 
-def test_there_are_nine_outcomes():
-    assert len(Kind) == 9
+def test_there_are_ten_outcomes():
+    assert len(Kind) == 10
 
 
 def test_applied_says_what_was_and_what_the_kernel_makes_of_it(of, keeper):
@@ -109,6 +109,36 @@ def test_host_wide_is_known_in_a_container_too(of, monkeypatch, tmp_path):
         kind for kind, _ in of((f"{TCP}mem", "1"), ("net.core.rmem_max", "1"), ("net.core.netdev_max_backlog", "1"))
     ] == [Kind.HOST_WIDE] * 3
     assert of(("vm.swappiness", "1"))[0][0] == Kind.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [("kernel.shmmax", "of an IPC namespace (ipc/ipc_sysctl.c): a lab has a network of its own, and no more"),
+     ("kernel.sem", "of an IPC namespace (ipc/ipc_sysctl.c): a lab has a network of its own, and no more"),
+     ("fs.mqueue.msg_max", "of an IPC namespace (ipc/mq_sysctl.c): a lab has a network of its own, and no more"),
+     ("kernel.hostname", "of a UTS namespace (kernel/utsname_sysctl.c): a lab has a network of its own, and no more"),
+     ("user.max_net_namespaces", "of a user namespace (kernel/ucount.c): a lab has a network of its own, and no more"),
+     ("net.ipv4.conf.wan7.rp_filter", "of the interface wan7, which a lab does not have"),
+     ("net.ipv4.conf.wan7/200.rp_filter", "of the interface wan7.200, which a lab does not have"),
+     ("net.ipv4.neigh.wan7.gc_stale_time", "of the interface wan7, which a lab does not have")],
+)  # fmt: skip
+def test_what_belongs_to_something_that_a_lab_lacks_is_not_called_the_hosts(of, key, why):
+    if not key.startswith("net.") and not host_has(key):
+        pytest.skip(f"this kernel has no {key}")
+    before = host_value(key)
+    assert of((key, "1")) == [(Kind.UNTRIED, why)]
+    assert host_value(key) == before
+
+
+def test_an_interface_of_the_host_is_none_of_a_lab(of):
+    others = [each.name for each in Path("/proc/sys/net/ipv4/conf").iterdir() if each.name not in ("all", "default")]
+    found = of(*((f"net.ipv4.conf.{name.replace('.', '/')}.log_martians", "1") for name in others))
+    assert {text for kind, text in found if kind not in (Kind.APPLIED, Kind.UNTRIED)} == set()
+
+
+@pytest.mark.parametrize("key", ["net.ipv4.conf.al.rp_filter", "net.ipv4.conf.wan7.no_such_name"])
+def test_a_typo_in_a_key_of_interfaces_is_unknown(of, key):
+    assert of((key, "1"))[0][0] == Kind.UNKNOWN
 
 
 def test_read_only_everywhere(of):

@@ -99,10 +99,14 @@ class TestTheTrial:
 
     def test_what_a_lab_cannot_try_is_out_of_reach(self, conf) -> None:
         here = Path("/proc/sys/fs/file-max").read_text().strip()
-        file = conf(f"vm.swappiness = 1234\nnet.ipv4.route.flush = 1\nfs.file-max = {here}\nnet.ipv4.nope = 1\n")
-        found = trial([file], ["kernel"], set())
-        assert sorted(found.out_of_reach()) == ["fs.file-max", "net.ipv4.route.flush", "vm.swappiness"]
-        assert sorted(trial([file], ["host"], set()).out_of_reach()) == ["net.ipv4.route.flush", "vm.swappiness"]
+        wan = "net.ipv4.conf.wan7.rp_filter"
+        file = conf(
+            f"vm.swappiness = 1234\nnet.ipv4.route.flush = 1\nfs.file-max = {here}\nnet.ipv4.nope = 1\n{wan} = 1\n"
+        )
+        found = trial([file], ["kernel"], set()).out_of_reach()
+        assert sorted(found) == ["fs.file-max", wan, "net.ipv4.route.flush", "vm.swappiness"]
+        assert found[wan] == "cannot be tried here: of the interface wan7, which a lab does not have"
+        assert sorted(trial([file], ["host"], set()).out_of_reach()) == [wan, "net.ipv4.route.flush", "vm.swappiness"]
         assert trial([file], [file], set()).out_of_reach() == {}
 
     def test_what_the_kernel_does_not_take_could_not_be_tried(self, conf) -> None:

@@ -23,7 +23,8 @@ from harness.tuning.sysctl_d import reference_profile
 
 _NARROWEST = 80
 _COLOURS = {
-    Kind.APPLIED: 32, Kind.SAME: 2, Kind.OVERRIDDEN: 2, Kind.HOST_WIDE: 33, Kind.NO_EFFECT: 33,
+    Kind.APPLIED: 32, Kind.SAME: 2, Kind.OVERRIDDEN: 2, Kind.HOST_WIDE: 33, Kind.UNTRIED: 33,
+    Kind.NO_EFFECT: 33,
 }  # fmt: skip
 """Of a verdict; red for the others (ECMA-48, SGR)."""
 

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -19,16 +20,20 @@ _COMMENT = "; the '#' begins no comment: it is part of the value"
 _ONLY_IN_THE_INITIAL_NETWORK = "net.core.netdev_max_backlog"
 """net/core/sysctl_net_core.c, net_core_table. Where it can be seen, so can all that only the host has."""
 
+_OF_AN_INTERFACE = re.compile(r"(net\.\w+\.(?:conf|neigh))\.([^.]+)\.(\w+)")
+_OF_EVERY_INTERFACE = ("all", "default")
+
 _FOLDERS = ("net.core", "net.ipv4", "net.netfilter")
 
 
 class Kind(StrEnum):
-    """The nine outcomes."""
+    """The ten outcomes."""
 
     APPLIED = "applied"
     SAME = "same as now"
     REMOVED = "removed from Linux"
     HOST_WIDE = "host-wide"
+    UNTRIED = "cannot be tried here"
     READ_ONLY = "read-only here"
     REFUSED = "value refused"
     UNKNOWN = "unknown"
@@ -139,6 +144,8 @@ def _overridden(line: Line, by: str) -> Verdict:
 
 
 def _absent(line: Line) -> Verdict:
+    if why := _of_what_a_lab_lacks(line.key):
+        return Verdict(line, Kind.UNTRIED, why)
     if _exists_outside(line.key):
         of = "" if line.key.startswith("net.") else ", not of a network"
         return Verdict(line, Kind.HOST_WIDE, f"a key of the whole host{of}: it cannot be tried in a namespace")
@@ -149,6 +156,19 @@ def _absent(line: Line) -> Verdict:
     near = nearest(line.key)
     forgiven = f", and forgiven by {line.optional}" if line.optional else ""
     return Verdict(line, Kind.UNKNOWN, f"no such key{forgiven}" + (f"; did you mean {near}?" if near else ""))
+
+
+def _of_what_a_lab_lacks(key: str) -> str:
+    """What a lab does not have and this key belongs to, though it is not the whole host's; empty where it is not so."""
+    if _exists_outside(key) and (kind := known.of_another_namespace(key)):
+        return f"{kind}: a lab has a network of its own, and no more"
+    match = _OF_AN_INTERFACE.fullmatch(key)
+    if not match or match[2] in _OF_EVERY_INTERFACE:
+        return ""
+    meant = difflib.get_close_matches(match[2], _OF_EVERY_INTERFACE, 1, 0.6)
+    if _exists_outside(key) or (_exists_outside(f"{match[1]}.default.{match[3]}") and not meant):
+        return f"of the interface {path_of(match[2])}, which a lab does not have"
+    return ""
 
 
 def _read_only(line: Line) -> Verdict:

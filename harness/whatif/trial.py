@@ -45,6 +45,8 @@ class Trial:
                 continue
             if each.kind is Kind.HOST_WIDE:
                 found[key] = "host-wide: it cannot be tried in a namespace"
+            elif each.kind is Kind.UNTRIED:
+                found[key] = f"{each.kind}: {each.text}"
             elif each.kind is Kind.APPLIED and key not in self.changed:
                 found[key] = "what it was, and has become, cannot be read"
         return found
