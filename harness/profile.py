@@ -42,13 +42,14 @@ def chosen(base: str, files: Sequence[str] = (), pairs: Sequence[str] = ()) -> P
     pair it is an error.
     """
     laid_over = with_lines(base, files, read(files))
-    settings = list(laid_over.settings)
+    settings, names = list(laid_over.settings), [laid_over.name]
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key.strip():
             raise LabError(f"{pair!r} is no setting. Mend: write KEY=VALUE, net.ipv4.tcp_syn_retries=3")
         settings.append(Setting(normalised(key.strip()), value.strip()))
-    return Profile(" + ".join([laid_over.name, *pairs]), tuple(settings))
+        names.append(f"{key}={sysctls.told(settings[-1].key, value)}")
+    return Profile(" + ".join(names), tuple(settings))
 
 
 def with_lines(base: str, files: Sequence[str], lines: Sequence[Line]) -> Profile:

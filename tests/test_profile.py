@@ -54,6 +54,21 @@ def test_files_lie_over_the_base_and_pairs_over_the_files(tmp_path) -> None:
     assert chosen.settings[-1] == Setting("net.ipv4.tcp_retries2", "6")
 
 
+def test_a_secret_is_neither_shown_nor_kept(play: Play, tmp_path) -> None:
+    key, secret, kept = "net.ipv4.tcp_fastopen_key", "1234567a-b0000000-c0000000-d000000d", tmp_path / "kept.json"
+    (tmp_path / "a.conf").write_text(f"{key} = {secret}\n")
+    over = ["--lab-sysctl-file", str(tmp_path / "a.conf"), "--lab-sysctl", f"net/ipv4/tcp_fastopen_key={secret}"]
+    done = play(f"def test_it(lab): assert lab.sysctl('{key}') == '{secret}'\n", *over, "--lab-save", str(kept))
+    assert done.returncode == 0, done.stdout
+    assert "profile reference + a.conf + net/ipv4/tcp_fastopen_key=(secret)" in done.stdout
+    assert f'"{key}": "(secret)"' in kept.read_text()
+    assert secret not in done.stdout + kept.read_text()
+    refused = play("def test_it(lab): pass\n", "--lab-sysctl", f"{key}=oops-{secret}")
+    assert refused.returncode == 1
+    assert f"the kernel refuses {key} = '(secret)'" in refused.stdout
+    assert secret not in refused.stdout
+
+
 @pytest.mark.parametrize("pair", ["net.ipv4.tcp_retries2", "=5", ""])
 def test_what_is_no_pair_is_refused(pair: str) -> None:
     with pytest.raises(LabError, match="Mend: write KEY=VALUE"):

@@ -178,6 +178,21 @@ def test_no_module_is_loaded_for_a_congestion_control(of):
     assert re.search(r"loaded are .*reno", text)
 
 
+FASTOPEN_KEY = f"{TCP}fastopen_key"
+SECRETS = ("1234567a-b0000000-c0000000-d000000d", "7654321a-b0000000-c0000000-d000000d")
+
+
+def test_a_secret_is_not_told(of):
+    ((kind, text),) = of((FASTOPEN_KEY, SECRETS[0]), before={FASTOPEN_KEY: SECRETS[1]}.get)
+    assert (kind, text) == (Kind.APPLIED, "was (secret)")
+    ((kind, text),) = of((FASTOPEN_KEY, SECRETS[0]), before={FASTOPEN_KEY: SECRETS[0]}.get)
+    assert (kind, text) == (Kind.SAME, "(secret) is in force already")
+    ((kind, text),) = of((FASTOPEN_KEY, f"oops-{SECRETS[1]}"))
+    assert (kind, SECRETS[0] in text, SECRETS[1] in text) == (Kind.REFUSED, False, False)
+    ((kind, text),) = of((FASTOPEN_KEY, "1-2-3-4"))
+    assert text == "was (secret); the kernel makes it (secret)"
+
+
 def test_unknown_with_the_nearest_name(of):
     found = of(
         (f"{TCP}fin_timout", "1"), ("net.ipv4.somaxconn", "1"), ("vm.swapiness", "1"), ("zzz.qqq", "1"), ("net", "1")
@@ -425,6 +440,13 @@ class TestTheCommand:
             done = run(*arguments, stdin=f"{TCP}sack = 1")
             assert (done.returncode, done.stdout) == (2, "")
             assert "the standard input can be read but once. Mend: " in done.stderr
+
+    @pytest.mark.parametrize("form", [[], ["--json"]])
+    def test_a_secret_is_in_no_form_of_it(self, nursery, form):
+        done = run(*form, "-", stdin=f"{FASTOPEN_KEY} = {SECRETS[0]}\n{FASTOPEN_KEY} = {SECRETS[1]}\n")
+        assert done.returncode == 0, done.stderr
+        assert "(secret)" in done.stdout
+        assert not any(secret in done.stdout for secret in SECRETS)
 
     def test_nothing_to_say(self, nursery):
         assert run("-", stdin="# nothing").stdout == "No sysctl is set there.\n"

@@ -136,6 +136,15 @@ class TestTheTrial:
         with pytest.raises(LabError, match="of another container than"):
             trial([mixed], ["kernel"], set())
 
+    def test_a_secret_is_not_kept(self, conf) -> None:
+        key, secrets = "net.ipv4.tcp_fastopen_key", ("1234567a-b-c-d", "7654321a-b-c-d")
+        old, new = (conf(f"{key} = {secret}\n", f"{secret}.conf") for secret in secrets)
+        found = trial([new], [old], set())
+        assert found.changed == {key: ("(secret)", "(secret)")}
+        assert [each.line.value for each in (*found.verdicts, *found.verdicts_before)] == ["(secret)"] * 2
+        assert not any(secret in each.text for secret in secrets for each in found.verdicts)
+        assert trial([new], [new], set()).changed == {}
+
     def test_an_empty_file_changes_nothing(self, conf) -> None:
         assert trial([conf("")], ["host"], {FIN_TIMEOUT}).changed == {}
 

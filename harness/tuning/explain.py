@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from harness.errors import LabError, NotOfANetwork, ReadOnlySysctl, RefusedValue, UnknownSysctl
+from harness.kernel.sysctls import told
 from harness.nursery import KeeperHandle
 from harness.tuning import known
 from harness.tuning.lines import Line, by_container, path_of
@@ -57,15 +58,18 @@ Before = Callable[[str], str | None]
 def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle, others: Before | None = None) -> list[Verdict]:
     """One verdict a line. The lab's network has the effective values afterwards, as far as the kernel takes them.
 
+    No verdict has a value that is a secret, in its line neither.
+
     `before` is what "same as now" compares with; `others` has the values afterwards of keys that no line sets, where
     they are not those of before. LabUnavailable where sysctls cannot be written at all.
     """
     taken: dict[str, tuple[str, Line]] = {}
     first = [_tried(line, keeper, taken) for line in lines]
     asked = others or before
-    return [
+    verdicts = [
         verdict or _of_what_was_taken(line, before, asked, taken) for line, verdict in zip(lines, first, strict=True)
     ]
+    return [replace(each, line=replace(each.line, value=told(each.line.key, each.line.value))) for each in verdicts]
 
 
 def in_each_network(lines: Sequence[Line], of_one: Callable[[list[Line]], list[Verdict]]) -> list[Verdict]:
@@ -133,10 +137,11 @@ def _of_what_was_taken(line: Line, before: Before, others: Before, taken: dict[s
         where = f" ({taken[key][1].place})" if key in taken else ""
         return Verdict(line, Kind.NO_EFFECT, f"{key} is {value}{where}: {why}")
     was, value = before(line.key), taken[line.key][0]
+    shown = told(line.key, value)
     if was == value:
-        return Verdict(line, Kind.SAME, f"{value or 'empty'} is in force already")
-    became = "" if value == _in_fields(line.value) else f"; the kernel makes it {value}{_COMMENT * ('#' in line.value)}"
-    return Verdict(line, Kind.APPLIED, ("set" if was is None else f"was {was or 'empty'}") + became)
+        return Verdict(line, Kind.SAME, f"{shown or 'empty'} is in force already")
+    became = "" if value == _in_fields(line.value) else f"; the kernel makes it {shown}{_COMMENT * ('#' in line.value)}"
+    return Verdict(line, Kind.APPLIED, ("set" if was is None else f"was {told(line.key, was) or 'empty'}") + became)
 
 
 def _overridden(line: Line, by: str) -> Verdict:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.errors import LabError
+from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
 from harness.nursery import network
 from harness.profile import BASES, Profile, host_values, with_lines
@@ -17,7 +18,7 @@ _NOT_TAKEN = (Kind.REFUSED, Kind.UNKNOWN, Kind.READ_ONLY)
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Two profiles, the verdict on each line of either, and what each changed key was and becomes."""
+    """Two profiles, the verdict on each line of either, and what each changed key was and becomes, but for secrets."""
 
     before: Profile
     after: Profile
@@ -83,10 +84,14 @@ def trial(files: Sequence[str], before: Sequence[str], governing: set[str]) -> T
             for line in (each.line for each in told if each.kind is Kind.NO_EFFECT)
         }
         values = {key: (was(key), now(key)) for key in sorted(keys)}
-    changed = {key: pair for key, pair in values.items() if pair[0] != pair[1]}
+    changed = {key: (_shown(key, old), _shown(key, new)) for key, (old, new) in values.items() if old != new}
     if of_a_container:
         profiles = replace(profiles[0], name="kernel (a container does not have the host's values)"), profiles[1]
     return Trial(*profiles, tuple(told), tuple(told_before), changed, dead)
+
+
+def _shown(key: str, value: str | None) -> str | None:
+    return value and sysctls.told(key, value)
 
 
 def _profile(base: str, files: Sequence[str], lines: Sequence[Line], named: Sequence[Line]) -> Profile:
