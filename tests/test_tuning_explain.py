@@ -1,6 +1,8 @@
 """What explain says of a setting, tried on the running kernel: the nine outcomes, each rule, and the command."""
 
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -348,15 +350,31 @@ def on_a_host_with(key, value, *arguments):
 
 
 class TestTheCommand:
-    def test_prints_a_row_for_each_line(self, nursery):
-        done = run("-", stdin=f"{TCP}tw_recycle = 1\n{TCP}syn_retries = 0\n")
+    def test_prints_a_line_for_each_line_where_no_terminal_is(self, nursery, tmp_path):
+        file = tmp_path / "a-file-with-a-name-of-its-own-that-is-much-longer-than-a-third-of-a-terminal.conf"
+        file.write_text(f"{TCP}tw_recycle = 1\n{TCP}syn_retries = 0\n{TCP}rmem = 4096  {' ' * 99}131072 6291456\n")
+        done = run(str(file))
         assert done.returncode == 0, done.stderr
-        first, *_, last = done.stdout.splitlines()
-        assert first.startswith(f"stdin:1  {TCP}tw_recycle = 1  ")
-        assert last.startswith(f"stdin:2  {TCP}syn_retries = 0")
-        assert last.endswith("value refused: takes 1 to 127")
-        assert max(map(len, done.stdout.splitlines())) <= 90
+        first, second, _ = done.stdout.splitlines()
+        assert first.startswith(f"{file}:1  {TCP}tw_recycle = 1  ")
+        assert first.endswith("  removed from Linux: in 4.12 (4396e46187ca, tcp: remove tcp_tw_recycle)")
+        assert second.startswith(f"{file}:2  {TCP}syn_retries = 0")
+        assert second.endswith("  value refused: takes 1 to 127")
         assert "\x1b" not in done.stdout
+
+    def test_folds_lines_on_a_terminal(self, nursery):
+        ours, theirs = pty.openpty()
+        with open(ours, "rb") as screen:
+            done = subprocess.run(
+                [sys.executable, "-m", "harness", "explain", "-"], cwd=ROOT, input=f"{TCP}tw_recycle = 1\n".encode(),
+                stdout=theirs, env=clean_environment() | {"COLUMNS": "90", "TERM": "dumb"},
+            )  # fmt: skip
+            said = os.read(screen.fileno(), 4096).decode().splitlines()
+        os.close(theirs)
+        assert done.returncode == 0
+        assert said[0].startswith(f"stdin:1  {TCP}tw_recycle = 1  removed from Linux: in 4.12")
+        assert len(said) > 1
+        assert max(map(len, said)) <= 90
 
     def test_json(self, nursery):
         done = run("--json", "-", stdin=f"{TCP}syn_retries = 0")

@@ -22,6 +22,9 @@ from harness.tuning.read import read
 from harness.tuning.sysctl_d import reference_profile
 
 _NARROWEST = 80
+_UNFOLDED = 240
+"""Three times the widest column that others are filled up to, where no line is folded."""
+
 _COLOURS = {
     Kind.APPLIED: 32, Kind.SAME: 2, Kind.OVERRIDDEN: 2, Kind.HOST_WIDE: 33, Kind.UNTRIED: 33,
     Kind.NO_EFFECT: 33,
@@ -42,7 +45,8 @@ def run(files: Sequence[str], before: str, *, as_json: bool) -> int:
     with contextlib.closing(Nursery(reference_profile() if before == "reference" else [])) as nursery:
         values = _values_under(old, {line.key for line in lines}, nursery) if old else {}
         verdicts = in_each_network(lines, lambda group: _told(group, before, values, nursery))
-    terminal.say(_as_json(verdicts) if as_json else _as_table(verdicts))
+    width = max(terminal.width(), _NARROWEST) if terminal.is_there() else None
+    terminal.say(_as_json(verdicts) if as_json else _as_table(verdicts, width))
     return 0
 
 
@@ -73,25 +77,30 @@ def _as_json(verdicts: Sequence[Verdict]) -> str:
     return json.dumps(rows, indent=1)
 
 
-def _as_table(verdicts: Sequence[Verdict]) -> str:
-    """Place, setting and verdict, by hand: rich would take a fifth of the time that the whole command may take."""
+def _as_table(verdicts: Sequence[Verdict], width: int | None) -> str:
+    """Place, setting and verdict, each folded; for a program (no width) one line each, however long.
+
+    By hand: rich would take a fifth of the time that the whole command may take.
+    """
     if not verdicts:
         return "No sysctl is set there."
-    width, color = max(terminal.width(), _NARROWEST), terminal.wants_color()
+    color = terminal.wants_color()
     rows = [
         (each.line.place, shown(f"{each.line.key} = {each.line.value}"), shown(f"{each.kind}: {each.text}"), each.kind)
         for each in verdicts
     ]
-    places = min(max(len(place) for place, *_ in rows), width // 3)
-    settings = min(max(len(setting) for _, setting, *_ in rows), width // 3)
+    widest = (width or _UNFOLDED) // 3
+    places = min(max(len(place) for place, *_ in rows), widest)
+    settings = min(max(len(setting) for _, setting, *_ in rows), widest)
+    columns = (places, settings, width - places - settings - 4) if width else (None, None, None)
     lines: list[str] = []
     for place, setting, verdict, kind in rows:
-        cells = _folded(place, places), _folded(setting, settings), _folded(verdict, width - places - settings - 4)
+        cells = map(_folded, (place, setting, verdict), columns)
         for first, second, third in itertools.zip_longest(*cells, fillvalue=""):
             third = f"\x1b[{_COLOURS.get(kind, 31)}m{third}\x1b[0m" if color and third else third
             lines.append(f"{first:{places}}  {second:{settings}}  {third}".rstrip())
     return "\n".join(lines)
 
 
-def _folded(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+def _folded(text: str, width: int | None) -> list[str]:
+    return textwrap.wrap(text, width or len(text) + 1, break_on_hyphens=False) or [""]
