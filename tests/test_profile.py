@@ -10,7 +10,7 @@ from harness import profile
 from harness.errors import LabError
 from harness.kernel.sysctls import Setting, read
 from harness.tuning.sysctl_d import reference_profile
-from tests.playing import ROOT, Play, clean_environment
+from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment
 
 TELLS = """
 def test_it(lab):
@@ -32,6 +32,21 @@ def test_the_reference_is_what_stories_run_under() -> None:
 
 def test_the_kernels_own_is_nothing_at_all() -> None:
     assert profile.chosen("kernel").settings == ()
+
+
+def test_a_lab_begins_with_what_any_network_begins_with(play: Play) -> None:
+    """Though its table of connections is smaller (harness/inside/nursery.py)."""
+    script = AS_ROOT_OF_A_USER_NAMESPACE + (
+        "namespace.unshare(namespace.CLONE_NEWNET)\n"
+        "for path in sorted(Path('/proc/sys/net/ipv4').glob('tcp_*')):\n"
+        "    print(f'net.ipv4.{path.name}', '=', *path.read_text().split())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    asked = "def test_it(lab):\n    for key in {!r}: print(key, '=', lab.sysctl(key, default=''))\n"
+    usual = dict(line.split(" = ") for line in done.stdout.splitlines() if " = " in line and "ehash" not in line)
+    output = play(asked.format(list(usual)), "-rP", "--lab-sysctls=kernel").stdout
+    assert {key: told(output, re.escape(key)) for key in usual} == usual
 
 
 def test_the_hosts_are_what_is_in_force_outside() -> None:
