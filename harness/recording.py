@@ -9,6 +9,7 @@ import pytest
 
 from harness import compare, record, terminal
 from harness.errors import LabError
+from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
 from harness.profile import Profile
 from harness.record import Play, Run
@@ -176,4 +177,5 @@ class Recorder:
 
     def _run(self, profile: Profile, settings: dict[str, str]) -> Run:
         """What was played under one profile."""
-        return Run(platform.release(), profile.name, settings, tuple(self._plays.get(profile.name, {}).values()))
+        told = {key: sysctls.told(key, value) for key, value in settings.items()}
+        return Run(platform.release(), profile.name, told, tuple(self._plays.get(profile.name, {}).values()))
