@@ -56,7 +56,7 @@ class Reporter:
         lesson = lessons.find(scenario, self._language)
         stories = list(self._stories(lesson, dict(verdicts))) if lesson else []
         if lesson and stories:
-            page = html.page(scenario, _texts(lesson), stories, self._language)
+            page = html.page(scenario, texts_of(lesson), stories, self._language)
             (self._folder / f"{scenario}.html").write_text(page, "utf-8", "replace")
         link = f"{scenario}.html" if stories else ""
         return html.Entry(scenario, lesson.texts.claim if lesson else "", tuple(verdicts), link)
@@ -68,7 +68,8 @@ class Reporter:
                 yield html.Story(story, verdicts[story], timeline)
 
 
-def _texts(lesson: Lesson) -> dict[str, str]:
+def texts_of(lesson: Lesson) -> dict[str, str]:
+    """A lesson's words, as its page has them."""
     seen = zip(lesson.recognise, lesson.texts.look, strict=True)
     recognise = "\n".join(f"$ {command}\n  {sight}" for command, sight in seen)
     texts = lesson.texts

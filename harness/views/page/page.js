@@ -26,6 +26,24 @@
     document.body.classList.toggle("to-scale", which === "to_scale");
   }
 
+  // On paper, a ladder longer than a sheet: pieces of it, each a window onto the whole, that begin and end between rows.
+  function cut(ladder) {
+    const heights = stories[ladders.indexOf(ladder)][document.querySelector("[name=heights]:checked").value];
+    const [left, top, width, end] = ladder.getAttribute("viewBox").split(" ").map(Number);
+    const rows = rowsOf(ladder);
+    const around = [...ladder.children].filter((child) => !rows.includes(child));
+    for (let [first, from, n] = [0, top, 1]; n <= rows.length; n++) {
+      const to = n < rows.length ? heights[n] - 18 : end; // where its text begins
+      if (to - from < 120 && n < rows.length) continue;
+      const piece = ladder.cloneNode(false);
+      piece.append(...[...around, ...rows.slice(first, n)].map((part) => part.cloneNode(true)));
+      piece.setAttribute("viewBox", `${left} ${from} ${width} ${to - from}`);
+      piece.classList.add("piece");
+      ladder.parentNode.append(piece);
+      [first, from] = [n, to];
+    }
+  }
+
   const rowsOf = (ladder) => [...ladder.querySelectorAll(".row")];
 
   function element(name, content, className) {
@@ -90,6 +108,8 @@
   for (const choice of document.querySelectorAll("[name=heights]"))
     choice.addEventListener("change", () => setHeights(choice.value));
   setHeights(document.querySelector("[name=heights]:checked").value); // a reloaded page keeps its choice
+  addEventListener("beforeprint", () => ladders.filter((ladder) => ladder.closest(".long")).forEach(cut));
+  addEventListener("afterprint", () => document.querySelectorAll(".piece").forEach((piece) => piece.remove()));
   button.addEventListener("click", hide);
   document.addEventListener("keydown", ({ key }) => key === "Escape" && hide());
   document.body.classList.add("scripted");
