@@ -135,6 +135,7 @@ class Browser:
             code = {
                 "Tab": 9,
                 " ": 32,
+                "Enter": 13,
                 "Escape": 27,
                 "End": 35,
                 "Home": 36,
@@ -276,6 +277,34 @@ def test_the_keyboard_walks_the_ladder_and_shows_all_fields_of_the_evidence(rese
     browser.press("ArrowDown", "Home", "ArrowUp")
     assert browser.run(here) == 0
     browser.press("Escape")
+    assert browser.run("document.getElementById('panel').checkVisibility()") is False
+
+
+def test_the_keyboard_reaches_all_of_a_long_evidence_and_comes_back(shown):
+    browser = shown(page("crowd", {}, [Story("test_crowd", "passed", crowd(200, 60))] * 2))
+    browser.press("Tab", "Tab")
+    while "CLOSE_WAIT" not in browser.run("document.querySelector('.records').innerText"):
+        browser.press("ArrowDown")
+    here = "[...document.querySelectorAll('.row')].indexOf(document.activeElement)"
+    row = browser.run(here)
+    browser.press("Enter")
+    assert browser.run("document.activeElement.className") == "records"
+    browser.run("scrolled = new Promise((done) => document.activeElement.addEventListener('scrollend', () => done()))")
+    browser.press("End")
+    browser.ask("Runtime.evaluate", expression="scrolled", awaitPromise=True)
+    assert browser.run("document.querySelector('.records').scrollTop") > 0
+    browser.press("Escape")
+    assert browser.run(here) == row
+    assert browser.run("document.getElementById('panel').checkVisibility()") is True
+    browser.run("document.querySelector('#panel button').focus()")
+    browser.press("Escape")
+    assert browser.run(here) == row, "from wherever in the evidence"
+    browser.press("Escape")
+    assert browser.run("document.getElementById('panel').checkVisibility()") is False
+    browser.press("ArrowDown")
+    browser.run("document.querySelector('#panel button').focus()")
+    browser.run("document.querySelector('#panel button').click()")
+    assert browser.run(here) == row + 1, "who closes the evidence is at its row again"
     assert browser.run("document.getElementById('panel').checkVisibility()") is False
 
 

@@ -79,8 +79,16 @@
   }
 
   function hide() {
+    back();
     panel.hidden = true;
     for (const row of document.querySelectorAll(".row[aria-selected]")) row.removeAttribute("aria-selected");
+  }
+
+  // From the evidence to the row that it belongs to; false where the focus is elsewhere.
+  function back() {
+    if (!panel.contains(document.activeElement)) return false;
+    focus(document.querySelector(".row[aria-selected]"));
+    return true;
   }
 
   function focus(row) {
@@ -92,6 +100,7 @@
     const rows = rowsOf(event.currentTarget);
     const here = rows.indexOf(document.activeElement);
     const there = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: rows.length - 1 }[event.key];
+    if (here >= 0 && event.key === "Enter") records.focus();
     if (here < 0 || there === undefined) return;
     event.preventDefault();
     if (rows[there]) focus(rows[there]);
@@ -111,6 +120,6 @@
   addEventListener("beforeprint", () => ladders.filter((ladder) => ladder.closest(".long")).forEach(cut));
   addEventListener("afterprint", () => document.querySelectorAll(".piece").forEach((piece) => piece.remove()));
   button.addEventListener("click", hide);
-  document.addEventListener("keydown", ({ key }) => key === "Escape" && hide());
+  document.addEventListener("keydown", ({ key }) => key === "Escape" && (back() || hide()));
   document.body.classList.add("scripted");
 })();
