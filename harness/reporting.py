@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import lessons
+from harness import artifacts, lessons
+from harness.errors import LabError
 from harness.lessons import Lesson
 from harness.timeline import Timeline
 from harness.verdicts import verdict_of
@@ -36,6 +37,7 @@ class Reporter:
         self._language = language
         self._verdicts: dict[str, list[tuple[str, str]]] = {}
         self._timelines: dict[tuple[str, str], str] = {}
+        self._complaint = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call" and report.passed:
@@ -46,10 +48,28 @@ class Reporter:
         if where := dict(report.user_properties).get(_PROPERTY):
             self._timelines[scenario, story] = str(where)
 
-    def pytest_sessionfinish(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        entries = [self._written(scenario, stories) for scenario, stories in sorted(self._verdicts.items())]
-        (self._folder / "index.html").write_text(html.index(entries, self._language), "utf-8", "replace")
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if not self._verdicts:
+            return
+        try:
+            entries = [self._written(scenario, stories) for scenario, stories in sorted(self._verdicts.items())]
+            self._write("index.html", html.index(entries, self._language))
+        except LabError as error:
+            self._complaint = f"--lab-report: {error}"
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._complaint:
+            terminalreporter.section("tcp-fault-lab: report")
+            terminalreporter.line(self._complaint)
+
+    def _write(self, name: str, page: str) -> None:
+        path = self._folder / name
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(page, "utf-8", "replace")
+        except OSError as error:
+            raise artifacts.unwritable(path, error) from None
 
     def _written(self, scenario: str, verdicts: list[tuple[str, str]]) -> html.Entry:
         """Write a scenario's page, where it has a lesson whose stories were played; its line of the index."""
@@ -57,7 +77,7 @@ class Reporter:
         stories = list(self._stories(lesson, dict(verdicts))) if lesson else []
         if lesson and stories:
             page = html.page(scenario, texts_of(lesson), stories, self._language)
-            (self._folder / f"{scenario}.html").write_text(page, "utf-8", "replace")
+            self._write(f"{scenario}.html", page)
         link = f"{scenario}.html" if stories else ""
         return html.Entry(scenario, lesson.texts.claim if lesson else "", tuple(verdicts), link)
 
