@@ -35,7 +35,7 @@ class Reporter:
     def __init__(self, folder: Path, language: str) -> None:
         self._folder = folder
         self._language = language
-        self._verdicts: dict[str, list[tuple[str, str]]] = {}
+        self._verdicts: dict[str, dict[str, str]] = {}
         self._timelines: dict[tuple[str, str], str] = {}
         self._complaint = ""
 
@@ -44,7 +44,7 @@ class Reporter:
             return
         path, _, story = report.nodeid.partition("::")
         scenario = Path(path).stem
-        self._verdicts.setdefault(scenario, []).append((story, verdict_of(report)))
+        self._verdicts.setdefault(scenario, {})[story] = verdict_of(report)  # of one that fails at its end, that
         if where := dict(report.user_properties).get(_PROPERTY):
             self._timelines[scenario, story] = str(where)
 
@@ -71,15 +71,15 @@ class Reporter:
         except OSError as error:
             raise artifacts.unwritable(path, error) from None
 
-    def _written(self, scenario: str, verdicts: list[tuple[str, str]]) -> html.Entry:
+    def _written(self, scenario: str, verdicts: dict[str, str]) -> html.Entry:
         """Write a scenario's page, where it has a lesson whose stories were played; its line of the index."""
         lesson = lessons.find(scenario, self._language)
-        stories = list(self._stories(lesson, dict(verdicts))) if lesson else []
+        stories = list(self._stories(lesson, verdicts)) if lesson else []
         if lesson and stories:
             page = html.page(scenario, texts_of(lesson), stories, self._language)
             self._write(f"{scenario}.html", page)
         link = f"{scenario}.html" if stories else ""
-        return html.Entry(scenario, lesson.texts.claim if lesson else "", tuple(verdicts), link)
+        return html.Entry(scenario, lesson.texts.claim if lesson else "", tuple(sorted(verdicts.items())), link)
 
     def _stories(self, lesson: Lesson, verdicts: dict[str, str]) -> Iterator[html.Story]:
         for story in (lesson.fault, lesson.control):

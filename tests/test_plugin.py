@@ -1,6 +1,7 @@
 """pytest's side: verdicts, options, header, closing section, as a user of pytest would expect them."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -312,6 +313,39 @@ def test_a_report_has_a_page_for_each_lesson_and_an_index(tmp_path: Path) -> Non
     assert page.count("<svg") >= 2
     assert "ECONNRESET" in page
     assert "TIME_WAIT" in page
+
+
+def test_the_index_is_by_name_in_the_language_chosen_and_says_of_a_story_how_it_ended(tmp_path: Path) -> None:
+    (tmp_path / "b.py").write_text(FULL_STORY)
+    (tmp_path / "a.py").write_text(
+        """
+import pytest
+from harness.errors import NotMeasured
+
+@pytest.fixture
+def ends_badly(lab):
+    yield
+    raise ValueError
+
+def test_c(lab):
+    raise NotMeasured("too long")
+
+def test_b(lab, ends_badly):
+    pass
+
+def test_a(lab):
+    pass
+"""
+    )
+    report = ["--lab-report", str(tmp_path / "report"), "--lab-lang", "zh"]
+    command = pytest_command(tmp_path / "b.py", str(tmp_path / "a.py"), *report)
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
+    assert done.returncode == 1, done.stdout
+    index = (tmp_path / "report" / "index.html").read_text()
+    assert re.findall(r'<th scope="row">(.*?)</th>', index) == ["a", "b"]
+    assert re.findall(r"<li><[^>]*>(.*?)</span> (.*?)</li>", index) == [
+        ("✓ 符合预期", "a"), ("✕ 不符合预期", "b"), ("· 未测量", "c"), ("✓ 符合预期", "listens"),
+    ]  # fmt: skip
 
 
 def test_a_lesson_as_a_page(tmp_path: Path) -> None:
