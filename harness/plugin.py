@@ -259,12 +259,33 @@ def _write_artifacts(item: pytest.Item, lab: Lab, folder: Path, verdict: str) ->
     return "\n".join(map(str, files))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Under `--lab-show`, a lesson's claim before its story is played, which may take seconds."""
+    if item.config.option.lab_show and not hasattr(item.config, "workerinput") and (claim := _claim(item)):
+        terminal.say(f"\n{claim}")
+
+
+def _claim(item: pytest.Item) -> str:
+    """What a lesson claims, where the item is its fault."""
+    from harness.views.narration import claimed
+
+    with contextlib.suppress(LabError):  # of a lesson that is not whole, its picture tells
+        lesson = lessons.find(item.path.stem, item.config.option.lab_lang)
+        if lesson and item.name == lesson.fault:
+            return claimed(lesson, terminal.width(), color=terminal.wants_color())
+    return ""
+
+
 def _picture(item: pytest.Item, lab: Lab) -> str:
+    """A story drawn. A worker cannot print: there, its claim comes with it."""
     from harness.views.narration import told
 
     language = item.config.option.lab_lang
     lesson = lessons.find(item.path.stem, language)
-    return told(lab.timeline, item.name, lesson, language, terminal.width(), color=terminal.wants_color())
+    drawn = told(lab.timeline, item.name, lesson, language, terminal.width(), color=terminal.wants_color())
+    claim = _claim(item) if hasattr(item.config, "workerinput") else ""
+    return f"{claim}\n\n{drawn}" if claim else drawn
 
 
 def _asked_to_show_passed(config: pytest.Config) -> bool:
