@@ -453,8 +453,10 @@ def test_on_paper_a_ladder_longer_than_a_sheet_breaks_between_its_rows(shown, he
     browser = shown(page("long", {}, [Story("test_long", "passed", talk(80)), Story("test_short", "passed", talk(9))]))
     browser.run(f"document.querySelector('[value={heights}]').click()")
     browser.run("dispatchEvent(new Event('beforeprint'))")
-    windows = browser.run("[...document.querySelectorAll('.piece')].map((each) => each.viewBox.baseVal)"
-                          ".map(({ y, height }) => [y, y + height])")  # fmt: skip
+    windows = browser.run(
+        "[...document.querySelectorAll('figure:first-child .piece')].map((each) => each.viewBox.baseVal)"
+        ".map(({ y, height }) => [y, y + height])"
+    )
     assert windows[0][0] == 0
     assert all(above[1] == below[0] for above, below in itertools.pairwise(windows))
     assert all(bottom - top < 700 for top, bottom in windows), "none is longer than a sheet"
@@ -465,6 +467,7 @@ def test_on_paper_a_ladder_longer_than_a_sheet_breaks_between_its_rows(shown, he
     )
     assert len(ends) == 80
     assert all(any(top <= start and end <= bottom for top, bottom in windows) for start, end in ends)
+    assert browser.run("document.querySelectorAll('figure + figure .piece').length") > 1, "at the same scale"
     browser.run("dispatchEvent(new Event('afterprint'))")
     assert browser.run("document.querySelectorAll('.piece').length") == 0
 

@@ -25,8 +25,8 @@ _MOST_BYTES = 195_000
 _MOST_ROWS = (200, 140, 100, 70, 50, 30, 16)
 """Rows that a story shows: the first of these with which the page is small enough."""
 
-_TALLEST_PRINTED = 1400
-"""The height of a ladder that can be read on one sheet of paper; a longer one is broken between its rows."""
+_TALLEST_PRINTED = 1200
+"""The height of a ladder that can be read on one sheet of paper; a longer one, and what stands beside it, is broken."""
 
 _MOST_MEMBERS = 16
 """Sockets (or owners) of one look that the evidence shows."""

@@ -26,7 +26,7 @@
     document.body.classList.toggle("to-scale", which === "to_scale");
   }
 
-  // On paper, a ladder longer than a sheet: pieces of it, each a window onto the whole, that begin and end between rows.
+  // On paper, a ladder longer than a sheet, or beside one: pieces of it, windows onto the whole, that end between rows.
   function cut(ladder) {
     const heights = stories[ladders.indexOf(ladder)][document.querySelector("[name=heights]:checked").value];
     const [left, top, width, end] = ladder.getAttribute("viewBox").split(" ").map(Number);
@@ -117,7 +117,7 @@
   for (const choice of document.querySelectorAll("[name=heights]"))
     choice.addEventListener("change", () => setHeights(choice.value));
   setHeights(document.querySelector("[name=heights]:checked").value); // a reloaded page keeps its choice
-  addEventListener("beforeprint", () => ladders.filter((ladder) => ladder.closest(".long")).forEach(cut));
+  addEventListener("beforeprint", () => ladders.filter((ladder) => ladder.closest(".stories:has(.long)")).forEach(cut));
   addEventListener("afterprint", () => document.querySelectorAll(".piece").forEach((piece) => piece.remove()));
   button.addEventListener("click", hide);
   document.addEventListener("keydown", ({ key }) => key === "Escape" && (back() || hide()));
