@@ -88,21 +88,22 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     except LabError as error:
         raise pytest.UsageError(str(error)) from None
-    if not hasattr(config, "workerinput"):
-        _try_folders(option.lab_artifacts, option.lab_report)
-        if option.lab_report:
-            from harness.reporting import Reporter
+    if hasattr(config, "workerinput"):
+        return
+    for folder in filter(None, (option.lab_artifacts, option.lab_report)):
+        _try_folder(Path(folder))
+    if option.lab_report:
+        from harness.reporting import Reporter
 
-            config.pluginmanager.register(Reporter(Path(option.lab_report), option.lab_lang))
+        config.pluginmanager.register(Reporter(Path(option.lab_report), option.lab_lang))
 
 
-def _try_folders(*asked: str | None) -> None:
+def _try_folder(folder: Path) -> None:
     """Whoever names a folder that cannot be written learns it before the run, not after."""
     from harness import artifacts
 
     try:
-        for folder in filter(None, asked):
-            artifacts.try_folder(Path(folder))
+        artifacts.try_folder(folder)
     except LabError as error:
         raise pytest.UsageError(str(error)) from None
 
