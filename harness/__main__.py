@@ -94,6 +94,7 @@ def _explain(asked: argparse.Namespace) -> int:
     _nothing_else(asked)
     if len(asked.before or ["host"]) > 1:
         raise LabError("explain compares with one thing. Mend: give --before once")
+    _stdin_once(asked.files, asked.before or [])
     return command.run(asked.files, (asked.before or ["host"])[0], as_json=asked.json)
 
 
@@ -103,6 +104,7 @@ def _whatif(asked: argparse.Namespace) -> int:
     _nothing_else(asked)
     if asked.plays < 1 or not asked.max_wait > 0:
         raise LabError("nothing would be measured. Mend: --plays of at least 1, --max-wait above 0")
+    _stdin_once(asked.files, asked.before or [])
     return command.run(
         asked.files, asked.before or ["host"], plays=asked.plays, max_wait_s=asked.max_wait, json=asked.json,
         markdown=asked.markdown, html=asked.html,
@@ -120,6 +122,11 @@ def _compare(asked: argparse.Namespace) -> int:
     if not any(row.verdict in (compare.Verdict.SAME, compare.Verdict.CHANGED) for row in rows):
         return 3
     return int(bool(compare.changed(rows)))
+
+
+def _stdin_once(files: list[str], before: list[str]) -> None:
+    if [*files, *before].count("-") > 1:
+        raise LabError("the standard input can be read but once. Mend: give a file for the other -")
 
 
 def _nothing_else(asked: argparse.Namespace) -> None:

@@ -2,8 +2,11 @@
 
 import platform
 import re
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
+from harness.errors import LabError
 from harness.outcome import outcome, written
 from harness.timeline import Timeline
 from harness.views.mermaid import mermaid
@@ -12,10 +15,30 @@ from harness.views.pcapng import pcapng
 __tracebackhide__ = True
 
 
+def try_folder(folder: Path) -> None:
+    """LabError where no file can be written there. Nothing is left of the trial."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    finally:
+        for each in missing:
+            with suppress(OSError):
+                each.rmdir()
+
+
+def unwritable(path: Path, error: OSError) -> LabError:
+    """What is said of it."""
+    return LabError(f"{path} cannot be written: {error.strerror}. Mend: name another folder")
+
+
 def write(timeline: Timeline, folder: Path, story: str, verdict: str, claim: str, profile: str) -> list[Path]:
     """Write STORY.pcapng, STORY.mmd and STORY.json into `folder`, which is made where it is not there; their paths.
 
-    `story` is pytest's name of it; in a file's name, whatever a shell would mind becomes an underscore.
+    `story` is pytest's name of it; in a file's name, whatever a shell would mind becomes an underscore. LabError where
+    they cannot be written.
     """
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", story.rpartition("/")[2]).strip("_")
     record = outcome(timeline, story=story, verdict=verdict, kernel=platform.release(), profile=profile)
@@ -24,10 +47,11 @@ def write(timeline: Timeline, folder: Path, story: str, verdict: str, claim: str
         "mmd": mermaid(timeline, claim or story).encode(),
         "json": written(record).encode(),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for ending, content in contents.items():
-        path = folder / f"{name}.{ending}"
-        path.write_bytes(content)
-        paths.append(path)
-    return paths
+    paths = {ending: folder / f"{name}.{ending}" for ending in contents}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for ending, path in paths.items():
+            path.write_bytes(contents[ending])
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    return list(paths.values())

@@ -17,7 +17,7 @@ from harness.installed import find_program
 from harness.lab import Lab
 from harness.nursery import Nursery
 from harness.profile import Profile
-from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, judge, profile_of, verdict_of
+from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, judge, keeping, profile_of, verdict_of
 
 __tracebackhide__ = True
 
@@ -89,12 +89,26 @@ def pytest_configure(config: pytest.Config) -> None:
         )
     except LabError as error:
         raise pytest.UsageError(str(error)) from None
+    if hasattr(config, "workerinput"):
+        return
     if option.lab_step:
         _need_a_terminal(option)
-    if config.option.lab_report and not hasattr(config, "workerinput"):
+    for folder in filter(None, (option.lab_artifacts, option.lab_report)):
+        _try_folder(Path(folder))
+    if option.lab_report:
         from harness.reporting import Reporter
 
-        config.pluginmanager.register(Reporter(Path(config.option.lab_report), config.option.lab_lang))
+        config.pluginmanager.register(Reporter(Path(option.lab_report), option.lab_lang))
+
+
+def _try_folder(folder: Path) -> None:
+    """Whoever names a folder that cannot be written learns it before the run, not after."""
+    from harness import artifacts
+
+    try:
+        artifacts.try_folder(folder)
+    except LabError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _need_a_terminal(option: argparse.Namespace) -> None:
@@ -196,65 +210,94 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
     if lab := item.stash.get(LAB, None):
         if call.when == "call":
-            _keep_evidence(item, call, report, lab)
-        if report.failed or (call.when == "call" and _asked_to_show_passed(item.config)):
-            from harness.views.transcript import transcript
-
-            report.sections.append(("lab: what happened", transcript(lab.timeline)))
+            with keeping(report):
+                _keep_evidence(item, report, lab)
+        with keeping(report):
+            _keep_files(item, report, lab)
+        with keeping(report):
+            _tell(item, report, lab)
     return report
 
 
-def _keep_evidence(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, lab: Lab) -> None:
-    """With the report travel the count of segments, the verdict, the picture and the files' names."""
+def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+    """With the report travel the count of segments, the verdict and the picture."""
+    evidence = (0, 0)
     try:
-        evidence = lab.evidence()
-        lab.count()
-    except LabError:  # a lab whose helper died has no more to tell than the test already did
-        evidence = (0, 0)
-    report.user_properties.append(("lab-evidence", evidence))
-    report.user_properties.append(("lab-not-set", list(lab.not_set)))
-    report.user_properties.append(("lab-refused", list(lab.refused)))
+        with contextlib.suppress(LabError):  # a lab whose helper died has no more to tell than the test already did
+            evidence = lab.evidence()
+            lab.count()
+    finally:
+        not_as_asked = [("lab-not-set", list(lab.not_set)), ("lab-refused", list(lab.refused))]
+        report.user_properties += [("lab-evidence", evidence), *not_as_asked]
     if item.config.option.lab_show:
         report.user_properties.append(("lab-picture", _picture(item, lab)))
     if item.config.option.lab_report:
         from harness.reporting import keep
 
         keep(item, report, lab.timeline, item.stash[_temporary].getbasetemp() / "lab")
+
+
+def _keep_files(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
     if folder := _artifacts_folder(item, report):
-        files = _write_artifacts(item, lab, folder, verdict_of(report))
-        report.sections.append(("lab: files", "\n".join(map(str, files))))
+        report.sections.append(("lab: files", _write_artifacts(item, lab, folder, verdict_of(report))))
+
+
+def _tell(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+    if report.failed or (report.when == "call" and _asked_to_show_passed(item.config)):
+        from harness.views.transcript import transcript
+
+        report.sections.append(("lab: what happened", transcript(lab.timeline)))
 
 
 def _artifacts_folder(item: pytest.Item, report: pytest.TestReport) -> Path | None:
     """Where `--lab-artifacts` says; of a story that failed, always: among pytest's temporary folders."""
+    if report.when != "call" and not report.failed:
+        return None
     if asked := item.config.option.lab_artifacts:
         return Path(asked)
     return item.stash[_temporary].getbasetemp() / "lab" if report.failed else None
 
 
-def _write_artifacts(item: pytest.Item, lab: Lab, folder: Path, verdict: str) -> list[Path]:
+def _write_artifacts(item: pytest.Item, lab: Lab, folder: Path, verdict: str) -> str:
+    """The files' names, a line each; or why there are none."""
     from harness import artifacts
 
     lesson = lessons.find(item.path.stem)
+    claim = lesson.texts.claim if lesson else ""
     try:
-        return artifacts.write(
-            lab.timeline,
-            folder,
-            item.nodeid,
-            verdict,
-            lesson.texts.claim if lesson else "",
-            profile_of(item).name,
-        )
-    except OSError:  # no room, no right: the verdict is what matters
-        return []
+        files = artifacts.write(lab.timeline, folder, item.nodeid, verdict, claim, profile_of(item).name)
+    except LabError as error:  # no room, no right: the verdict is what matters
+        return str(error)
+    return "\n".join(map(str, files))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Under `--lab-show`, a lesson's claim before its story is played, which may take seconds."""
+    if item.config.option.lab_show and not hasattr(item.config, "workerinput") and (claim := _claim(item)):
+        terminal.say(f"\n{claim}")
+
+
+def _claim(item: pytest.Item) -> str:
+    """What a lesson claims, where the item is its fault."""
+    from harness.views.narration import claimed
+
+    with contextlib.suppress(LabError):  # of a lesson that is not whole, its picture tells
+        lesson = lessons.find(item.path.stem, item.config.option.lab_lang)
+        if lesson and item.name == lesson.fault:
+            return claimed(lesson, terminal.width(), color=terminal.wants_color())
+    return ""
 
 
 def _picture(item: pytest.Item, lab: Lab) -> str:
+    """A story drawn. A worker cannot print: there, its claim comes with it."""
     from harness.views.narration import told
 
     language = item.config.option.lab_lang
     lesson = lessons.find(item.path.stem, language)
-    return told(lab.timeline, item.name, lesson, language, terminal.width(), color=terminal.wants_color())
+    drawn = told(lab.timeline, item.name, lesson, language, terminal.width(), color=terminal.wants_color())
+    claim = _claim(item) if hasattr(item.config, "workerinput") else ""
+    return f"{claim}\n\n{drawn}" if claim else drawn
 
 
 def _asked_to_show_passed(config: pytest.Config) -> bool:

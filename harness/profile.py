@@ -10,7 +10,7 @@ from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
 from harness.nursery import KeeperHandle, network
 from harness.tuning.explain import Kind, Verdict, explain, kernel_value, nearest
-from harness.tuning.lines import Line, normalised, shown
+from harness.tuning.lines import Line, normalised, one_network, shown
 from harness.tuning.read import read
 from harness.tuning.sysctl_d import reference_profile
 
@@ -51,7 +51,9 @@ def chosen(base: str, files: Sequence[str] = (), pairs: Sequence[str] = (), *, t
         raise LabError("\n".join(wrong))
     laid_over = with_lines(base, files, lines)
     settings = [*laid_over.settings, *(Setting(line.key, line.value) for line in over)]
-    return Profile(" + ".join([laid_over.name, *pairs]), tuple(settings))
+    named = zip(pairs, over, strict=True)
+    names = (f"{pair.partition('=')[0]}={sysctls.told(each.key, each.value)}" for pair, each in named)
+    return Profile(" + ".join([laid_over.name, *names]), tuple(settings))
 
 
 def _line(pair: str) -> Line:
@@ -84,14 +86,16 @@ def _complaint(place: str, verdict: Verdict) -> str:
     elif verdict.kind is Kind.UNKNOWN:
         near = nearest(line.key)
         mend = f"did you mean {near}?" if near else "see `sysctl -a --pattern '^net'` for the names"
-    return shown(f"{place}: {line.key} = {line.value!r}: {verdict.kind}: {why}. Mend: {mend}")
+    return shown(f"{place}: {line.key} = {sysctls.told(line.key, line.value)!r}: {verdict.kind}: {why}. Mend: {mend}")
 
 
 def with_lines(base: str, files: Sequence[str], lines: Sequence[Line]) -> Profile:
     """One of BASES, over it what was read from these files. (The standard input can be read but once.)
 
-    A key may come twice: each is written in its turn, and the last that the kernel takes is in force.
+    A key may come twice: each is written in its turn, and the last that the kernel takes is in force. Malformed where
+    they are of containers that differ.
     """
+    one_network(lines)
     over = [Setting(line.key, line.value, optional=True) for line in lines if not line.overridden_by]
     names = ("stdin" if name == "-" else Path(name).name for name in files)
     return Profile(" + ".join([base, *names]), (*_base(base), *over))
@@ -120,7 +124,7 @@ def governing() -> set[str]:
 
 def in_force(under: Profile, keeper: KeeperHandle) -> dict[str, str]:
     """What a lab under this profile has of each key that governs a scenario, or that the profile names."""
-    values = {key: kernel_value(keeper)(key) for key in sorted((governing() | set(under.values())) - _NO_SETTINGS)}
+    values = {key: kernel_value(keeper)(key) for key in sorted(governing() | set(under.values()))}
     return {key: value for key, value in values.items() if value is not None}
 
 

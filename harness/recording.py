@@ -9,10 +9,12 @@ import pytest
 
 from harness import compare, record, terminal
 from harness.errors import LabError
+from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
+from harness.lab import Lab
 from harness.profile import Profile
 from harness.record import Play, Run
-from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, profile_of, verdict_of
+from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, keeping, profile_of, verdict_of
 
 __tracebackhide__ = True
 
@@ -97,8 +99,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def _keep(item: pytest.Item, report: pytest.TestReport) -> None:
     """With the report travels the record of its story, whichever worker played it."""
+    told = None
+    with keeping(report):
+        told = _told(item, report, item.stash.get(LAB, None))
+    told = told or _told(item, report, None)
+    report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "play": told}))
+
+
+def _told(item: pytest.Item, report: pytest.TestReport, lab: Lab | None) -> Play:
+    """The record of its play; where timelines are wanted, that is kept, too."""
     turn = turn_of(item)
-    lab = item.stash.get(LAB, None)
     told = record.play(
         lab.timeline if lab else None,
         story=_without(turn, item.nodeid) if turn else item.nodeid,
@@ -107,10 +117,10 @@ def _keep(item: pytest.Item, report: pytest.TestReport) -> None:
         pinned=lab.pinned if lab else (),
         course=not turn,
     )
-    report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "play": told}))
     turns = item.config.pluginmanager.get_plugin("lab-turns")
     if isinstance(turns, Turns) and turns.timelines and lab and turn.endswith(".1"):
         record.keep_timeline(lab.timeline, told["verdict"], story=told["story"], turn=turn, folder=turns.folder)
+    return told
 
 
 def _without(turn: str, nodeid: str) -> str:
@@ -176,4 +186,5 @@ class Recorder:
 
     def _run(self, profile: Profile, settings: dict[str, str]) -> Run:
         """What was played under one profile."""
-        return Run(platform.release(), profile.name, settings, tuple(self._plays.get(profile.name, {}).values()))
+        told = {key: sysctls.told(key, value) for key, value in settings.items()}
+        return Run(platform.release(), profile.name, told, tuple(self._plays.get(profile.name, {}).values()))

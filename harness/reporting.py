@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import lessons
+from harness import artifacts, lessons
+from harness.errors import LabError
 from harness.lessons import Lesson
 from harness.timeline import Timeline
 from harness.verdicts import verdict_of
@@ -34,32 +35,51 @@ class Reporter:
     def __init__(self, folder: Path, language: str) -> None:
         self._folder = folder
         self._language = language
-        self._verdicts: dict[str, list[tuple[str, str]]] = {}
+        self._verdicts: dict[str, dict[str, str]] = {}
         self._timelines: dict[tuple[str, str], str] = {}
+        self._complaint = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call" and report.passed:
             return
         path, _, story = report.nodeid.partition("::")
         scenario = Path(path).stem
-        self._verdicts.setdefault(scenario, []).append((story, verdict_of(report)))
+        self._verdicts.setdefault(scenario, {})[story] = verdict_of(report)  # of one that fails at its end, that
         if where := dict(report.user_properties).get(_PROPERTY):
             self._timelines[scenario, story] = str(where)
 
-    def pytest_sessionfinish(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        entries = [self._written(scenario, stories) for scenario, stories in sorted(self._verdicts.items())]
-        (self._folder / "index.html").write_text(html.index(entries, self._language), "utf-8", "replace")
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if not self._verdicts:
+            return
+        try:
+            entries = [self._written(scenario, stories) for scenario, stories in sorted(self._verdicts.items())]
+            self._write("index.html", html.index(entries, self._language))
+        except LabError as error:
+            self._complaint = f"--lab-report: {error}"
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
-    def _written(self, scenario: str, verdicts: list[tuple[str, str]]) -> html.Entry:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._complaint:
+            terminalreporter.section("tcp-fault-lab: report")
+            terminalreporter.line(self._complaint)
+
+    def _write(self, name: str, page: str) -> None:
+        path = self._folder / name
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path.write_text(page, "utf-8", "replace")
+        except OSError as error:
+            raise artifacts.unwritable(path, error) from None
+
+    def _written(self, scenario: str, verdicts: dict[str, str]) -> html.Entry:
         """Write a scenario's page, where it has a lesson whose stories were played; its line of the index."""
         lesson = lessons.find(scenario, self._language)
-        stories = list(self._stories(lesson, dict(verdicts))) if lesson else []
+        stories = list(self._stories(lesson, verdicts)) if lesson else []
         if lesson and stories:
-            page = html.page(scenario, _texts(lesson), stories, self._language)
-            (self._folder / f"{scenario}.html").write_text(page, "utf-8", "replace")
+            page = html.page(scenario, texts_of(lesson), stories, self._language)
+            self._write(f"{scenario}.html", page)
         link = f"{scenario}.html" if stories else ""
-        return html.Entry(scenario, lesson.texts.claim if lesson else "", tuple(verdicts), link)
+        return html.Entry(scenario, lesson.texts.claim if lesson else "", tuple(sorted(verdicts.items())), link)
 
     def _stories(self, lesson: Lesson, verdicts: dict[str, str]) -> Iterator[html.Story]:
         for story in (lesson.fault, lesson.control):
@@ -68,7 +88,8 @@ class Reporter:
                 yield html.Story(story, verdicts[story], timeline)
 
 
-def _texts(lesson: Lesson) -> dict[str, str]:
+def texts_of(lesson: Lesson) -> dict[str, str]:
+    """A lesson's words, as its page has them."""
     seen = zip(lesson.recognise, lesson.texts.look, strict=True)
     recognise = "\n".join(f"$ {command}\n  {sight}" for command, sight in seen)
     texts = lesson.texts

@@ -12,9 +12,14 @@ def width() -> int:
     return shutil.get_terminal_size().columns
 
 
+def is_there() -> bool:
+    """Whether somebody reads along; what goes into a pipe or a file is for programs, too."""
+    return sys.stdout.isatty()
+
+
 def wants_color() -> bool:
     """Not in a pipe, not where NO_COLOR is set (no-color.org), not on a terminal that calls itself dumb."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return is_there() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def say(text: str) -> None:

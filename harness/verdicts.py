@@ -4,6 +4,10 @@ Verdicts are pytest's three outcomes, and two of the lab's own: inconclusive, wh
 measured.
 """
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from harness.errors import Inconclusive, NotMeasured
@@ -51,3 +55,18 @@ def judge(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
 def verdict_of(report: pytest.TestReport) -> str:
     """passed, failed, skipped, inconclusive or not measured."""
     return str(dict(report.user_properties).get(_PROPERTY, report.outcome))
+
+
+@contextmanager
+def keeping(report: pytest.TestReport) -> Iterator[None]:
+    """Around what is kept of a test while pytest makes its report, where any exception would end the whole session.
+
+    The test fails instead, and its report says why. A time limit's alarm may come here, too: a BaseException.
+    """
+    try:
+        yield
+    except (Exception, pytest.fail.Exception) as error:
+        report.sections.append(("lab: not kept", "".join(traceback.format_exception(error))))
+        if report.passed:
+            report.outcome = "failed"
+            report.longrepr = f"what it has shown cannot be kept: {type(error).__name__}: {error}"

@@ -1,5 +1,6 @@
 """The page of a scenario, in a real browser: what it shows, what the keyboard does, and that nothing leaves it."""
 
+import base64
 import fcntl
 import functools
 import html
@@ -12,9 +13,11 @@ import signal
 import socket
 import subprocess
 import time
+import zlib
 
 import pytest
 
+from harness import lessons
 from harness.evidence.sockets import Socket, State, Timer
 from harness.installed import find_program
 from harness.timeline import Change, Finding, Look, Step, Timeline
@@ -133,6 +136,7 @@ class Browser:
             code = {
                 "Tab": 9,
                 " ": 32,
+                "Enter": 13,
                 "Escape": 27,
                 "End": 35,
                 "Home": 36,
@@ -142,6 +146,14 @@ class Browser:
             }
             for kind in ("rawKeyDown", "keyUp"):
                 self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code[key])
+
+    def sheets(self):
+        """Printed: the number of glyphs on each sheet of paper."""
+        printed = self.ask("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"]
+        return [
+            sum(len(glyphs) // 4 for glyphs in re.findall(rb"<([0-9A-F]+)> Tj", drawn))
+            for drawn in drawings(base64.b64decode(printed))
+        ]
 
     def complaints(self):
         told = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
@@ -161,6 +173,21 @@ class Browser:
             if self._process.poll() is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
                 self._process.wait()
+
+
+def drawings(pdf):
+    """What is drawn on each page of a PDF as Chromium writes it: no compressed objects, four digits a glyph."""
+    objects = {int(n): text for n, text in re.findall(rb"(?s)\n(\d+) 0 obj\n(.*?)\nendobj", pdf)}
+    (root,) = (text for text in objects.values() if b"/Type /Pages" in text and b"/Parent" not in text)
+    waiting = [root]
+    while waiting:
+        node = waiting.pop(0)
+        if b"/Type /Pages" in node:
+            kids = re.search(rb"(?s)/Kids \[(.*?)\]", node)[1]
+            waiting = [objects[int(kid)] for kid in re.findall(rb"(\d+) 0 R", kids)] + waiting
+        else:
+            contents = objects[int(re.search(rb"/Contents (\d+) 0 R", node)[1])]
+            yield zlib.decompress(re.search(rb"(?s)stream\n(.*)\nendstream", contents)[1])
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +278,34 @@ def test_the_keyboard_walks_the_ladder_and_shows_all_fields_of_the_evidence(rese
     browser.press("ArrowDown", "Home", "ArrowUp")
     assert browser.run(here) == 0
     browser.press("Escape")
+    assert browser.run("document.getElementById('panel').checkVisibility()") is False
+
+
+def test_the_keyboard_reaches_all_of_a_long_evidence_and_comes_back(shown):
+    browser = shown(page("crowd", {}, [Story("test_crowd", "passed", crowd(200, 60))] * 2))
+    browser.press("Tab", "Tab")
+    while "CLOSE_WAIT" not in browser.run("document.querySelector('.records').innerText"):
+        browser.press("ArrowDown")
+    here = "[...document.querySelectorAll('.row')].indexOf(document.activeElement)"
+    row = browser.run(here)
+    browser.press("Enter")
+    assert browser.run("document.activeElement.className") == "records"
+    browser.run("scrolled = new Promise((done) => document.activeElement.addEventListener('scrollend', () => done()))")
+    browser.press("End")
+    browser.ask("Runtime.evaluate", expression="scrolled", awaitPromise=True)
+    assert browser.run("document.querySelector('.records').scrollTop") > 0
+    browser.press("Escape")
+    assert browser.run(here) == row
+    assert browser.run("document.getElementById('panel').checkVisibility()") is True
+    browser.run("document.querySelector('#panel button').focus()")
+    browser.press("Escape")
+    assert browser.run(here) == row, "from wherever in the evidence"
+    browser.press("Escape")
+    assert browser.run("document.getElementById('panel').checkVisibility()") is False
+    browser.press("ArrowDown")
+    browser.run("document.querySelector('#panel button').focus()")
+    browser.run("document.querySelector('#panel button').click()")
+    assert browser.run(here) == row + 1, "who closes the evidence is at its row again"
     assert browser.run("document.getElementById('panel').checkVisibility()") is False
 
 
@@ -362,6 +417,69 @@ def test_two_stories_stand_beside_each_other_where_there_is_room(reset, shown):
         browser.ask("Emulation.clearDeviceMetricsOverride")
     browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "light"}])
     assert browser.run("getComputedStyle(document.body).backgroundColor") != dark
+
+
+def talk(rows_told, ms=1):
+    """A story of so many rows, at both ends."""
+    timeline = Timeline(0)
+    for number in range(rows_told):
+        ends = (CLIENT, SERVER) if number % 2 else (SERVER, CLIENT)
+        timeline.add_frame(frame(ms * 10**6 * number, *ends, "PA", 101, 901, b"unread"))
+    return timeline
+
+
+@pytest.mark.parametrize("language", lessons.LANGUAGES)
+def test_on_paper_a_lesson_is_a_sheet_of_words_and_a_sheet_of_ladders(shown, language):
+    from harness.reporting import texts_of  # not in a role's process, which knows no pytest
+
+    uneven = {}
+    for lesson in lessons.every(language):
+        stories = [Story(lesson.fault, "passed", talk(24)), Story(lesson.control, "passed", talk(30))]
+        sheets = shown(page(lesson.name, texts_of(lesson), stories, language)).sheets()
+        if len(sheets) != 2 or min(sheets) < 250:
+            uneven[lesson.name] = sheets
+    assert uneven == {}
+
+
+@pytest.mark.parametrize("stories", [(130, 60), (130, 9), (130,)])
+def test_on_paper_no_sheet_of_long_ladders_is_nearly_empty(shown, stories):
+    words = dict.fromkeys(("claim", "why", "cure", "recognise"), "It is told on the first sheet. " * 10)
+    told = [Story(f"test_{number}", "passed", talk(rows)) for number, rows in enumerate(stories)]
+    sheets = shown(page("long", words, told)).sheets()
+    assert min(sheets[:-1]) > 250, sheets
+
+
+@pytest.mark.parametrize("heights", ["by_steps", "to_scale"])
+def test_on_paper_a_ladder_longer_than_a_sheet_breaks_between_its_rows(shown, heights):
+    browser = shown(page("long", {}, [Story("test_long", "passed", talk(80)), Story("test_short", "passed", talk(9))]))
+    browser.run(f"document.querySelector('[value={heights}]').click()")
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    windows = browser.run(
+        "[...document.querySelectorAll('figure:first-child .piece')].map((each) => each.viewBox.baseVal)"
+        ".map(({ y, height }) => [y, y + height])"
+    )
+    assert windows[0][0] == 0
+    assert all(above[1] == below[0] for above, below in itertools.pairwise(windows))
+    assert all(bottom - top < 700 for top, bottom in windows), "none is longer than a sheet"
+    ends = browser.run(
+        "[...document.querySelectorAll('figure')[0].querySelectorAll('svg:not(.piece) .row')]"
+        ".map((row) => [row.transform.baseVal[0].matrix.f, row.getBBox()])"
+        ".map(([at, { y, height }]) => [at + y, at + y + height])"
+    )
+    assert len(ends) == 80
+    assert all(any(top <= start and end <= bottom for top, bottom in windows) for start, end in ends)
+    assert browser.run("document.querySelectorAll('figure + figure .piece').length") > 1, "at the same scale"
+    browser.run("dispatchEvent(new Event('afterprint'))")
+    assert browser.run("document.querySelectorAll('.piece').length") == 0
+
+
+def test_on_paper_it_is_light(shown):
+    browser = shown(page("dark", {}, [Story("test_dark", "passed", talk(5))]), prefers_color_scheme="dark")
+    browser.ask("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    finally:
+        browser.ask("Emulation.setEmulatedMedia", media="")
 
 
 def wordy():

@@ -220,6 +220,11 @@ def test_the_drawing(story):
     ]
 
 
+def test_the_heading_is_the_story_s_name_whatever_is_in_its_brackets(story):
+    name = "test_it_is_told[red-bold]_:smile:"
+    assert printed(ladder(story, 80, name), 80, color=False).startswith(f"{name} ──")
+
+
 def test_color_is_there_only_when_asked_for(story):
     assert "\x1b[" not in drawn(story)
     assert "\x1b[" in drawn(story, color=True)

@@ -1,5 +1,6 @@
 """The lessons' texts are whole, and true to their scenarios; the commands that show them."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from rich.cells import cell_len
 
 from harness import lessons
 from harness.errors import LabError
-from tests.playing import ROOT, clean_environment
+from tests.playing import ROOT, clean_environment, pytest_command
 from tests.test_tidy import SCENARIOS
 
 TOOLS = {"cat", "grep", "journalctl", "nstat", "ps", "ss", "sysctl", "tcpdump"}
@@ -109,6 +110,42 @@ def test_a_lesson_draws_both_stories_between_its_words():
     assert re.search(r"TIME_WAIT +◀─+ FA ── LAST_ACK", done.stdout)
     assert "\x1b[" not in done.stdout
     assert max(map(cell_len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_the_claim_is_told_before_the_story_is_played_and_once(tmp_path, workers):
+    """Its story waits for the test to have read the claim; with workers, whose stories mix, the two come together."""
+    lesson = lessons.load("close_with_unread_data")
+    story = tmp_path / f"{lesson.name}.py"
+    story.write_text(f"""
+import os
+from pathlib import Path
+
+def {lesson.fault}(lab):
+    if {not workers}:
+        os.open({str(tmp_path / "told")!r}, os.O_RDONLY)  # a pipe's: until somebody opens its other end
+
+def {lesson.control}(lab):
+    pass
+""")
+    os.mkfifo(tmp_path / "told")
+    child = subprocess.Popen(
+        pytest_command(story, "-qq", "--no-header", "--lab-show", "--timeout=9", *workers),
+        stdout=subprocess.PIPE, text=True, env=clean_environment(),
+    )  # fmt: skip
+    words = lesson.texts.claim[:40]
+    first = ""
+    if not workers:
+        for line in child.stdout:
+            first += line
+            if words in line:
+                break
+    both_ends = os.open(tmp_path / "told", os.O_RDWR)
+    whole = first + child.communicate(timeout=50)[0]
+    os.close(both_ends)
+    assert child.returncode == 0, whole
+    assert whole.count(words) == 1
+    assert 0 <= whole.find(words) < whole.find(lesson.fault) < whole.find("Why")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """pytest's side: verdicts, options, header, closing section, as a user of pytest would expect them."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -172,9 +173,130 @@ def test_files_of_every_story_are_written_on_request(play: Play, tmp_path: Path)
     assert "lab: files" not in done.stdout
 
 
-def test_a_folder_that_cannot_be_written_changes_no_verdict(play: Play, tmp_path: Path) -> None:
+NOT_WHOLE = {
+    "at its start": FULL_STORY
+    + """
+import pytest
+
+@pytest.fixture
+def more(lab):
+    lab.start(listen, lab.server_address).run_to("listening")
+    raise ValueError("more than there is")
+
+def test_begins(lab, more):
+    pass
+""",
+    "at its end": FULL_STORY
+    + """
+import pytest
+
+@pytest.fixture
+def more(lab):
+    yield
+    raise ValueError("more than there is")
+
+def test_begins(lab, more):
+    lab.start(listen, lab.server_address).run_to("listening")
+""",
+}
+
+
+@pytest.mark.parametrize("when", NOT_WHOLE)
+def test_of_what_fails_around_a_story_the_files_are_kept_and_named(play: Play, tmp_path: Path, when: str) -> None:
+    done = play(NOT_WHOLE[when], "-k", "begins", f"--basetemp={tmp_path / 'temporary'}")
+    assert done.returncode == 1, done.stdout
+    assert "more than there is" in done.stdout
+    named = [Path(line) for line in done.stdout.splitlines() if line.startswith(str(tmp_path / "temporary" / "lab"))]
+    assert [path.suffix for path in named] == [".pcapng", ".mmd", ".json"]
+    assert '"verdict": "failed"' in named[2].read_text()
+    assert "listening" in named[1].read_text()
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]])
+@pytest.mark.parametrize("option", ["--lab-artifacts", "--lab-report"])
+def test_a_folder_that_cannot_be_written_is_told_at_the_start(
+    play: Play, tmp_path: Path, option: str, workers: list[str]
+) -> None:
     (tmp_path / "file").write_text("")
-    assert play(FULL_STORY, "--lab-artifacts", str(tmp_path / "file")).returncode == 0
+    done = play(FULL_STORY, *workers, option, str(tmp_path / "file" / "folder"))
+    assert done.returncode == 4, done.stdout
+    assert f"ERROR: {tmp_path}/file/folder cannot be written: Not a directory. Mend: name another" in done.stderr
+    assert "passed" not in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--lab-artifacts", "--lab-report"])
+def test_trying_a_folder_leaves_nothing_behind(play: Play, tmp_path: Path, option: str) -> None:
+    (tmp_path / "empty").mkdir()
+    for folder in ("a/new/folder", "empty"):
+        done = play(FULL_STORY, option, str(tmp_path / folder), "-k", "no_such")
+        assert done.returncode == 5, done.stdout
+    assert not (tmp_path / "a").exists()
+    assert not any((tmp_path / "empty").iterdir())
+
+
+FULL_DISK = """
+import pathlib
+
+def full(self, *others, write=pathlib.Path.{name}, **named):
+    if "reached" in str(self) and "here" not in str(self):
+        raise OSError(28, "No space left on device")
+    return write(self, *others, **named)
+
+pathlib.Path.{name} = full
+"""
+
+
+def test_a_folder_that_is_full_at_the_end_changes_no_verdict_and_is_told(play: Play, tmp_path: Path) -> None:
+    full = FULL_DISK.format(name="write_bytes")
+    done = play(full + FULL_STORY, "-rP", "--lab-artifacts", str(tmp_path / "reached"))
+    assert done.returncode == 0, done.stdout
+    assert f"{tmp_path}/reached cannot be written: No space left on device" in done.stdout
+
+
+def test_a_report_that_cannot_be_written_at_the_end_fails_the_run_and_says_so(play: Play, tmp_path: Path) -> None:
+    full = FULL_DISK.format(name="write_text")
+    done = play(full + FULL_STORY, "--lab-report", str(tmp_path / "reached"))
+    assert done.returncode == 1, done.stdout
+    assert f"--lab-report: {tmp_path}/reached/index.html cannot be written: No space left on device" in done.stdout
+    assert "1 as expected" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+UNTELLABLE = {
+    "an error": "raise ValueError('it was eaten')",
+    "a time limit": "import pytest; pytest.fail('Timeout (>1.0s) it was eaten')",
+    "a real alarm": "import signal; signal.raise_signal(signal.SIGALRM); it.was.eaten",
+}
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "1"]])
+@pytest.mark.parametrize("where", ["evidence", "timeline"])
+@pytest.mark.parametrize("what", UNTELLABLE)
+def test_what_goes_wrong_while_evidence_is_kept_fails_the_test_and_not_the_session(
+    play: Play, tmp_path: Path, where: str, what: str, workers: list[str]
+) -> None:
+    gone = f"""
+def test_a_story_that_cannot_be_told(lab):
+    def gone(*others):
+        {UNTELLABLE[what]}
+    if {where!r} == "evidence":
+        lab.evidence = gone
+    else:
+        type(lab.timeline).__iter__ = gone
+        type(lab.timeline).segments = gone
+
+def test_begins():
+    pass
+"""
+    record = tmp_path / "kept.json"
+    done = play(gone, *workers, "--timeout=9", "--lab-artifacts", str(tmp_path / "folder"), "--lab-save", str(record))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+    assert "1 failed, 1 passed" in done.stdout
+    assert "what it has shown cannot be kept: " in done.stdout
+    assert "Timeout (>9.0s)" if what == "a real alarm" else "it was eaten" in done.stdout
+    assert "0 as expected, 1 not" in done.stdout
+    assert '"verdict":"failed"' in record.read_text().replace(": ", ":")
 
 
 def test_a_report_has_a_page_for_each_lesson_and_an_index(tmp_path: Path) -> None:
@@ -191,6 +313,39 @@ def test_a_report_has_a_page_for_each_lesson_and_an_index(tmp_path: Path) -> Non
     assert page.count("<svg") >= 2
     assert "ECONNRESET" in page
     assert "TIME_WAIT" in page
+
+
+def test_the_index_is_by_name_in_the_language_chosen_and_says_of_a_story_how_it_ended(tmp_path: Path) -> None:
+    (tmp_path / "b.py").write_text(FULL_STORY)
+    (tmp_path / "a.py").write_text(
+        """
+import pytest
+from harness.errors import NotMeasured
+
+@pytest.fixture
+def ends_badly(lab):
+    yield
+    raise ValueError
+
+def test_c(lab):
+    raise NotMeasured("too long")
+
+def test_b(lab, ends_badly):
+    pass
+
+def test_a(lab):
+    pass
+"""
+    )
+    report = ["--lab-report", str(tmp_path / "report"), "--lab-lang", "zh"]
+    command = pytest_command(tmp_path / "b.py", str(tmp_path / "a.py"), *report)
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
+    assert done.returncode == 1, done.stdout
+    index = (tmp_path / "report" / "index.html").read_text()
+    assert re.findall(r'<th scope="row">(.*?)</th>', index) == ["a", "b"]
+    assert re.findall(r"<li><[^>]*>(.*?)</span> (.*?)</li>", index) == [
+        ("✓ 符合预期", "a"), ("✕ 不符合预期", "b"), ("· 未测量", "c"), ("✓ 符合预期", "listens"),
+    ]  # fmt: skip
 
 
 def test_a_lesson_as_a_page(tmp_path: Path) -> None:

@@ -34,6 +34,21 @@ def test_the_kernels_own_is_nothing_at_all() -> None:
     assert profile.chosen("kernel").settings == ()
 
 
+def test_a_lab_begins_with_what_any_network_begins_with(play: Play) -> None:
+    """Though its table of connections is smaller (harness/inside/nursery.py)."""
+    script = AS_ROOT_OF_A_USER_NAMESPACE + (
+        "namespace.unshare(namespace.CLONE_NEWNET)\n"
+        "for path in sorted(Path('/proc/sys/net/ipv4').glob('tcp_*')):\n"
+        "    print(f'net.ipv4.{path.name}', '=', *path.read_text().split())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    asked = "def test_it(lab):\n    for key in {!r}: print(key, '=', lab.sysctl(key, default=''))\n"
+    usual = dict(line.split(" = ") for line in done.stdout.splitlines() if " = " in line and "ehash" not in line)
+    output = play(asked.format(list(usual)), "-rP", "--lab-sysctls=kernel").stdout
+    assert {key: told(output, re.escape(key)) for key in usual} == usual
+
+
 def test_the_hosts_are_what_is_in_force_outside() -> None:
     values = profile.chosen("host").values()
     assert len(values) > 60
@@ -52,6 +67,21 @@ def test_files_lie_over_the_base_and_pairs_over_the_files(tmp_path) -> None:
     assert chosen.values()["net.ipv4.tcp_retries2"] == "6"
     assert Setting("fs.file-max", "1", optional=True) in chosen.settings
     assert chosen.settings[-1] == Setting("net.ipv4.tcp_retries2", "6")
+
+
+def test_a_secret_is_neither_shown_nor_kept(play: Play, tmp_path) -> None:
+    key, secret, kept = "net.ipv4.tcp_fastopen_key", "1234567a-b0000000-c0000000-d000000d", tmp_path / "kept.json"
+    (tmp_path / "a.conf").write_text(f"{key} = {secret}\n")
+    over = ["--lab-sysctl-file", str(tmp_path / "a.conf"), "--lab-sysctl", f"net/ipv4/tcp_fastopen_key={secret}"]
+    done = play(f"def test_it(lab): assert lab.sysctl('{key}') == '{secret}'\n", *over, "--lab-save", str(kept))
+    assert done.returncode == 0, done.stdout
+    assert "profile reference + a.conf + net/ipv4/tcp_fastopen_key=(secret)" in done.stdout
+    assert f'"{key}": "(secret)"' in kept.read_text()
+    assert secret not in done.stdout + kept.read_text()
+    refused = play("def test_it(lab): pass\n", "--lab-sysctl", f"{key}=oops-{secret}")
+    assert refused.returncode == 4
+    assert f"{key} = '(secret)': value refused" in refused.stderr
+    assert secret not in refused.stdout + refused.stderr
 
 
 @pytest.mark.parametrize("pair", ["net.ipv4.tcp_retries2", "=5", ""])

@@ -1,6 +1,8 @@
 """What explain says of a setting, tried on the running kernel: the nine outcomes, each rule, and the command."""
 
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -51,8 +53,8 @@ def host_has(key):
     return Path("/proc/sys", key.replace(".", "/")).exists()
 
 
-def test_there_are_nine_outcomes():
-    assert len(Kind) == 9
+def test_there_are_ten_outcomes():
+    assert len(Kind) == 10
 
 
 def test_applied_says_what_was_and_what_the_kernel_makes_of_it(of, keeper):
@@ -111,6 +113,36 @@ def test_host_wide_is_known_in_a_container_too(of, monkeypatch, tmp_path):
     assert of(("vm.swappiness", "1"))[0][0] == Kind.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("key", "why"),
+    [("kernel.shmmax", "of an IPC namespace (ipc/ipc_sysctl.c): a lab has a network of its own, and no more"),
+     ("kernel.sem", "of an IPC namespace (ipc/ipc_sysctl.c): a lab has a network of its own, and no more"),
+     ("fs.mqueue.msg_max", "of an IPC namespace (ipc/mq_sysctl.c): a lab has a network of its own, and no more"),
+     ("kernel.hostname", "of a UTS namespace (kernel/utsname_sysctl.c): a lab has a network of its own, and no more"),
+     ("user.max_net_namespaces", "of a user namespace (kernel/ucount.c): a lab has a network of its own, and no more"),
+     ("net.ipv4.conf.wan7.rp_filter", "of the interface wan7, which a lab does not have"),
+     ("net.ipv4.conf.wan7/200.rp_filter", "of the interface wan7.200, which a lab does not have"),
+     ("net.ipv4.neigh.wan7.gc_stale_time", "of the interface wan7, which a lab does not have")],
+)  # fmt: skip
+def test_what_belongs_to_something_that_a_lab_lacks_is_not_called_the_hosts(of, key, why):
+    if not key.startswith("net.") and not host_has(key):
+        pytest.skip(f"this kernel has no {key}")
+    before = host_value(key)
+    assert of((key, "1")) == [(Kind.UNTRIED, why)]
+    assert host_value(key) == before
+
+
+def test_an_interface_of_the_host_is_none_of_a_lab(of):
+    others = [each.name for each in Path("/proc/sys/net/ipv4/conf").iterdir() if each.name not in ("all", "default")]
+    found = of(*((f"net.ipv4.conf.{name.replace('.', '/')}.log_martians", "1") for name in others))
+    assert {text for kind, text in found if kind not in (Kind.APPLIED, Kind.UNTRIED)} == set()
+
+
+@pytest.mark.parametrize("key", ["net.ipv4.conf.al.rp_filter", "net.ipv4.conf.wan7.no_such_name"])
+def test_a_typo_in_a_key_of_interfaces_is_unknown(of, key):
+    assert of((key, "1"))[0][0] == Kind.UNKNOWN
+
+
 def test_read_only_everywhere(of):
     assert of((f"{TCP}available_congestion_control", "reno"))[0] == (
         Kind.READ_ONLY,
@@ -148,6 +180,21 @@ def test_no_module_is_loaded_for_a_congestion_control(of):
     assert re.search(r"loaded are .*reno", text)
 
 
+FASTOPEN_KEY = f"{TCP}fastopen_key"
+SECRETS = ("1234567a-b0000000-c0000000-d000000d", "7654321a-b0000000-c0000000-d000000d")
+
+
+def test_a_secret_is_not_told(of):
+    ((kind, text),) = of((FASTOPEN_KEY, SECRETS[0]), before={FASTOPEN_KEY: SECRETS[1]}.get)
+    assert (kind, text) == (Kind.APPLIED, "was (secret)")
+    ((kind, text),) = of((FASTOPEN_KEY, SECRETS[0]), before={FASTOPEN_KEY: SECRETS[0]}.get)
+    assert (kind, text) == (Kind.SAME, "(secret) is in force already")
+    ((kind, text),) = of((FASTOPEN_KEY, f"oops-{SECRETS[1]}"))
+    assert (kind, SECRETS[0] in text, SECRETS[1] in text) == (Kind.REFUSED, False, False)
+    ((kind, text),) = of((FASTOPEN_KEY, "1-2-3-4"))
+    assert text == "was (secret); the kernel makes it (secret)"
+
+
 def test_unknown_with_the_nearest_name(of):
     found = of(
         (f"{TCP}fin_timout", "1"), ("net.ipv4.somaxconn", "1"), ("vm.swapiness", "1"), ("zzz.qqq", "1"), ("net", "1")
@@ -173,9 +220,16 @@ def test_a_typo_is_not_host_wide_where_the_hosts_keys_can_be_seen(of, monkeypatc
     assert of((typo, "1"))[0][0] == Kind.HOST_WIDE, "in a container nobody knows better"
 
 
-def test_a_forgiven_unknown_key_is_said_to_be_so(keeper):
-    (verdict,) = explain([Line("net.nope", "1", "a", 1, 1, optional=True)], host_value, keeper)
-    assert verdict.text.startswith("no such key, and forgiven")
+@pytest.mark.parametrize(
+    ("name", "text", "by"),
+    [("a.conf", "-net.nope = 1", "'-'"), ("a.sh", "sysctl -e -w net.nope=1", "-e"),
+     ("a.sh", "sysctl --ignore -w net.nope=1", "-e"),
+     ("a.yml", "- ansible.posix.sysctl: {name: net.nope, value: 1, ignoreerrors: true}", "ignoreerrors")],
+)  # fmt: skip
+def test_a_forgiven_unknown_key_is_said_to_be_so_and_by_what(keeper, tmp_path, name, text, by):
+    (tmp_path / name).write_text(text)
+    (verdict,) = explain(read([str(tmp_path / name)]), host_value, keeper)
+    assert verdict.text == f"no such key, and forgiven by {by}"
 
 
 def test_overridden(of, keeper):
@@ -281,16 +335,46 @@ def run(*arguments, stdin="", **environment):
     )  # fmt: skip
 
 
+def on_a_host_with(key, value, *arguments):
+    """What the program says where the network outside of the lab is not as the kernel made it."""
+    script = AS_ROOT_OF_A_USER_NAMESPACE + (
+        "namespace.unshare(namespace.CLONE_NEWNET)\n"
+        f"Path('/proc/sys/{key.replace('.', '/')}').write_text('{value}')\n"
+        f"subprocess.run({[sys.executable, '-m', 'harness', *arguments]!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=clean_environment()
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 class TestTheCommand:
-    def test_prints_a_row_for_each_line(self, nursery):
-        done = run("-", stdin=f"{TCP}tw_recycle = 1\n{TCP}syn_retries = 0\n")
+    def test_prints_a_line_for_each_line_where_no_terminal_is(self, nursery, tmp_path):
+        file = tmp_path / "a-file-with-a-name-of-its-own-that-is-much-longer-than-a-third-of-a-terminal.conf"
+        file.write_text(f"{TCP}tw_recycle = 1\n{TCP}syn_retries = 0\n{TCP}rmem = 4096  {' ' * 99}131072 6291456\n")
+        done = run(str(file))
         assert done.returncode == 0, done.stderr
-        first, *_, last = done.stdout.splitlines()
-        assert first.startswith(f"stdin:1  {TCP}tw_recycle = 1  ")
-        assert last.startswith(f"stdin:2  {TCP}syn_retries = 0")
-        assert last.endswith("value refused: takes 1 to 127")
-        assert max(map(len, done.stdout.splitlines())) <= 90
+        first, second, _ = done.stdout.splitlines()
+        assert first.startswith(f"{file}:1  {TCP}tw_recycle = 1  ")
+        assert first.endswith("  removed from Linux: in 4.12 (4396e46187ca, tcp: remove tcp_tw_recycle)")
+        assert second.startswith(f"{file}:2  {TCP}syn_retries = 0")
+        assert second.endswith("  value refused: takes 1 to 127")
         assert "\x1b" not in done.stdout
+
+    def test_folds_lines_on_a_terminal(self, nursery):
+        ours, theirs = pty.openpty()
+        with open(ours, "rb") as screen:
+            done = subprocess.run(
+                [sys.executable, "-m", "harness", "explain", "-"], cwd=ROOT, input=f"{TCP}tw_recycle = 1\n".encode(),
+                stdout=theirs, env=clean_environment() | {"COLUMNS": "90", "TERM": "dumb"},
+            )  # fmt: skip
+            said = os.read(screen.fileno(), 4096).decode().splitlines()
+        os.close(theirs)
+        assert done.returncode == 0
+        assert said[0].startswith(f"stdin:1  {TCP}tw_recycle = 1  removed from Linux: in 4.12")
+        assert len(said) > 1
+        assert max(map(len, said)) <= 90
 
     def test_json(self, nursery):
         done = run("--json", "-", stdin=f"{TCP}syn_retries = 0")
@@ -309,6 +393,78 @@ class TestTheCommand:
         assert [each["text"] for each in said.values()] == [
             f"was {host_value(f'{TCP}fin_timeout')}", "was 60", "was 1", "17 is in force already"
         ]  # fmt: skip
+
+    def test_of_a_file_before_what_the_kernel_takes_of_it_was_in_force(self, nursery, tmp_path):
+        """As whatif has it: no refused value, no unknown key; and what the new file does not say again is gone."""
+        old, new = tmp_path / "old.conf", tmp_path / "new.conf"
+        old.write_text(f"{TCP}syn_retries = 0\n{TCP}retries2 = 7 # soon\n{TCP}timestamps = 0\n{TCP}nope = 1\n")
+        new.write_text(f"{TCP}syn_retries = 0\n{TCP}retries2 = 7\n{TCP}tw_reuse = 1\n{TCP}nope = 1\n")
+        found = json.loads(run("--json", "--before", str(old), str(new)).stdout)
+        said = [(each["verdict"], each["text"]) for each in found]
+        assert said == [(str(each.kind), each.text) for each in trial([str(new)], [str(old)], set()).verdicts]
+        assert [kind for kind, _ in said] == ["value refused", "same as now", "applied", "unknown"]
+        old.write_text(f"{TCP}syn_retries = 0\n")
+        new.write_text(f"{TCP}syn_retries = 6\n")
+        assert json.loads(run("--json", "--before", str(old), str(new)).stdout)[0]["verdict"] == "same as now"
+
+    CONTAINERS = (
+        ("a.sh", f"docker run --sysctl {TCP}timestamps=0 --sysctl {TCP}retries2=9 x\n"
+                 f"docker run --sysctl {TCP}tw_reuse=1 --sysctl {TCP}retries2=8 x\n"),
+        ("a.yml", f"services:\n a: {{sysctls: {{{TCP}timestamps: 0, {TCP}retries2: 9}}}}\n"
+                  f" b: {{sysctls: [{TCP}tw_reuse=1, {TCP}retries2=8]}}\n"),
+        ("b.yml", f"spec: {{securityContext: {{sysctls: [{{name: {TCP}timestamps, value: '0'}}, "
+                  f"{{name: {TCP}retries2, value: '9'}}]}}}}\n---\n"
+                  f"spec: {{template: {{spec: {{securityContext: {{sysctls: [{{name: {TCP}tw_reuse, value: '1'}},"
+                  f"{{name: {TCP}retries2, value: '8'}}]}}}}}}}}\n"),
+    )  # fmt: skip
+
+    @pytest.mark.parametrize(("name", "text"), CONTAINERS)
+    def test_containers_do_nothing_to_each_other(self, nursery, tmp_path, name, text):
+        (tmp_path / name).write_text(text)
+        found = json.loads(run("--json", "--before", "kernel", str(tmp_path / name)).stdout)
+        assert [(each["key"], each["verdict"]) for each in found] == [
+            (f"{TCP}timestamps", "applied"), (f"{TCP}retries2", "applied"),
+            (f"{TCP}tw_reuse", "applied"), (f"{TCP}retries2", "applied"),
+        ]  # fmt: skip
+
+    def test_what_one_container_has_keeps_the_kernel_from_nothing_in_another(self, nursery):
+        script = (
+            "docker run --sysctl net.ipv4.ip_local_port_range='1024 65535' x\n"
+            "docker run --sysctl net.ipv4.ip_unprivileged_port_start=2000 x\n"
+        )
+        assert [each["verdict"] for each in json.loads(run("--json", "-", stdin=script).stdout)] == ["applied"] * 2
+
+    def test_lines_of_one_container_and_of_the_host_override_as_ever(self, nursery):
+        script = f"docker run --sysctl {TCP}retries2=9 --sysctl {TCP}retries2=8 x\nsysctl -w {TCP}retries2=7\n"
+        found = json.loads(run("--json", "-", stdin=script).stdout)
+        assert [each["verdict"] for each in found] == ["overridden", "applied", "applied"]
+
+    def test_a_container_is_compared_with_what_a_container_begins_with(self, nursery, tmp_path):
+        (tmp_path / "a.sh").write_text(f"sysctl -w {TCP}retries2=9\ndocker run --sysctl {TCP}retries2=9 x\n")
+        found = json.loads(on_a_host_with(f"{TCP}retries2", "9", "explain", "--json", str(tmp_path / "a.sh")))
+        assert [(each["verdict"], each["text"]) for each in found] == [
+            ("same as now", "9 is in force already"),
+            ("applied", "was 15; a container begins with the kernel's own values"),
+        ]
+        (tmp_path / "a.sh").write_text(f"docker run --sysctl {TCP}mtu_probing=1 x\n")
+        said = on_a_host_with(f"{TCP}mtu_probing", "1", "whatif", str(tmp_path / "a.sh"))
+        assert "Before: kernel (a container does not have the host's values). After: kernel + a.sh." in " ".join(
+            said.split()
+        )
+        assert f"{TCP}mtu_probing: 0 → 1" in said
+
+    def test_the_standard_input_is_read_but_once(self, nursery):
+        for arguments in (["--before", "-", "-"], ["-", "-"]):
+            done = run(*arguments, stdin=f"{TCP}sack = 1")
+            assert (done.returncode, done.stdout) == (2, "")
+            assert "the standard input can be read but once. Mend: " in done.stderr
+
+    @pytest.mark.parametrize("form", [[], ["--json"]])
+    def test_a_secret_is_in_no_form_of_it(self, nursery, form):
+        done = run(*form, "-", stdin=f"{FASTOPEN_KEY} = {SECRETS[0]}\n{FASTOPEN_KEY} = {SECRETS[1]}\n")
+        assert done.returncode == 0, done.stderr
+        assert "(secret)" in done.stdout
+        assert not any(secret in done.stdout for secret in SECRETS)
 
     def test_nothing_to_say(self, nursery):
         assert run("-", stdin="# nothing").stdout == "No sysctl is set there.\n"

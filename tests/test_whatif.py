@@ -99,10 +99,14 @@ class TestTheTrial:
 
     def test_what_a_lab_cannot_try_is_out_of_reach(self, conf) -> None:
         here = Path("/proc/sys/fs/file-max").read_text().strip()
-        file = conf(f"vm.swappiness = 1234\nnet.ipv4.route.flush = 1\nfs.file-max = {here}\nnet.ipv4.nope = 1\n")
-        found = trial([file], ["kernel"], set())
-        assert sorted(found.out_of_reach()) == ["fs.file-max", "net.ipv4.route.flush", "vm.swappiness"]
-        assert sorted(trial([file], ["host"], set()).out_of_reach()) == ["net.ipv4.route.flush", "vm.swappiness"]
+        wan = "net.ipv4.conf.wan7.rp_filter"
+        file = conf(
+            f"vm.swappiness = 1234\nnet.ipv4.route.flush = 1\nfs.file-max = {here}\nnet.ipv4.nope = 1\n{wan} = 1\n"
+        )
+        found = trial([file], ["kernel"], set()).out_of_reach()
+        assert sorted(found) == ["fs.file-max", wan, "net.ipv4.route.flush", "vm.swappiness"]
+        assert found[wan] == "cannot be tried here: of the interface wan7, which a lab does not have"
+        assert sorted(trial([file], ["host"], set()).out_of_reach()) == [wan, "net.ipv4.route.flush", "vm.swappiness"]
         assert trial([file], [file], set()).out_of_reach() == {}
 
     def test_what_the_kernel_does_not_take_could_not_be_tried(self, conf) -> None:
@@ -117,6 +121,29 @@ class TestTheTrial:
         found = trial([file], ["reference"], set()).without_effect
         assert found["net.ipv4.tcp_max_syn_backlog"] == {"net.ipv4.tcp_syncookies"}
         assert "net.ipv4.tcp_tw_reuse" not in found
+
+    def test_containers_that_differ_are_not_one_network(self, conf) -> None:
+        service = "  {}: {{sysctls: {{net.ipv4.tcp_retries2: {}}}}}\n"
+        two = conf("services:\n" + service.format("a", 7) + service.format("b", 8), "a.yml")
+        for asked in ([[two], ["kernel"]], [[conf("")], [two]]):
+            with pytest.raises(LabError, match=rf"{two}:3:\d+: of another container than {two}:2, .* Give each alone"):
+                trial(*asked, set())
+        alike = conf("services:\n" + service.format("a", 7) + service.format("b", 7), "b.yml")
+        found = trial([alike], ["kernel"], set())
+        assert [str(each.kind) for each in found.verdicts] == ["applied", "applied"]
+        assert found.changed == {"net.ipv4.tcp_retries2": ("15", "7")}
+        mixed = conf("sysctl -w net.ipv4.tcp_retries2=7\ndocker run --sysctl net.ipv4.tcp_sack=0 x\n", "a.sh")
+        with pytest.raises(LabError, match="of another container than"):
+            trial([mixed], ["kernel"], set())
+
+    def test_a_secret_is_not_kept(self, conf) -> None:
+        key, secrets = "net.ipv4.tcp_fastopen_key", ("1234567a-b-c-d", "7654321a-b-c-d")
+        old, new = (conf(f"{key} = {secret}\n", f"{secret}.conf") for secret in secrets)
+        found = trial([new], [old], set())
+        assert found.changed == {key: ("(secret)", "(secret)")}
+        assert [each.line.value for each in (*found.verdicts, *found.verdicts_before)] == ["(secret)"] * 2
+        assert not any(secret in each.text for secret in secrets for each in found.verdicts)
+        assert trial([new], [new], set()).changed == {}
 
     def test_an_empty_file_changes_nothing(self, conf) -> None:
         assert trial([conf("")], ["host"], {FIN_TIMEOUT}).changed == {}

@@ -19,6 +19,9 @@ from harness.kernel import namespace, sysctls
 
 SLOTS = 1000
 
+_MADE_OF_THE_TABLE = ("net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backlog")
+"""What the kernel computes from the size of a new network's table (net/ipv4/tcp_ipv4.c, tcp_sk_init)."""
+
 
 def main(channel_fd: int, watched_pids: list[int]) -> None:
     """The whole life of a nursery; returns when nobody needs it any more."""
@@ -30,13 +33,13 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     except LabError as error:
         channel.send(error)
         return
-    hello, fds = _prepare()
+    hello, fds, usual = _prepare()
     channel.send({**hello, "slot": slot}, tuple(fds))
     for fd in fds:
         os.close(fd)
     with slot_lock, contextlib.suppress(EOFError):
         while _next_request(channel, watched):
-            _serve(channel)
+            _serve(channel, usual)
 
 
 def _take_slot() -> tuple[socket.socket, int]:
@@ -49,13 +52,17 @@ def _take_slot() -> tuple[socket.socket, int]:
     raise LabError(f"{SLOTS} nurseries run on this machine. Mend: end some of them")
 
 
-def _prepare() -> tuple[dict[str, object], list[int]]:
-    """Get the right to isolate, and open what only the host's root may open."""
+def _prepare() -> tuple[dict[str, object], list[int], list[sysctls.Setting]]:
+    """Get the right to isolate, and open what only the host's root may open.
+
+    Last: what a network begins with, and ours would not, for the sake of their small tables.
+    """
+    usual: list[sysctls.Setting] = []
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         isolation = namespace.become_isolable()
     except LabUnavailable as error:
-        return {"unavailable": error}, []
+        return {"unavailable": error}, [], usual
     finally:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
@@ -66,8 +73,9 @@ def _prepare() -> tuple[dict[str, object], list[int]]:
         # A namespace made from this one gets a table of connections of its own, of this size. Reading a table means
         # walking it, and the host's has a quarter of a million buckets (net/ipv4/inet_diag.c, inet_diag_dump_icsk).
         namespace.unshare(namespace.CLONE_NEWNET)
+        usual += [sysctls.Setting(key, sysctls.read(key), optional=True) for key in _MADE_OF_THE_TABLE]
         sysctls.write(sysctls.Setting("net.ipv4.tcp_child_ehash_entries", "16384"))
-    return {"isolation": isolation}, fds
+    return {"isolation": isolation}, fds, usual
 
 
 def _next_request(channel: Channel, watched: list[int]) -> bool:
@@ -77,10 +85,11 @@ def _next_request(channel: Channel, watched: list[int]) -> bool:
     return all(fd == channel.fileno() for fd, _ in poller.poll())
 
 
-def _serve(channel: Channel) -> None:
+def _serve(channel: Channel, usual: list[sysctls.Setting]) -> None:
     """One request: load roles that will be wanted, make one lab for the process at the other end of the fd sent."""
     request, (keeper_fd,) = channel.receive()
     assert isinstance(request, dict)
+    request["profile"] = [*usual, *request["profile"]]
     lab = Channel.from_fd(keeper_fd)
     with contextlib.suppress(LabError):  # the keeper tries again, and tells whoever wants the role
         roles.load(request.pop("roles_from"))

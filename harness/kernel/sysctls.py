@@ -13,6 +13,9 @@ from harness.errors import LabError, LabUnavailable, NotOfANetwork, ReadOnlySysc
 _ROOT = Path("/proc/sys")
 _KEY = re.compile(r"net(\.[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*)+")
 _SWAP = str.maketrans("./", "/.")
+_SECRET = re.compile(r"net\.ipv4\.tcp_fastopen_key|net\.ipv6\.conf\..+\.stable_secret")
+"""Keys whose values are secrets (ip-sysctl.rst)."""
+
 _NO_SUCH_KEY = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -23,6 +26,11 @@ class Setting:
     key: str
     value: str
     optional: bool = False
+
+
+def told(key: str, value: str) -> str:
+    """The value as it may be shown and kept: "(secret)" where it is one."""
+    return "(secret)" if value and _SECRET.fullmatch(key) else value
 
 
 def read(key: str) -> str:
@@ -72,21 +80,22 @@ def _refuse_to_load(setting: Setting) -> None:
 
 def _refused(setting: Setting, why: str) -> RefusedValue:
     separator = "" if why.startswith(":") else " "
-    return RefusedValue(f"the kernel refuses {setting.key} = {setting.value!r}{separator}{why}")
+    return RefusedValue(f"the kernel refuses {setting.key} = {told(setting.key, setting.value)!r}{separator}{why}")
 
 
 def _read_only(setting: Setting, error: OSError) -> LabError:
     if error.errno == errno.EROFS:
         return LabUnavailable("/proc/sys is read-only here", "docker run --privileged, or run as root")
     return ReadOnlySysctl(
-        f"the kernel refuses {setting.key} = {setting.value!r} ({_name(error)}); in force: {_in_force(setting.key)}. "
+        f"the kernel refuses {setting.key} = {told(setting.key, setting.value)!r} ({_name(error)}); "
+        f"in force: {_in_force(setting.key)}. "
         "Mend: the key is read-only in a network namespace; leave it out"
     )
 
 
 def _in_force(key: str) -> str:
     try:
-        return read(key)
+        return told(key, read(key))
     except LabError:  # net.ipv4.route.flush can only be written
         return "nothing that can be read"
 

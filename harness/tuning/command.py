@@ -1,21 +1,33 @@
 """`python -m harness explain`: a table of verdicts, or the same as JSON."""
 
+import contextlib
 import itertools
 import json
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness import terminal
-from harness.nursery import KeeperHandle, network
-from harness.tuning import known
-from harness.tuning.explain import Before, Kind, Verdict, explain, host_value, kernel_value
-from harness.tuning.lines import Line, shown
+from harness.nursery import Nursery
+from harness.tuning.explain import (
+    Kind,
+    Verdict,
+    as_of_a_container,
+    explain,
+    host_value,
+    in_each_network,
+    kernel_value,
+)
+from harness.tuning.lines import Line, one_network, shown
 from harness.tuning.read import read
 from harness.tuning.sysctl_d import reference_profile
 
 _NARROWEST = 80
+_UNFOLDED = 240
+"""Three times the widest column that others are filled up to, where no line is folded."""
+
 _COLOURS = {
-    Kind.APPLIED: 32, Kind.SAME: 2, Kind.OVERRIDDEN: 2, Kind.HOST_WIDE: 33, Kind.NO_EFFECT: 33,
+    Kind.APPLIED: 32, Kind.SAME: 2, Kind.OVERRIDDEN: 2, Kind.HOST_WIDE: 33, Kind.UNTRIED: 33,
+    Kind.NO_EFFECT: 33,
 }  # fmt: skip
 """Of a verdict; red for the others (ECMA-48, SGR)."""
 
@@ -24,30 +36,34 @@ def run(files: Sequence[str], before: str, *, as_json: bool) -> int:
     """Print the verdict on each setting of the files; the exit status. Malformed, LabUnavailable.
 
     `before` is what they are compared with: `host`, `kernel` (what a network begins with), `reference` (what scenarios
-    run under), or a file, whose settings lie over the kernel's.
+    run under), or a file: what the kernel takes of its settings lies over the kernel's own, and is gone afterwards. A
+    container does not have the host's values: where those are asked for, it is compared with the kernel's own.
     """
     lines = read(files)
-    over = _over(before)
-    with network([]) as keeper:
-        verdicts = explain(lines, _before(over, lines, keeper), keeper)
-    terminal.say(_as_json(verdicts) if as_json else _as_table(verdicts))
+    old = [] if before in ("host", "kernel", "reference") else read([before])
+    one_network(old)
+    with contextlib.closing(Nursery(reference_profile() if before == "reference" else [])) as nursery:
+        values = _values_under(old, {line.key for line in lines}, nursery) if old else {}
+        verdicts = in_each_network(lines, lambda group: _told(group, before, values, nursery))
+    width = max(terminal.width(), _NARROWEST) if terminal.is_there() else None
+    terminal.say(_as_json(verdicts) if as_json else _as_table(verdicts, width))
     return 0
 
 
-def _over(before: str) -> dict[str, str] | None:
-    """The settings that lie over the kernel's; None where the host's values count."""
-    if before in ("host", "kernel"):
-        return None if before == "host" else {}
-    if before == "reference":
-        return {setting.key: setting.value for setting in reference_profile()}
-    return {line.key: line.value for line in read([before]) if not line.overridden_by}
+def _values_under(old: Sequence[Line], keys: Iterable[str], nursery: Nursery) -> dict[str, str | None]:
+    with contextlib.closing(nursery.open_lab("", spare=False)) as keeper:
+        in_each_network(old, lambda group: explain(group, kernel_value(keeper), keeper))
+        return {key: kernel_value(keeper)(key) for key in keys}
 
 
-def _before(over: dict[str, str] | None, lines: Sequence[Line], keeper: KeeperHandle) -> Before:
-    if over is None:
-        return host_value
-    kernel = {key: kernel_value(keeper)(key) for key in {line.key for line in lines} | known.others()}
-    return lambda key: " ".join(over[key].split()) if key in over else kernel.get(key)
+def _told(lines: Sequence[Line], before: str, values: dict[str, str | None], nursery: Nursery) -> list[Verdict]:
+    """The verdicts on lines of one network. `values`: of the keys before, where a file has said something of them."""
+    with contextlib.closing(nursery.open_lab("", spare=False)) as keeper:
+        if before == "host" and not lines[0].container:
+            return explain(lines, host_value, keeper)
+        was = values or {line.key: kernel_value(keeper)(line.key) for line in lines}
+        verdicts = explain(lines, was.get, keeper, kernel_value(keeper))
+    return [as_of_a_container(each) for each in verdicts] if before == "host" else verdicts
 
 
 def _as_json(verdicts: Sequence[Verdict]) -> str:
@@ -61,25 +77,30 @@ def _as_json(verdicts: Sequence[Verdict]) -> str:
     return json.dumps(rows, indent=1)
 
 
-def _as_table(verdicts: Sequence[Verdict]) -> str:
-    """Place, setting and verdict, by hand: rich would take a fifth of the time that the whole command may take."""
+def _as_table(verdicts: Sequence[Verdict], width: int | None) -> str:
+    """Place, setting and verdict, each folded; for a program (no width) one line each, however long.
+
+    By hand: rich would take a fifth of the time that the whole command may take.
+    """
     if not verdicts:
         return "No sysctl is set there."
-    width, color = max(terminal.width(), _NARROWEST), terminal.wants_color()
+    color = terminal.wants_color()
     rows = [
         (each.line.place, shown(f"{each.line.key} = {each.line.value}"), shown(f"{each.kind}: {each.text}"), each.kind)
         for each in verdicts
     ]
-    places = min(max(len(place) for place, *_ in rows), width // 3)
-    settings = min(max(len(setting) for _, setting, *_ in rows), width // 3)
+    widest = (width or _UNFOLDED) // 3
+    places = min(max(len(place) for place, *_ in rows), widest)
+    settings = min(max(len(setting) for _, setting, *_ in rows), widest)
+    columns = (places, settings, width - places - settings - 4) if width else (None, None, None)
     lines: list[str] = []
     for place, setting, verdict, kind in rows:
-        cells = _folded(place, places), _folded(setting, settings), _folded(verdict, width - places - settings - 4)
+        cells = map(_folded, (place, setting, verdict), columns)
         for first, second, third in itertools.zip_longest(*cells, fillvalue=""):
             third = f"\x1b[{_COLOURS.get(kind, 31)}m{third}\x1b[0m" if color and third else third
             lines.append(f"{first:{places}}  {second:{settings}}  {third}".rstrip())
     return "\n".join(lines)
 
 
-def _folded(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+def _folded(text: str, width: int | None) -> list[str]:
+    return textwrap.wrap(text, width or len(text) + 1, break_on_hyphens=False) or [""]

@@ -2,14 +2,16 @@
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from harness.errors import LabError, NotOfANetwork, ReadOnlySysctl, RefusedValue, UnknownSysctl
+from harness.kernel.sysctls import told
 from harness.nursery import KeeperHandle
 from harness.tuning import known
-from harness.tuning.lines import Line, path_of
+from harness.tuning.lines import Line, by_container, path_of
 from harness.tuning.sysctl_d import ROOT
 
 _WIDEST = 1 << 64
@@ -19,16 +21,20 @@ _COMMENT = "; the '#' begins no comment: it is part of the value"
 _ONLY_IN_THE_INITIAL_NETWORK = "net.core.netdev_max_backlog"
 """net/core/sysctl_net_core.c, net_core_table. Where it can be seen, so can all that only the host has."""
 
+_OF_AN_INTERFACE = re.compile(r"(net\.\w+\.(?:conf|neigh))\.([^.]+)\.(\w+)")
+_OF_EVERY_INTERFACE = ("all", "default")
+
 _FOLDERS = ("net.core", "net.ipv4", "net.netfilter")
 
 
 class Kind(StrEnum):
-    """The nine outcomes."""
+    """The ten outcomes."""
 
     APPLIED = "applied"
     SAME = "same as now"
     REMOVED = "removed from Linux"
     HOST_WIDE = "host-wide"
+    UNTRIED = "cannot be tried here"
     READ_ONLY = "read-only here"
     REFUSED = "value refused"
     UNKNOWN = "unknown"
@@ -52,15 +58,31 @@ Before = Callable[[str], str | None]
 def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle, others: Before | None = None) -> list[Verdict]:
     """One verdict a line. The lab's network has the effective values afterwards, as far as the kernel takes them.
 
+    No verdict has a value that is a secret, in its line neither.
+
     `before` is what "same as now" compares with; `others` has the values afterwards of keys that no line sets, where
     they are not those of before. LabUnavailable where sysctls cannot be written at all.
     """
     taken: dict[str, tuple[str, Line]] = {}
     first = [_tried(line, keeper, taken) for line in lines]
     asked = others or before
-    return [
+    verdicts = [
         verdict or _of_what_was_taken(line, before, asked, taken) for line, verdict in zip(lines, first, strict=True)
     ]
+    return [replace(each, line=replace(each.line, value=told(each.line.key, each.line.value))) for each in verdicts]
+
+
+def in_each_network(lines: Sequence[Line], of_one: Callable[[list[Line]], list[Verdict]]) -> list[Verdict]:
+    """One verdict a line, in their order; `of_one` has those on the lines of one container, or of the host."""
+    groups = by_container(lines)
+    found = {id(line): each for group in groups for line, each in zip(group, of_one(group), strict=True)}
+    return [found[id(line)] for line in lines]
+
+
+def as_of_a_container(verdict: Verdict) -> Verdict:
+    """The same, saying what the value of before is, where one may expect the host's."""
+    begins = "; a container begins with the kernel's own values"
+    return replace(verdict, text=verdict.text + begins) if verdict.kind in (Kind.APPLIED, Kind.SAME) else verdict
 
 
 def host_value(key: str) -> str | None:
@@ -115,10 +137,11 @@ def _of_what_was_taken(line: Line, before: Before, others: Before, taken: dict[s
         where = f" ({taken[key][1].place})" if key in taken else ""
         return Verdict(line, Kind.NO_EFFECT, f"{key} is {value}{where}: {why}")
     was, value = before(line.key), taken[line.key][0]
+    shown = told(line.key, value)
     if was == value:
-        return Verdict(line, Kind.SAME, f"{value or 'empty'} is in force already")
-    became = "" if value == _in_fields(line.value) else f"; the kernel makes it {value}{_COMMENT * ('#' in line.value)}"
-    return Verdict(line, Kind.APPLIED, ("set" if was is None else f"was {was or 'empty'}") + became)
+        return Verdict(line, Kind.SAME, f"{shown or 'empty'} is in force already")
+    became = "" if value == _in_fields(line.value) else f"; the kernel makes it {shown}{_COMMENT * ('#' in line.value)}"
+    return Verdict(line, Kind.APPLIED, ("set" if was is None else f"was {told(line.key, was) or 'empty'}") + became)
 
 
 def _overridden(line: Line, by: str) -> Verdict:
@@ -126,6 +149,8 @@ def _overridden(line: Line, by: str) -> Verdict:
 
 
 def _absent(line: Line) -> Verdict:
+    if why := _of_what_a_lab_lacks(line.key):
+        return Verdict(line, Kind.UNTRIED, why)
     if _exists_outside(line.key):
         of = "" if line.key.startswith("net.") else ", not of a network"
         return Verdict(line, Kind.HOST_WIDE, f"a key of the whole host{of}: it cannot be tried in a namespace")
@@ -134,8 +159,21 @@ def _absent(line: Line) -> Verdict:
     if known.only_of_the_host(line.key) and not _exists_outside(_ONLY_IN_THE_INITIAL_NETWORK):
         return Verdict(line, Kind.HOST_WIDE, "a key of the whole host: it cannot be tried in a namespace")
     near = nearest(line.key)
-    forgiven = ", and forgiven by the '-'" if line.optional else ""
+    forgiven = f", and forgiven by {line.optional}" if line.optional else ""
     return Verdict(line, Kind.UNKNOWN, f"no such key{forgiven}" + (f"; did you mean {near}?" if near else ""))
+
+
+def _of_what_a_lab_lacks(key: str) -> str:
+    """What a lab does not have and this key belongs to, though it is not the whole host's; empty where it is not so."""
+    if _exists_outside(key) and (kind := known.of_another_namespace(key)):
+        return f"{kind}: a lab has a network of its own, and no more"
+    match = _OF_AN_INTERFACE.fullmatch(key)
+    if not match or match[2] in _OF_EVERY_INTERFACE:
+        return ""
+    meant = difflib.get_close_matches(match[2], _OF_EVERY_INTERFACE, 1, 0.6)
+    if _exists_outside(key) or (_exists_outside(f"{match[1]}.default.{match[3]}") and not meant):
+        return f"of the interface {path_of(match[2])}, which a lab does not have"
+    return ""
 
 
 def _read_only(line: Line) -> Verdict:

@@ -99,6 +99,21 @@ netns_core_table), net/ipv4/sysctl_net_ipv4.c (ipv4_table), net/ipv4/route.c (ip
 net/netfilter/nf_conntrack_standalone.c. The host's own /proc/sys knows better; this serves who is in a container."""
 
 
+_OF_OTHER_NAMESPACES = {
+    r"kernel\.(shm(max|all|mni|_rmid_forced|_next_id)|msg(max|mni|mnb|_next_id)|sem|sem_next_id|auto_msgmni)":
+        "of an IPC namespace (ipc/ipc_sysctl.c)",
+    r"fs\.mqueue\..*": "of an IPC namespace (ipc/mq_sysctl.c)",
+    r"kernel\.(host|domain)name": "of a UTS namespace (kernel/utsname_sysctl.c)",
+    r"user\.max_.*": "of a user namespace (kernel/ucount.c)",
+}  # fmt: skip
+"""Keys that a container may have of its own, though they are not of its network."""
+
+
+def of_another_namespace(key: str) -> str:
+    """Which kind of namespace other than a network has this key; empty where it is the network's, or the host's."""
+    return next((kind for keys, kind in _OF_OTHER_NAMESPACES.items() if re.fullmatch(keys, key)), "")
+
+
 def removed(key: str) -> str:
     """Since when Linux does not have this key, and why; empty where it has, or never had."""
     for each in _REMOVED:

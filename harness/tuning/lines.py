@@ -20,7 +20,7 @@ _SWAP = str.maketrans("./", "/.")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One setting, and where it stands. `optional` forgives a key that is absent or cannot be set."""
+    """One setting, and where it stands."""
 
     key: str
     """With dots; a dot inside a name is a slash: net.ipv4.conf.eth0/200.forwarding."""
@@ -28,7 +28,10 @@ class Line:
     source: str
     line: int
     column: int
-    optional: bool = False
+    optional: str = ""
+    """What forgives a key that is absent or cannot be set: the '-' of sysctl.d, sysctl's -e; else empty."""
+    container: int = 0
+    """Which container of those that were read together sets it, from 1: each has a network of its own. 0: the host."""
     overridden_by: str = ""
     """The place of the later line that takes its place, whatever the kernel says to that one; else empty."""
 
@@ -69,7 +72,7 @@ class Found:
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self.troubles: list[Place] = []
-        self._of_scopes: dict[str, tuple[Line, object]] = {}
+        self._containers: list[object] = []
 
     def add(self, line: Line) -> None:
         """Take a setting; past LINES_LIMIT that is a trouble, once."""
@@ -80,23 +83,20 @@ class Found:
             self.trouble(line.source, line.line, line.column, f"more than {LINES_LIMIT} settings")
 
     def setting(
-        self, key: str, value: str, where: tuple[str, int, int], *, optional: bool = False, scope: object = None
+        self, key: str, value: str, where: tuple[str, int, int], *, optional: str = "", scope: object = None
     ) -> None:
         """Take `key = value` as it is written, or the reason why it is none.
 
-        `scope`: the container that it is set in, an object of its own; None is the host. In one file, two values of a
-        key in two of them are a trouble: neither overrides the other, and a lab is one of them.
+        `scope`: the container that it is set in, an object of its own, its settings one after the other; None is the
+        host.
         """
         if why := wrong_with(key, value):
             self.trouble(*where, why)
             return
-        line = Line(normalised(key.strip()), value.strip(), *where, optional)
-        other, its_scope = self._of_scopes.setdefault(line.key, (line, scope))
-        if its_scope is not scope and other.source == line.source and other.value.split() != line.value.split():
-            self.trouble(*where, f"{line.key} has another value in another container ({other.place}): give each alone")
-        else:
-            self._of_scopes[line.key] = (line, scope)
-            self.add(line)
+        if scope is not None and not (self._containers and self._containers[-1] is scope):
+            self._containers.append(scope)
+        container = 0 if scope is None else len(self._containers)
+        self.add(Line(normalised(key.strip()), value.strip(), *where, optional, container))
 
     def trouble(self, source: str, line: int, column: int, why: str) -> None:
         if len(self.troubles) < _TROUBLES_LIMIT:
@@ -152,6 +152,28 @@ def overruled(lines: Iterable[Line]) -> list[Line]:
         last.setdefault(line.key, line.place)
         marked.append(line)
     return marked[::-1]
+
+
+def by_container(lines: Iterable[Line]) -> list[list[Line]]:
+    """What each container sets, and what the host does: lines of one do nothing to another."""
+    found: dict[int, list[Line]] = {}
+    for line in lines:
+        found.setdefault(line.container, []).append(line)
+    return list(found.values())
+
+
+def one_network(lines: Sequence[Line]) -> None:
+    """See that all containers, and the host, set the same: a lab is one of them. Else Malformed."""
+    first, *others = by_container(lines) or [[]]
+    for other in others:
+        if _values(other) != _values(first):
+            of = "another container" if other[0].container else "the host, not of the container"
+            why = f"of {of} than {first[0].place}, with other sysctls: a lab is one network. Give each alone"
+            raise Malformed([Place(other[0].source, other[0].line, other[0].column, why)])
+
+
+def _values(lines: Iterable[Line]) -> dict[str, list[str]]:
+    return {line.key: line.value.split() for line in lines}
 
 
 def shown(text: str) -> str:

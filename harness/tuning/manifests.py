@@ -97,24 +97,24 @@ class _Reader:
             if not isinstance(key, ScalarNode):
                 continue
             if key.value == "sysctls":
-                self._sysctls(value)
+                self._sysctls(value, node)
             elif key.value in _TASKS and isinstance(value, MappingNode | ScalarNode):
                 self._task(node, value)
 
-    def _sysctls(self, node: Node) -> None:
+    def _sysctls(self, node: Node, container: MappingNode) -> None:
         """A mapping or a list of `key=value` (compose), or a list of name and value (Kubernetes)."""
         if isinstance(node, MappingNode):
             for key, value in self._while_asked(node.value):
-                self._setting(self._field(key), self._field(value), scope=node)
+                self._setting(self._field(key), self._field(value), scope=container)
         elif isinstance(node, SequenceNode):
             for each in self._while_asked(node.value):
                 if isinstance(each, MappingNode):
                     name, value = (self._field(self._get(each, name), each) for name in ("name", "value"))
-                    self._setting(name, value, scope=node)
+                    self._setting(name, value, scope=container)
                 elif field := self._field(each):
                     key, equals, value = field[0].partition("=")
                     if equals:
-                        self._setting((key, each), (value, each), scope=node)
+                        self._setting((key, each), (value, each), scope=container)
                     else:
                         self._trouble(each, f"no '=' in {field[0]!r}")
 
@@ -129,7 +129,7 @@ class _Reader:
             return
         name = fields.get("name") or fields.get("key")
         value = fields.get("value") or fields.get("val")
-        optional = fields.get("ignoreerrors", ("no", node))[0].lower() in _TRUE
+        optional = "ignoreerrors" if fields.get("ignoreerrors", ("no", node))[0].lower() in _TRUE else ""
         if not name or not value:
             if name or isinstance(node, MappingNode):
                 self._trouble(node, f"no {'value' if name else 'name'} that is a plain text")
@@ -209,7 +209,7 @@ class _Reader:
         name: Field | None,
         value: Field | None,
         *,
-        optional: bool = False,
+        optional: str = "",
         ansible: bool = False,
         scope: object = None,
     ) -> None:

@@ -72,12 +72,12 @@ class _Reader:
             self._trouble("", "settings written to a file. Give that file itself")
 
     def _sysctl(self, words: list[str]) -> None:
-        optional, settings = False, []
+        optional, settings = "", []
         for word in words:
             if re.fullmatch(r"-[a-zA-Z]*[pf].*|--(load|system).*", word):
                 self._trouble(word, f"sysctl {word} reads other files. Give those files themselves")
                 return
-            optional = optional or bool(re.fullmatch(r"-[a-zA-Z]*e[a-zA-Z]*|--ignore", word))
+            optional = "-e" if re.fullmatch(r"-[a-zA-Z]*e[a-zA-Z]*|--ignore", word) else optional
             settings += [] if word.startswith("-") else [word]
         writes = any(re.fullmatch(r"-[a-zA-Z]*w[a-zA-Z]*|--write", word) for word in words)
         for word in settings:
@@ -100,7 +100,7 @@ class _Reader:
             shortened = whole if len(whole) <= _LONGEST_QUOTED else whole[:_LONGEST_QUOTED] + "…"
             self._trouble(command.words[0], f"a sysctl is set here in a way that is not read: {shortened}")
 
-    def _setting(self, word: str, *, optional: bool = False, scope: object = None) -> None:
+    def _setting(self, word: str, *, optional: str = "", scope: object = None) -> None:
         key, equals, value = word.partition("=")
         if equals:
             self._add(key, value, optional=optional, scope=scope)
@@ -115,7 +115,7 @@ class _Reader:
             else:
                 self._add(target.removeprefix(_PROC_SYS.removesuffix("/")), value, written_as=target)
 
-    def _add(self, key: str, value: str, *, written_as: str = "", optional: bool = False, scope: object = None) -> None:
+    def _add(self, key: str, value: str, *, written_as: str = "", optional: str = "", scope: object = None) -> None:
         where = written_as or key
         if re.search(r"[$`]", key + value):
             self._trouble(where, f"{key}={value}: what the shell puts there is not known here")

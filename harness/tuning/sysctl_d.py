@@ -39,7 +39,7 @@ def parse(text: str, source: str) -> list[Setting]:
     file.read(text, source)
     if file.found.troubles:
         raise Malformed(file.found.troubles)
-    return [Setting(line.key, line.value, line.optional) for line in file.lines() if not line.overridden_by]
+    return [Setting(line.key, line.value, bool(line.optional)) for line in file.lines() if not line.overridden_by]
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class SysctlD:
                 self._read_line(line, (source, number, len(raw) - len(raw.lstrip()) + 1))
 
     def _read_line(self, line: str, where: tuple[str, int, int]) -> None:
-        optional = line.startswith("-")
+        optional = "'-'" if line.startswith("-") else ""
         key, equals, value = line.removeprefix("-").partition("=")
         if equals:
             self.found.setting(key.strip(), value, where, optional=optional)

@@ -26,8 +26,8 @@ _MOST_BYTES = 195_000
 _MOST_ROWS = (200, 140, 100, 70, 50, 30, 16)
 """Rows that a story shows: the first of these with which the page is small enough."""
 
-_MOST_ROWS_PRINTED = 50
-"""Rows that can be read on one sheet of paper; longer ladders run over several."""
+_TALLEST_PRINTED = 1200
+"""The height of a ladder that can be read on one sheet of paper; a longer one, and what stands beside it, is broken."""
 
 _MOST_MEMBERS = 16
 """Sockets (or owners) of one look that the evidence shows."""
@@ -180,7 +180,7 @@ def _figure(story: Story, drawing: svg.Drawing, words: Mapping[str, str]) -> str
     kind = "labelled" if story.label else "control" if story.name.startswith("test_control_") else "fault"
     label, caption = escape(story.label) or words[kind], escape(story.caption or spoken(story.name))
     heading = "h3" if story.label else "h2"
-    long = " long" if len(drawing.rows) > _MOST_ROWS_PRINTED else ""
+    long = " long" if drawing.by_steps[-1] > _TALLEST_PRINTED else ""
     return (
         f'<figure class="{kind}{long}"><figcaption><span class="kind">{label}</span> '
         f"{_verdict(story.verdict, words)}<{heading}>{caption}</{heading}></figcaption>"

@@ -10,11 +10,14 @@ NARROWEST = 80
 
 
 def printed(parts: Iterable[RenderableType], width: int, *, color: bool) -> str:
-    """As plain lines; without `color` not an escape sequence is in them. Chinese takes two columns a character."""
+    """As plain lines; without `color` not an escape sequence is in them. Chinese takes two columns a character.
+
+    No text is markup: a story's name has brackets.
+    """
     out = io.StringIO()
     console = Console(
         file=out, width=max(width, NARROWEST), force_terminal=color, no_color=not color, highlight=False,
-        color_system="standard" if color else None, legacy_windows=False,
+        color_system="standard" if color else None, legacy_windows=False, markup=False, emoji=False,
     )  # fmt: skip
     for part in parts:
         console.print(part)

@@ -17,18 +17,17 @@ _HEADINGS = {
 }
 
 
+def claimed(lesson: Lesson, width: int, *, color: bool) -> str:
+    """What is to be shown, as lines."""
+    return printed([Text(lesson.texts.claim, style="bold")], width, color=color)
+
+
 def told(timeline: Timeline, story: str, lesson: Lesson | None, language: str, width: int, *, color: bool) -> str:
-    """One story as lines: its ladder; around that of a lesson's fault, the lesson's words."""
+    """One story as lines: its ladder; below that of a lesson's fault, what it means."""
     parts = list(ladder(timeline, width, story, language))
     if lesson and story == lesson.fault:
-        parts = [*_above(lesson), *parts, *_below(lesson, language)]
+        parts += _below(lesson, language)
     return printed(parts, width, color=color)
-
-
-def _above(lesson: Lesson) -> Iterator[RenderableType]:
-    """What is to be shown."""
-    yield Text(lesson.texts.claim, style="bold")
-    yield ""
 
 
 def _below(lesson: Lesson, language: str) -> Iterator[RenderableType]:

@@ -161,7 +161,7 @@ class Report:
 
     def not_applied(self) -> list[str]:
         """Lines of the files that change nothing, and why."""
-        told_of = (Kind.APPLIED, Kind.HOST_WIDE)
+        told_of = (Kind.APPLIED, Kind.HOST_WIDE, Kind.UNTRIED)
         not_tried = self.trial.not_tried()
         return _told_of(each for each in self.trial.verdicts if each.kind not in told_of and each not in not_tried)
 

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.errors import LabError
+from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
 from harness.nursery import network
 from harness.profile import BASES, Profile, host_values, with_lines
 from harness.tuning import known
-from harness.tuning.explain import Kind, Verdict, explain, host_value, kernel_value
+from harness.tuning.explain import Kind, Verdict, explain, host_value, in_each_network, kernel_value
 from harness.tuning.lines import Line
 from harness.tuning.read import read
 
@@ -17,7 +18,7 @@ _NOT_TAKEN = (Kind.REFUSED, Kind.UNKNOWN, Kind.READ_ONLY)
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Two profiles, the verdict on each line of either, and what each changed key was and becomes."""
+    """Two profiles, the verdict on each line of either, and what each changed key was and becomes, but for secrets."""
 
     before: Profile
     after: Profile
@@ -45,6 +46,8 @@ class Trial:
                 continue
             if each.kind is Kind.HOST_WIDE:
                 found[key] = "host-wide: it cannot be tried in a namespace"
+            elif each.kind is Kind.UNTRIED:
+                found[key] = f"{each.kind}: {each.text}"
             elif each.kind is Kind.APPLIED and key not in self.changed:
                 found[key] = "what it was, and has become, cannot be read"
         return found
@@ -59,6 +62,7 @@ class Trial:
 def trial(files: Sequence[str], before: Sequence[str], governing: set[str]) -> Trial:
     """Try the files, against `before`: one of BASES, over which they lie; or files, and both lie over the kernel's own.
 
+    A container has not the host's values: where those are asked for, it is tried against the kernel's own.
     `governing`: keys whose values count even if no file names them. LabError, Malformed, LabUnavailable.
     """
     bases = [each for each in before if each in BASES]
@@ -66,19 +70,28 @@ def trial(files: Sequence[str], before: Sequence[str], governing: set[str]) -> T
         raise LabError(f"--before is {bases[0]}, or files. Mend: give it alone (a file of that name is ./{bases[0]})")
     base, old_files = (before[0], []) if bases else ("kernel", list(before))
     lines, old = read(files), read(old_files)
+    of_a_container = base == "host" and bool(lines) and all(line.container for line in lines)
+    base = "kernel" if of_a_container else base
     profiles = _profile(base, old_files, old, lines), _profile(base, files, lines, lines)
     settings = list(_profile(base, (), (), lines).settings)
     with network(settings) as one, network(settings) as other:
-        told_before = explain(old, kernel_value(other), one)
-        told = explain(lines, kernel_value(one), other, kernel_value(other))
+        was, now = kernel_value(one), kernel_value(other)
+        told_before = in_each_network(old, lambda group: explain(group, now, one))
+        told = in_each_network(lines, lambda group: explain(group, was, other, now))
         keys = governing | {setting.key for profile in profiles for setting in profile.settings}
         dead = {
-            line.key: {key for key, _, _ in known.without_effect(line.key, line.value, kernel_value(other))}
+            line.key: {key for key, _, _ in known.without_effect(line.key, line.value, now)}
             for line in (each.line for each in told if each.kind is Kind.NO_EFFECT)
         }
-        values = {key: (kernel_value(one)(key), kernel_value(other)(key)) for key in sorted(keys)}
-    changed = {key: pair for key, pair in values.items() if pair[0] != pair[1]}
+        values = {key: (was(key), now(key)) for key in sorted(keys)}
+    changed = {key: (_shown(key, old), _shown(key, new)) for key, (old, new) in values.items() if old != new}
+    if of_a_container:
+        profiles = replace(profiles[0], name="kernel (a container does not have the host's values)"), profiles[1]
     return Trial(*profiles, tuple(told), tuple(told_before), changed, dead)
+
+
+def _shown(key: str, value: str | None) -> str | None:
+    return value and sysctls.told(key, value)
 
 
 def _profile(base: str, files: Sequence[str], lines: Sequence[Line], named: Sequence[Line]) -> Profile:

@@ -26,6 +26,24 @@
     document.body.classList.toggle("to-scale", which === "to_scale");
   }
 
+  // On paper, a ladder longer than a sheet, or beside one: pieces of it, windows onto the whole, that end between rows.
+  function cut(ladder) {
+    const heights = stories[ladders.indexOf(ladder)][document.querySelector("[name=heights]:checked").value];
+    const [left, top, width, end] = ladder.getAttribute("viewBox").split(" ").map(Number);
+    const rows = rowsOf(ladder);
+    const around = [...ladder.children].filter((child) => !rows.includes(child));
+    for (let [first, from, n] = [0, top, 1]; n <= rows.length; n++) {
+      const to = n < rows.length ? heights[n] - 18 : end; // where its text begins
+      if (to - from < 120 && n < rows.length) continue;
+      const piece = ladder.cloneNode(false);
+      piece.append(...[...around, ...rows.slice(first, n)].map((part) => part.cloneNode(true)));
+      piece.setAttribute("viewBox", `${left} ${from} ${width} ${to - from}`);
+      piece.classList.add("piece");
+      ladder.parentNode.append(piece);
+      [first, from] = [n, to];
+    }
+  }
+
   const rowsOf = (ladder) => [...ladder.querySelectorAll(".row")];
 
   function element(name, content, className) {
@@ -61,8 +79,16 @@
   }
 
   function hide() {
+    back();
     panel.hidden = true;
     for (const row of document.querySelectorAll(".row[aria-selected]")) row.removeAttribute("aria-selected");
+  }
+
+  // From the evidence to the row that it belongs to; false where the focus is elsewhere.
+  function back() {
+    if (!panel.contains(document.activeElement)) return false;
+    focus(document.querySelector(".row[aria-selected]"));
+    return true;
   }
 
   function focus(row) {
@@ -74,6 +100,7 @@
     const rows = rowsOf(event.currentTarget);
     const here = rows.indexOf(document.activeElement);
     const there = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: rows.length - 1 }[event.key];
+    if (here >= 0 && event.key === "Enter") records.focus();
     if (here < 0 || there === undefined) return;
     event.preventDefault();
     if (rows[there]) focus(rows[there]);
@@ -90,7 +117,9 @@
   for (const choice of document.querySelectorAll("[name=heights]"))
     choice.addEventListener("change", () => setHeights(choice.value));
   setHeights(document.querySelector("[name=heights]:checked").value); // a reloaded page keeps its choice
+  addEventListener("beforeprint", () => ladders.filter((ladder) => ladder.closest(".stories:has(.long)")).forEach(cut));
+  addEventListener("afterprint", () => document.querySelectorAll(".piece").forEach((piece) => piece.remove()));
   button.addEventListener("click", hide);
-  document.addEventListener("keydown", ({ key }) => key === "Escape" && hide());
+  document.addEventListener("keydown", ({ key }) => key === "Escape" && (back() || hide()));
   document.body.classList.add("scripted");
 })();
