@@ -14,7 +14,7 @@ _PIECES = [
 _SHELL = ["sysctl", "-w", "echo", "tee", "/proc/sys/", "sudo", "sh -c", "docker", "--sysctl", "printf", "2>"]
 _YAML = [
     "sysctls", "sysctl", "ansible.posix.sysctl", "name", "value", "loop", "- ", "  ", ": ", "&a", "*a", "{{ item }}",
-    "{{ item.x }}", "---\n", "state", "absent", "|", "<<", "!!python/object:os.system", "!!int", "'\\x00'", "? ",
+    "{{ item.x }}", "---\n", "state", "absent", "|", "<<", "action: ", "args", "!!python/object:os.system", "!!int", "'\\x00'", "? ",
     "%YAML 9",
 ]  # fmt: skip
 

@@ -346,7 +346,9 @@ class TestManifests:
         assert [(line.key, line.value) for line in found] == [(CORE, "1024"), (SACK, "0"), (REUSE, "1")]
         assert [(line.line, line.column) for line in found] == [(4, 56), (7, 17), (10, 7)]
 
-    @pytest.mark.parametrize("module", ["ansible.posix.sysctl", "sysctl"])
+    @pytest.mark.parametrize(
+        "module", ["ansible.posix.sysctl", "ansible.builtin.sysctl", "ansible.legacy.sysctl", "sysctl"]
+    )
     @pytest.mark.parametrize(
         ("task", "found"),
         [
@@ -362,6 +364,31 @@ class TestManifests:
     )  # fmt: skip
     def test_ansible_tasks(self, given, module, task, found):
         assert settings(given("a.yml", f"- {module}: {task}\n")) == found
+        assert settings(given("tasks", f"- {module}: {task}\n")) == found
+
+    @pytest.mark.parametrize(
+        "task",
+        [f"action: sysctl name={SACK} value=0", f"local_action: ansible.posix.sysctl name={SACK} value=0",
+         f"action: {{module: ansible.builtin.sysctl, name: {SACK}, value: 0}}",
+         f"ansible.posix.sysctl:\n  args: {{name: {SACK}, value: 0}}"],
+    )  # fmt: skip
+    def test_ansible_tasks_in_other_words(self, given, task):
+        assert settings(given("a.yml", f"- {task}\n")) == [(SACK, "0")]
+
+    @pytest.mark.parametrize("module", ["ansible.posix.sysctl", "ansible.builtin.sysctl", "sysctl"])
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [("'{{ x }}'", "the template '{{ x }}' is not known here"),
+         ("'{{ item }}'\n  loop: [{name: a.b, value: 1}]", "the template '{{ item }}' is not known here"),
+         ("'value=1 {{ x }}'", "the template 'value=1 {{ x }}' is not known here"),
+         ("value=1", "no name that is a plain text"), ("name=a.b", "no value that is a plain text")],
+    )  # fmt: skip
+    def test_a_task_in_one_text_that_is_not_known_is_named(self, given, module, text, why):
+        assert troubles(given("a.yml", f"- {module}: {text}\n")) == [(1, len(module) + 5, why)]
+
+    def test_a_text_that_is_called_sysctl_is_no_task_but_one_of_the_module_is(self, given):
+        assert settings(given("a.yml", "sysctl: /sbin/sysctl\nx: {sysctl: true}\ny: {sysctl: }\n")) == []
+        assert troubles(given("b.yml", "- ansible.builtin.sysctl:\n")) == [(1, 26, "no name that is a plain text")]
 
     def test_ignoreerrors_forgives(self, given):
         text = f"- ansible.posix.sysctl: {{name: {SACK}, value: 0, ignoreerrors: yes}}"

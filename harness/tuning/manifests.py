@@ -16,7 +16,10 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from harness.tuning.lines import LONGEST, Found
 from harness.tuning.scripts import sets_sysctls
 
-_TASKS = ("ansible.posix.sysctl", "sysctl")
+_TASKS = ("ansible.posix.sysctl", "ansible.builtin.sysctl", "ansible.legacy.sysctl", "sysctl")
+"""One module: ansible-core leads the names of its own to ansible.posix (ansible_builtin_runtime.yml)."""
+
+_ACTIONS = ("action", "local_action")
 _ITEM = re.compile(r"\{\{\s*item(?:\.(\w+)|\[['\"](\w+)['\"]\])?\s*\}\}")
 _NULL = "tag:yaml.org,2002:null"
 _TRUE = {"y", "yes", "on", "1", "true", "t", "1.0"}
@@ -98,8 +101,8 @@ class _Reader:
                 continue
             if key.value == "sysctls":
                 self._sysctls(value)
-            elif key.value in _TASKS and isinstance(value, MappingNode | ScalarNode):
-                self._task(node, value)
+            elif isinstance(value, MappingNode | ScalarNode) and (module := _task_of(key, value)):
+                self._task(node, value, certain=module != "sysctl" or key.value != module)
 
     def _sysctls(self, node: Node) -> None:
         """A mapping or a list of `key=value` (compose), or a list of name and value (Kubernetes)."""
@@ -121,7 +124,11 @@ class _Reader:
     def _while_asked(self, each: Iterable[T]) -> Iterator[T]:
         return itertools.takewhile(lambda _: not self._found.full, each)
 
-    def _task(self, task: MappingNode, node: MappingNode | ScalarNode) -> None:
+    def _task(self, task: MappingNode, node: MappingNode | ScalarNode, *, certain: bool) -> None:
+        """`certain`: it is Ansible's module; else a text without names and values may be anything."""
+        arguments = self._get(task, "args")
+        if isinstance(arguments, MappingNode | ScalarNode) and isinstance(node, ScalarNode) and not node.value.strip():
+            node, certain = arguments, True
         fields = self._fields(node)
         state = fields.get("state", ("present", node))
         if state[0] != "present":  # the module takes the line out of its file, and writes nothing to the kernel
@@ -131,7 +138,9 @@ class _Reader:
         value = fields.get("value") or fields.get("val")
         optional = fields.get("ignoreerrors", ("no", node))[0].lower() in _TRUE
         if not name or not value:
-            if name or isinstance(node, MappingNode):
+            if isinstance(node, ScalarNode) and "{{" in node.value:
+                self._trouble(node, f"the template {node.value!r} is not known here")
+            elif fields or certain or isinstance(node, MappingNode):
                 self._trouble(node, f"no {'value' if name else 'name'} that is a plain text")
             return
         for item in self._while_asked(self._items(task)):
@@ -234,10 +243,21 @@ def _words(node: SequenceNode) -> list[str]:
     return [each.value[:_LONGEST_WORD] for each in node.value[:_WORDS_LIMIT] if isinstance(each, ScalarNode)]
 
 
+def _task_of(key: ScalarNode, value: Node) -> str:
+    """The name of the sysctl module that a pair is a task of; empty where it is none."""
+    name = str(key.value)
+    if name in _ACTIONS and isinstance(value, ScalarNode):
+        name = "".join(value.value[:_LONGEST_WORD].split()[:1])
+    elif name in _ACTIONS and isinstance(value, MappingNode):
+        name = next((str(node.value) for each, node in value.value if each.value == "module"), "")
+    return name if name in _TASKS else ""
+
+
 def _read_further(key: Node, value: Node) -> list[Node]:
     """What of a pair may hold settings or commands, the last first."""
-    is_title = isinstance(key, ScalarNode) and key.value in _TITLES and isinstance(value, ScalarNode)
-    return [key] if is_title else [value, key]
+    if not isinstance(key, ScalarNode) or not isinstance(value, ScalarNode):
+        return [value, key]
+    return [key] if key.value in _TITLES or _task_of(key, value) else [value, key]
 
 
 def _is_text(node: Node) -> bool:

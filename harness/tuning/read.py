@@ -19,7 +19,7 @@ _SCRIPT = re.compile(
 _SETTING = re.compile(r"(?<!\\\n)^[ \t]*-?[\w*-]*[./][\w./*-]*[ \t]*=", re.M)
 """A line of sysctl.d; a shell's variables have no dots, and a command may go on in a line like this one."""
 
-_MANIFEST = re.compile(r"^[ \t-]*[\"']?(sysctls|ansible\.posix\.sysctl|sysctl|apiVersion)[\"']?[ \t]*:", re.M)
+_MANIFEST = re.compile(r"^[ \t-]*[\"']?(sysctls|(ansible\.\w+\.)?sysctl|apiVersion)[\"']?[ \t]*:", re.M)
 
 
 def read(paths: Sequence[str]) -> list[Line]:
