@@ -192,6 +192,9 @@ class TestFilesAndDirectories:
         "text",
         [
             "tee " * 200_000,
+            "cp " * 200_000 + "/etc/sysctl.d/\n" + "sed " * 16_000 + "/etc/sysctl.d/",
+            "x 'sysctl.d/" + "install " * 8_000 + "'",
+            ">sysctl" * 9000,
             "x " + "sysctl " * 9000,
             "tee " * 16_000 + "x >/proc/sys/",
             "sysctl -w " + "a=1 " * 10_000,
@@ -272,10 +275,26 @@ class TestScripts:
          ("for f in *; do echo 0 > /proc/sys/$f; done", (1, 25, "/$f=0: what the shell puts there is not known here")),
          ("sysctl -w oops", (1, 11, "no '=' in 'oops'")),
          (" sysctl -w 'oops", (1, 2, "no closing quotation")),
-         ("sysctl --system", (1, 8, "sysctl --system reads other files. Give those files themselves")),
-         ("sysctl -p /etc/x.conf", (1, 8, "sysctl -p reads other files. Give those files themselves")),
+         ("sysctl --system",
+          (1, 8, "sysctl --system reads the sysctl.d directories and /etc/sysctl.conf. Give those themselves")),
+         ("sysctl -p", (1, 8, "sysctl -p reads /etc/sysctl.conf. Give that file itself")),
+         ("sysctl -qp /etc/x.conf", (1, 8, "sysctl -qp reads /etc/x.conf. Give that file itself")),
+         ("sysctl -e -f a b", (1, 11, "sysctl -f reads a, b. Give those files themselves")),
+         ("sysctl -pa.conf", (1, 8, "sysctl -pa.conf reads a.conf. Give that file itself")),
+         ("sysctl --load=a.conf", (1, 8, "sysctl --load=a.conf reads a.conf. Give that file itself")),
+         ("cat x | sysctl -p -",
+          (1, 16, "sysctl -p reads its standard input. Give what it is sent as a file of its own")),
+         (f"sysctl -p/dev/stdin <<E\n{SACK}=0\nE",
+          (1, 8, "sysctl -p/dev/stdin reads its standard input. Give what it is sent as a file of its own")),
          ("cat a > /proc/sys/net/x", (1, 9, "what cat writes to /proc/sys/net/x is not known here")),
-         ("cat <<E >> /etc/sysctl.d/1.conf", (1, 1, "settings written to a file. Give that file itself")),
+         ("cat <<E >> /etc/sysctl.d/1.conf",
+          (1, 12, "settings written to /etc/sysctl.d/1.conf. Give that file itself")),
+         (f"cat > /etc/sysctl.d/x <<E\n{SACK}=0\nE",
+          (1, 7, "settings written to /etc/sysctl.d/x. Give that file itself")),
+         (f"sudo sh -c 'echo {SACK}=0 >> /etc/sysctl.conf'",
+          (1, 41, "settings written to /etc/sysctl.conf. Give that file itself")),
+         ("true\ncat x | sudo tee -a \\\n  $ROOT/etc/sysctl.d/x.conf",
+          (3, 3, "settings written to $ROOT/etc/sysctl.d/x.conf. Give that file itself")),
          ("docker run --sysctl", (1, 1, "no '=' in ''"))],
     )  # fmt: skip
     def test_what_only_a_shell_would_know_is_named(self, given, text, place):
@@ -292,6 +311,31 @@ class TestScripts:
         why = f"a sysctl is set here in a way that is not read: {command}"
         assert troubles(given("a.sh", command)) == [(1, 1, why)]
         assert troubles(given("b.sh", f"echo 5 | {command} >/dev/null")) == [(1, 10, why)]
+
+    @pytest.mark.parametrize(
+        "command",
+        ["cp x.conf /etc/sysctl.d", "/bin/cp -f a b $ROOT/etc/sysctl.d/", "mv a.conf /etc/sysctl.conf",
+         "install -D -m 644 x.conf /etc/sysctl.d/x.conf", "cp -t /etc/sysctl.d x y", "ln -s /x /etc/sysctl.d/x.conf",
+         "sed -i s/1/0/ /etc/sysctl.conf", "perl -pi -e s/1/0/ /etc/sysctl.conf", "dd of=/etc/sysctl.d/x.conf",
+         "curl -so /etc/sysctl.d/x.conf https://h/x", "wget https://h/x -O /etc/sysctl.d/x.conf",
+         "COPY --chmod=644 x.conf /etc/sysctl.d/", "RUN cp x.conf /etc/sysctl.d/", "$SUDO tee /etc/sysctl.d/x.conf"],
+    )  # fmt: skip
+    def test_a_program_that_fills_a_file_of_sysctls_is_named(self, given, command):
+        why = f"a file of sysctls is written here: {command}. Give that file itself"
+        assert troubles(given("a.sh", f"{command} 2>/dev/null || exit\n")) == [(1, 1, why)]
+        assert troubles(given("Dockerfile", f"FROM alpine\n{command}\n")) == [(2, 1, why)]
+        ((line, column, _),) = troubles(given("b.sh", f"ssh h 'set -e; {command}; true'"))
+        assert (line, column) == (1, 1)
+
+    @pytest.mark.parametrize(
+        "command",
+        ["cp /etc/sysctl.conf /etc/sysctl.conf.bak", "cp -r /etc/sysctl.d /tmp/kept", "mkdir -p /etc/sysctl.d",
+         "install -d -m 755 /etc/sysctl.d", "rm -f /etc/sysctl.d/x.conf", "sed -n 1p /etc/sysctl.conf",
+         "curl -s https://h/sysctl.conf -o /tmp/x", "grep -o x /etc/sysctl.conf | tee /tmp/x",
+         "echo 'cp x /etc/sysctl.d/'", "chmod 644 /etc/sysctl.d/x.conf", "diff x /etc/sysctl.conf > /tmp/x"],
+    )  # fmt: skip
+    def test_what_only_reads_a_file_of_sysctls_or_makes_way_for_it_sets_none(self, given, command):
+        assert settings(given("a.sh", f"{command}\n")) == []
 
     @pytest.mark.parametrize("by", ["su -c", "ssh h", "$SUDO sh -c"])
     def test_what_an_unknown_program_is_given_in_quotes_is_named(self, given, by):
@@ -447,7 +491,8 @@ class TestManifests:
 
     @pytest.mark.parametrize(
         "text",
-        ["x: 'tee " + " " * 500_000 + "/proc/sys/'", "x: " + "sysctl " * 100_000,
+        ["x: 'tee " + " " * 500_000 + "/proc/sys/'", "x: " + "install sed sysctl.d " * 40_000,
+         "- {dest: " + "sysctl" * 150_000 + "}", "x: " + "sysctl " * 100_000,
          "x: &x [" + "&i " + "sysctl " * 30 + ", *i" * 99 + "]\n" + "y:\n" + "- [" + "*i, " * 99 + "]\n" * 1000,
          "- &s 'sysctl= " + "x " * 50_000 + "'\n" + "- sysctl: *s\n" * 5000],
     )  # fmt: skip

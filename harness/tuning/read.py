@@ -14,7 +14,9 @@ SIZE_LIMIT = 1 << 20
 """Bytes of the longest file."""
 
 _SCRIPT = re.compile(
-    r"^#!|^[ \t]*(sudo\s+)?(/\S*/)?(sysctl|docker|podman)\s|^(?![ \t]*[#;]).*([>\s]/proc/sys/|--sysctl\b)", re.M
+    r"^#!|^[ \t]*(sudo\s+)?(/\S*/)?(sysctl|docker|podman)\s|^(FROM|RUN|COPY|ADD)[ \t]"
+    r"|^(?![ \t]*[#;]).*([>\s]/proc/sys/|--sysctl\b)",
+    re.M,
 )
 _SETTING = re.compile(r"(?<!\\\n)^[ \t]*-?[\w*-]*[./][\w./*-]*[ \t]*=", re.M)
 """A line of sysctl.d; a shell's variables have no dots, and a command may go on in a line like this one."""

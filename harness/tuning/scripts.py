@@ -1,12 +1,14 @@
 """The sysctls that a shell script sets: `sysctl -w`, `echo V > /proc/sys/…`, `… | tee /proc/sys/…`, `docker --sysctl`.
 
 The script is read, never run: what a shell would compute (`$x`, the output of a program, another file) is not known
-here, and named as such. What sets no sysctl is passed over.
+here, and named as such; so are settings that are written to a file of sysctls, which sets nothing before that file is
+read. What sets no sysctl is passed over.
 """
 
 import itertools
 import re
 
+from harness.tuning.files import fills_a_file, is_sysctl_file
 from harness.tuning.lines import Found
 from harness.tuning.shell import Command, Logical, logical_lines, pipelines, printed
 
@@ -14,6 +16,7 @@ _PROC_SYS = "/proc/sys/"
 _CONCERNS = re.compile(r"sysctl|/proc/sys/", re.I)
 _SETS = re.compile(r"(?<![\w.-])sysctl\w*\}?\s[^;&|]{0,200}?(=|(?<=\s)(-[a-z]*[wpf]\b|--(write|load|system)\b))", re.I)
 _WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s{{0,9}}[\"']?{_PROC_SYS}")
+
 _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
 _SETS_NOTHING = {
     "echo", "printf", "[", "[[", "test", "cat", "head", "ls", "stat", "grep", "export", "local", "readonly",
@@ -26,8 +29,8 @@ _LONGEST_QUOTED = 80
 
 
 def sets_sysctls(command: str) -> bool:
-    """Whether this looks like a command that sets sysctls, by whatever program it is run."""
-    return bool(_SETS.search(command) or _WRITES.search(command))
+    """Whether this looks like a command that sets sysctls, or fills their files, by whatever program it is run."""
+    return bool(_SETS.search(command) or _WRITES.search(command) or fills_a_file(command))
 
 
 def read(text: str, source: str, found: Found) -> None:
@@ -67,15 +70,15 @@ class _Reader:
             self._options(command.words)
             self._unread(command)
         self._output(sender if command.name == "tee" else command, written)
-        files = command.targets + (command.words[1:] if command.name == "tee" else [])
-        if any(re.search(r"sysctl.*\.conf$", each) for each in files):
-            self._trouble("", "settings written to a file. Give that file itself")
+        for file in command.targets + (command.words[1:] if command.name == "tee" else []):
+            if is_sysctl_file(file):
+                self._trouble(file, f"settings written to {file}. Give that file itself")
 
     def _sysctl(self, words: list[str]) -> None:
         optional, settings = False, []
         for word in words:
-            if re.fullmatch(r"-[a-zA-Z]*[pf].*|--(load|system).*", word):
-                self._trouble(word, f"sysctl {word} reads other files. Give those files themselves")
+            if why := _reads_files(word, words):
+                self._trouble(word, why)
                 return
             optional = optional or bool(re.fullmatch(r"-[a-zA-Z]*e[a-zA-Z]*|--ignore", word))
             settings += [] if word.startswith("-") else [word]
@@ -94,11 +97,15 @@ class _Reader:
                 self._setting(word.removeprefix("--sysctl="), scope=container)
 
     def _unread(self, command: Command) -> None:
-        """Name what sets a sysctl through a program that is not known here."""
+        """Name what sets a sysctl, or fills a file of them, through a program that is not known here."""
         whole = " ".join(command.words)
-        if command.name not in _SETS_NOTHING and (_PROC_SYS in whole or _SETS.search(whole)):
-            shortened = whole if len(whole) <= _LONGEST_QUOTED else whole[:_LONGEST_QUOTED] + "…"
+        shortened = whole if len(whole) <= _LONGEST_QUOTED else whole[:_LONGEST_QUOTED] + "…"
+        if command.name in _SETS_NOTHING:
+            return
+        if _PROC_SYS in whole or _SETS.search(whole):
             self._trouble(command.words[0], f"a sysctl is set here in a way that is not read: {shortened}")
+        elif fills_a_file(whole):
+            self._trouble(command.words[0], f"a file of sysctls is written here: {shortened}. Give that file itself")
 
     def _setting(self, word: str, *, optional: bool = False, scope: object = None) -> None:
         key, equals, value = word.partition("=")
@@ -125,6 +132,20 @@ class _Reader:
 
     def _trouble(self, word: str, why: str) -> None:
         self._found.trouble(self._source, *self._line.position(word or "\n"), why)
+
+
+def _reads_files(option: str, words: list[str]) -> str:
+    """What `sysctl` is told by an option to read (sysctl(8)), and what to do; empty where it reads no file."""
+    if option.startswith("--system"):
+        return "sysctl --system reads the sysctl.d directories and /etc/sysctl.conf. Give those themselves"
+    if not (read := re.fullmatch(r"-[a-oq-zA-Z]*p(.*)|-[a-zA-Z]*f.*|--load(?:=(.*))?", option, re.S)):
+        return ""
+    named = [word for word in words if word == "-" or not word.startswith("-")]
+    files = [attached] if (attached := read[1] or read[2]) else named or ["/etc/sysctl.conf"]
+    if {"-", "/dev/stdin"} & set(files):
+        return f"sysctl {option} reads its standard input. Give what it is sent as a file of its own"
+    those = "that file itself" if len(files) == 1 else "those files themselves"
+    return f"sysctl {option} reads {', '.join(files)}. Give {those}"
 
 
 def _given_to_a_shell(command: Command) -> str:

@@ -1,0 +1,53 @@
+"""Files of sysctls (sysctl.d(5)) that something else writes: their names, and the commands that fill them."""
+
+import itertools
+import posixpath
+import re
+
+from harness.tuning.lines import LONGEST
+
+_NAME = re.compile(r"sysctl(?:\.d(?:/[^\s;&|<>()\"'\]]*)?|[^\s/;&|<>()\"'\]]{0,200}\.conf)(?![\w./-])")
+_LAST = re.compile(r"[\"'\]]{0,2}\s{0,9}(\d?[>;&|)\n\"']|$)")
+_COMMAND_ENDS = re.compile(r"[;&|\n]")
+_FURTHEST = 200
+"""Characters between a program and the file that it writes to."""
+
+_NAMES_LIMIT = 100
+"""Names in one text that are looked at; where there are more, something is written."""
+
+_COPIES = {"cp", "mv", "ln", "install", "rsync", "scp", "COPY", "ADD"}
+_EDITS = {"sed", "perl"}
+_FETCHES = {"curl", "wget"}
+
+
+def is_sysctl_file(path: str) -> bool:
+    """Whether this is the name of a file of sysctls, or of a directory of them."""
+    return len(path) <= LONGEST and bool(re.search(r"(^|/)sysctl\.d(/|$)|sysctl[^/]*\.conf$", path.strip()))
+
+
+def fills_a_file(command: str) -> bool:
+    """Whether this looks like a command that writes to a file of sysctls, by whatever program it is run."""
+    command = command.replace("\\\n", " ")
+    names = _NAME.finditer(command)
+    return any(_is_filled(command, name) for name in itertools.islice(names, _NAMES_LIMIT)) or any(names)
+
+
+def _is_filled(command: str, name: re.Match[str]) -> bool:
+    before = _COMMAND_ENDS.split(command[max(0, name.start() - _FURTHEST) : name.start()])[-1]
+    if re.search(r"(>\s*|\bof=)[^\s>]*$", before):
+        return True
+    words = re.sub(r"[^\s]*$", "", before).replace('"', " ").replace("'", " ").split()
+    programs, last = {posixpath.basename(word) for word in words}, (words or [""])[-1]
+    return (
+        "tee" in programs
+        or (bool(programs & _COPIES) and _is_copied_to(command, name, words))
+        or (bool(programs & _EDITS) and any(re.match(r"-\w*i|--in-place", word) for word in words))
+        or (bool(programs & _FETCHES) and bool(re.fullmatch(r"-\w*[oO]|--output[\w-]*", last)))
+    )
+
+
+def _is_copied_to(command: str, name: re.Match[str], words: list[str]) -> bool:
+    """The last name of a copy is the one that is written to, or the one after -t; `install -d` makes directories."""
+    if "install" in words and any(re.fullmatch(r"-\w*d\w*|--directory", word) for word in words):
+        return False
+    return bool(words[-1] in ("-t", "--target-directory") or _LAST.match(command, name.end()))
