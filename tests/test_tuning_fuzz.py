@@ -17,8 +17,9 @@ _SHELL = [
 ]  # fmt: skip
 _YAML = [
     "sysctls", "sysctl", "ansible.posix.sysctl", "name", "value", "loop", "- ", "  ", ": ", "&a", "*a", "{{ item }}",
-    "{{ item.x }}", "---\n", "state", "absent", "|", "<<", "action: ", "args", "!!python/object:os.system", "!!int",
-    "'\\x00'", "? ", "%YAML 9",
+    "{{ item.x }}", "---\n", "state", "absent", "|", "<<", "action: ", "args", "dest", "content",
+    "!!python/object:os.system", "!!int", "'\\x00'", "? ", "%YAML 9", "/etc/sysctl.conf", "dest=", "path=",
+    "net.core.x=1",
 ]  # fmt: skip
 
 

@@ -458,6 +458,9 @@ class TestManifests:
          ("sysctls:\n- {name: a.b}", (2, 3, "no plain text where a name or a value belongs")),
          ("sysctls:\n  a.b: ${X}", (2, 8, "the template '${X}' is not known here")),
          ("sysctls: {a.b: '${X}'}", (1, 16, "the template '${X}' is not known here")),
+         ("sysctls: '{{ x }}'", (1, 10, "the template '{{ x }}' is not known here")),
+         ("sysctls: |\n  net.ipv4.tcp_sack=0\n",
+          (1, 10, "settings as in a file of sysctls. Give them as a file of their own")),
          ("sysctls: [", (1, 11, "no YAML: expected the node content, but found '<stream end>'")),
          ("sysctls: \x07", (1, 10, "special characters are not allowed")),
          ("sysctls:\n  a: {{ x }}: 1", (2, 13, "no YAML: mapping values are not allowed here")),
@@ -472,11 +475,63 @@ class TestManifests:
          ("command: [sysctl]\nargs: [-w, net.a=1]", (1, 10)), ("command: sysctl -w net.a=1", (1, 10)),
          ("- shell: echo 1 > /proc/sys/net/a", (1, 10)), ("- shell: |\n    true\n    sysctl -p\n", (1, 10)),
          ("- command: {argv: [/sbin/sysctl, net.a=1]}", (1, 19)),
-         ("x: 'echo 1 | sudo tee -a /proc/sys/net/a'", (1, 4)), ("x: dd of=/proc/sys/net/a", (1, 4))],
+         ("x: 'echo 1 | sudo tee -a /proc/sys/net/a'", (1, 4)), ("x: dd of=/proc/sys/net/a", (1, 4)),
+         ("- shell: cp x.conf /etc/sysctl.d/", (1, 10)), ("command: [cp, x.conf, /etc/sysctl.d/]", (1, 10)),
+         (f"- shell: |\n    true\n    cat <<E >/etc/sysctl.d/x.conf\n    {SACK}=0\n    E\n", (1, 10)),
+         (f"runcmd:\n- echo {SACK}=0 >> /etc/sysctl.conf", (2, 3)), (f"x: docker run --sysctl {SACK}=0 alpine", (1, 4)),
+         (f"x: [docker, run, --sysctl={SACK}=0]", (1, 18))],
     )  # fmt: skip
     def test_a_command_that_sets_sysctls_is_named(self, given, text, place):
         path = given("a.yml", f"{text}\n")
         assert troubles(path) == [(*place, "a command that sets sysctls. Give it as a script")]
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [(f"- copy: {{dest: /etc/sysctl.d/9.conf, content: '{SACK}=0'}}", (1, 16, "/etc/sysctl.d/9.conf")),
+         ("- ansible.builtin.template: {src: a.j2, dest: '{{ etc }}/sysctl.d/a'}", (1, 47, "{{ etc }}/sysctl.d/a")),
+         ("- copy: {src: '{{ item.a }}', dest: '{{ item.b }}'}\n  loop: [{a: x, dest: /etc/sysctl.conf}]",
+          (2, 23, "/etc/sysctl.conf")),
+         ("- template: src=a.j2 dest=/etc/sysctl.d/a.conf mode=0644", (1, 13, "/etc/sysctl.d/a.conf")),
+         (f"- lineinfile: {{path: /etc/sysctl.conf, line: {SACK}=0}}", (1, 22, "/etc/sysctl.conf")),
+         ("- lineinfile: {path: /etc/sysctl.conf, regexp: x, state: absent}", (1, 22, "/etc/sysctl.conf")),
+         (f"- lineinfile: path=/etc/sysctl.conf line='{SACK}=0'", (1, 15, "/etc/sysctl.conf")),
+         (f"- ansible.builtin.blockinfile:\n    path: /etc/sysctl.conf\n    block: |\n      {SACK}=0",
+          (2, 11, "/etc/sysctl.conf")),
+         ("- file: {src: /a, dest: /etc/sysctl.d/a.conf, state: link}", (1, 25, "/etc/sysctl.d/a.conf")),
+         (f"write_files:\n- path: /etc/sysctl.d/a.conf\n  content: |\n    {SACK}=0", (2, 9, "/etc/sysctl.d/a.conf")),
+         ("storage: {files: [{path: /etc/sysctl.d/a.conf, contents: {source: 'data:,x'}}]}",
+          (1, 26, "/etc/sysctl.d/a.conf"))],
+    )  # fmt: skip
+    def test_what_fills_a_file_of_sysctls_is_named(self, given, text, place):
+        line, column, file = place
+        why = f"settings written to {file}. Give that file itself"
+        assert troubles(given("a.yml", f"{text}\n")) == [(line, column, why)]
+        assert troubles(given("user-data", f"#cloud-config\n{text}\n")) == [(line + 1, column, why)]
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [(f"kind: ConfigMap\ndata:\n  9-x.conf: |\n    # why\n\n    {SACK} = 0\n", (3, 13)),
+         (f'{{"kind": "ConfigMap", "data": {{"9-x.conf": "{SACK} = 0\\n"}}}}', (1, 44)),
+         ("data:\n  tuning: |\n    [sysctl]\n    vm.swappiness=10\n", (2, 11)),
+         ("data: {sysctl.conf: '{{ .Values.x }}'}", (1, 21)), ("binaryData: {9-sysctl.conf: bmV0}", (1, 29)),
+         ("files: {/etc/sysctl.d/a.conf: {content: {Fn::Join: [x]}}}", (1, 31)),
+         (f"- lineinfile: {{path: '{{{{ x }}}}', line: {SACK} = 0}}", (1, 39)),
+         (f"annotations: {{security.alpha.kubernetes.io/sysctls: {SACK}=0}}", (1, 53))],
+    )  # fmt: skip
+    def test_what_a_file_of_sysctls_holds_is_named(self, given, text, place):
+        why = "settings as in a file of sysctls. Give them as a file of their own"
+        assert troubles(given("a.yml", text)) == [(*place, why)]
+
+    def test_what_fills_no_file_of_sysctls_sets_nothing(self, given):
+        text = (
+            "- stat: {path: /etc/sysctl.conf}\n- stat: path=/etc/sysctl.conf\n"
+            "- file: {dest: /etc/sysctl.d, state: directory}\n- file: {path: /etc/sysctl.d/x.conf, state: absent}\n"
+            "- copy: {src: /etc/sysctl.conf, dest: /etc/sysctl.conf.bak}\n- {description: 'net.core.x = 1'}\n"
+            "- volumeMounts: [{mountPath: /etc/sysctl.d}]\n- {name: to sysctl.conf, replace: {path: /x}}\n"
+            "- {a.conf: 'vm.run = main', x: about net.core.x=1}\n"
+        )
+        task = f"- sysctl: {{name: {SACK}, value: 0, sysctl_file: /etc/sysctl.d/x.conf}}\n"
+        assert settings(given("a.yml", text + task)) == [(SACK, "0")]
 
     def test_what_only_reads_or_tells_is_no_command_that_sets(self, given):
         text = "name: run sysctl -w a=1\nx: [sysctl, -n, a]\ny: cat /proc/sys/net/a\nmountPath: /proc/sys/net\n"

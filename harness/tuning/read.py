@@ -82,7 +82,7 @@ def _is_folder(path: str) -> bool:
 
 def _kind(path: str, text: str) -> str:
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
-    if suffix in (".yml", ".yaml", ".json"):
+    if suffix in (".yml", ".yaml", ".json") or text.startswith("#cloud-config"):
         return "manifest"
     if suffix in (".sh", ".bash") or (suffix != ".conf" and _is_script(text)):
         return "script"
