@@ -13,7 +13,7 @@ _PIECES = [
 ]  # fmt: skip
 _SHELL = [
     "sysctl", "-w", "echo", "tee", "/proc/sys/", "sudo", "sh -c", "docker", "--sysctl", "printf", "2>", "-p", "cp",
-    "/etc/sysctl.d/", "sysctl.conf",
+    "/etc/sysctl.d/", "sysctl.conf", "A=", "$A",
 ]  # fmt: skip
 _YAML = [
     "sysctls", "sysctl", "ansible.posix.sysctl", "name", "value", "loop", "- ", "  ", ": ", "&a", "*a", "{{ item }}",

@@ -193,6 +193,7 @@ class TestFilesAndDirectories:
         [
             "tee " * 200_000,
             "cp " * 200_000 + "/etc/sysctl.d/\n" + "sed " * 16_000 + "/etc/sysctl.d/",
+            "A=/etc/sysctl.d$A$A\n" * 10_000 + ("$A" * 32_000 + "\n") * 10,
             "x 'sysctl.d/" + "install " * 8_000 + "'",
             ">sysctl" * 9000,
             "x " + "sysctl " * 9000,
@@ -326,6 +327,20 @@ class TestScripts:
         assert troubles(given("Dockerfile", f"FROM alpine\n{command}\n")) == [(2, 1, why)]
         ((line, column, _),) = troubles(given("b.sh", f"ssh h 'set -e; {command}; true'"))
         assert (line, column) == (1, 1)
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [('CONF=/etc/sysctl.d/x.conf\ncat > "$CONF" <<E',
+          (2, 1, "settings written to /etc/sysctl.d/x.conf. Give that file itself")),
+         ("local D='/etc/sysctl.d' F=a\n cp x ${D}/y",
+          (2, 2, "a file of sysctls is written here: cp x /etc/sysctl.d/y. Give that file itself")),
+         ("D=/etc/sysctl.d; export F=$D/y.conf\ntee -a $F",
+          (2, 1, "settings written to /etc/sysctl.d/y.conf. Give that file itself")),
+         ("F=/etc/sysctl.conf\nsysctl -p $F", (2, 8, "sysctl -p reads /etc/sysctl.conf. Give that file itself"))],
+    )  # fmt: skip
+    def test_a_variable_that_was_given_a_file_of_sysctls_is_that_file(self, given, text, place):
+        assert troubles(given("a.sh", text)) == [place]
+        assert settings(given("b.sh", "F=/etc/sysctl.conf\nF=/tmp/x\necho > $F\nD=/etc/sysctl.d; ls $D $E\n")) == []
 
     @pytest.mark.parametrize(
         "command",

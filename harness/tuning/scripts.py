@@ -1,8 +1,8 @@
 """The sysctls that a shell script sets: `sysctl -w`, `echo V > /proc/sys/…`, `… | tee /proc/sys/…`, `docker --sysctl`.
 
 The script is read, never run: what a shell would compute (`$x`, the output of a program, another file) is not known
-here, and named as such; so are settings that are written to a file of sysctls, which sets nothing before that file is
-read. What sets no sysctl is passed over.
+here, and named as such, but for a variable that was given the name of a file of sysctls. Settings that are written to
+such a file are named as well: they set nothing before it is read. What sets no sysctl is passed over.
 """
 
 import itertools
@@ -17,6 +17,9 @@ _CONCERNS = re.compile(r"sysctl|/proc/sys/", re.I)
 _SETS = re.compile(r"(?<![\w.-])sysctl\w*\}?\s[^;&|]{0,200}?(=|(?<=\s)(-[a-z]*[wpf]\b|--(write|load|system)\b))", re.I)
 _WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s{{0,9}}[\"']?{_PROC_SYS}")
 
+_ASSIGNED = re.compile(r"(?<![^\s;&|(])(\w+)=[\"']?([^\s;&|<>()\"'`]*)")
+_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+
 _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
 _SETS_NOTHING = {
     "echo", "printf", "[", "[[", "test", "cat", "head", "ls", "stat", "grep", "export", "local", "readonly",
@@ -26,6 +29,7 @@ _SETS_NOTHING = {
 _DEEPEST = 3
 _LONGEST_LINE = 1 << 16
 _LONGEST_QUOTED = 80
+_LONGEST_FILE = 255
 
 
 def sets_sysctls(command: str) -> bool:
@@ -35,13 +39,29 @@ def sets_sysctls(command: str) -> bool:
 
 def read(text: str, source: str, found: Found) -> None:
     """Take in one script."""
+    files: dict[str, str] = {}
     for line in logical_lines(text):
         if found.full:
             return
-        if len(line.text) > _LONGEST_LINE:
+        known = _with_files(line.text, files) if len(line.text) <= _LONGEST_LINE else line.text
+        if len(known) > _LONGEST_LINE:
             found.trouble(source, line.first, 1, f"a line longer than {_LONGEST_LINE} characters")
-        elif _CONCERNS.search(line.text):
-            _Reader(line, source, found).read(line.text, 0)
+        elif _CONCERNS.search(known):
+            _Reader(line, source, found).read(known, 0)
+
+
+def _with_files(text: str, files: dict[str, str]) -> str:
+    """A line with the files of sysctls that its variables were given; `files`, by variable, takes in what it gives."""
+
+    def filled_in(text: str) -> str:
+        return _VARIABLE.sub(lambda variable: files.get(variable[1], variable[0]), text) if files else text
+
+    for name, value in _ASSIGNED.findall(text):
+        file = filled_in(value)[:_LONGEST_FILE]
+        files.pop(name, None)
+        if is_sysctl_file(file):
+            files[name] = file
+    return filled_in(text)
 
 
 class _Reader:
