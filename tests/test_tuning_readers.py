@@ -253,6 +253,7 @@ class TestScripts:
             ('command -v sysctl || which sysctl; [ -w /proc/sys/net/ipv4/tcp_sack ] && echo "sysctl -w x=1"', []),
             (f'timeout 5 sysctl -n {SACK}; local was="$(sysctl -n {SACK})"; SYSCTL=/sbin/sysctl', []),
             (f"bash -ec 'sysctl -w {SACK}=0'", [(SACK, "0")]),
+            ('P=/proc/sys/net\n[ -w $P/ipv4 ]\necho 0 > "$P/ipv4/tcp_sack"\nwas=$(cat $P/core/x)', [(SACK, "0")]),
             ("echo 1 > /proc/sys/net/ipv4/conf/eth0.200/forwarding", [("net.ipv4.conf.eth0/200.forwarding", "1")]),
         ],
     )  # fmt: skip

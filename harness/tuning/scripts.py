@@ -1,8 +1,8 @@
 """The sysctls that a shell script sets: `sysctl -w`, `echo V > /proc/sys/…`, `… | tee /proc/sys/…`, `docker --sysctl`.
 
 The script is read, never run: what a shell would compute (`$x`, the output of a program, another file) is not known
-here, and named as such, but for a variable that was given the name of a file of sysctls. Settings that are written to
-such a file are named as well: they set nothing before it is read. What sets no sysctl is passed over.
+here, and named as such, but for a variable that was given the path of a sysctl or of a file of them. Settings that are
+written to such a file are named as well: they set nothing before it is read. What sets no sysctl is passed over.
 """
 
 import itertools
@@ -51,7 +51,7 @@ def read(text: str, source: str, found: Found) -> None:
 
 
 def _with_files(text: str, files: dict[str, str]) -> str:
-    """A line with the files of sysctls that its variables were given; `files`, by variable, takes in what it gives."""
+    """A line with the sysctls, or files of them, that its variables were given; `files` takes in what it gives."""
 
     def filled_in(text: str) -> str:
         return _VARIABLE.sub(lambda variable: files.get(variable[1], variable[0]), text) if files else text
@@ -59,7 +59,7 @@ def _with_files(text: str, files: dict[str, str]) -> str:
     for name, value in _ASSIGNED.findall(text):
         file = filled_in(value)[:_LONGEST_FILE]
         files.pop(name, None)
-        if is_sysctl_file(file):
+        if is_sysctl_file(file) or file.startswith(_PROC_SYS):
             files[name] = file
     return filled_in(text)
 
