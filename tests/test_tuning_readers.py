@@ -317,13 +317,15 @@ class TestScripts:
     @pytest.mark.parametrize(
         "command",
         ["cp x.conf /etc/sysctl.d", "/bin/cp -f a b $ROOT/etc/sysctl.d/", "mv a.conf /etc/sysctl.conf",
-         "install -D -m 644 x.conf /etc/sysctl.d/x.conf", "cp -t /etc/sysctl.d x y", "ln -s /x /etc/sysctl.d/x.conf",
+         "install -D -m 644 x.conf /etc/sysctl.d/x.conf", "cp -t /etc/sysctl.d x y",
+         f"cp {'a ' * 200}/etc/sysctl.d", "ln -s /x /etc/sysctl.d/x.conf",
          "sed -i s/1/0/ /etc/sysctl.conf", "perl -pi -e s/1/0/ /etc/sysctl.conf", "dd of=/etc/sysctl.d/x.conf",
          "curl -so /etc/sysctl.d/x.conf https://h/x", "wget https://h/x -O /etc/sysctl.d/x.conf",
          "COPY --chmod=644 x.conf /etc/sysctl.d/", "RUN cp x.conf /etc/sysctl.d/", "$SUDO tee /etc/sysctl.d/x.conf"],
     )  # fmt: skip
     def test_a_program_that_fills_a_file_of_sysctls_is_named(self, given, command):
-        why = f"a file of sysctls is written here: {command}. Give that file itself"
+        shortened = command if len(command) <= 80 else f"{command[:80]}…"
+        why = f"a file of sysctls is written here: {shortened}. Give that file itself"
         assert troubles(given("a.sh", f"{command} 2>/dev/null || exit\n")) == [(1, 1, why)]
         assert troubles(given("Dockerfile", f"FROM alpine\n{command}\n")) == [(2, 1, why)]
         ((line, column, _),) = troubles(given("b.sh", f"ssh h 'set -e; {command}; true'"))
@@ -337,6 +339,7 @@ class TestScripts:
           (2, 2, "a file of sysctls is written here: cp x /etc/sysctl.d/y. Give that file itself")),
          ("D=/etc/sysctl.d; export F=$D/y.conf\ntee -a $F",
           (2, 1, "settings written to /etc/sysctl.d/y.conf. Give that file itself")),
+         ('echo a=1 | tee "${SYSCTL_FILE}"', (1, 17, "settings written to ${SYSCTL_FILE}. Give that file itself")),
          ("F=/etc/sysctl.conf\nsysctl -p $F", (2, 8, "sysctl -p reads /etc/sysctl.conf. Give that file itself"))],
     )  # fmt: skip
     def test_a_variable_that_was_given_a_file_of_sysctls_is_that_file(self, given, text, place):
@@ -508,6 +511,8 @@ class TestManifests:
          ("- copy: {src: '{{ item.a }}', dest: '{{ item.b }}'}\n  loop: [{a: x, dest: /etc/sysctl.conf}]",
           (2, 23, "/etc/sysctl.conf")),
          ("- template: src=a.j2 dest=/etc/sysctl.d/a.conf mode=0644", (1, 13, "/etc/sysctl.d/a.conf")),
+         ("- template: {src: a.j2, dest: '{{ sysctl_dir }}/a.conf'}", (1, 31, "{{ sysctl_dir }}/a.conf")),
+         ("- template: src=a.j2 dest={{ sysctl_file }} mode=0644", (1, 13, "{{ sysctl_file }}")),
          (f"- lineinfile: {{path: /etc/sysctl.conf, line: {SACK}=0}}", (1, 22, "/etc/sysctl.conf")),
          ("- lineinfile: {path: /etc/sysctl.conf, regexp: x, state: absent}", (1, 22, "/etc/sysctl.conf")),
          (f"- lineinfile: path=/etc/sysctl.conf line='{SACK}=0'", (1, 15, "/etc/sysctl.conf")),

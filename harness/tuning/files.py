@@ -6,10 +6,13 @@ import re
 
 from harness.tuning.lines import LONGEST
 
-_NAME = re.compile(r"sysctl(?:\.d(?:/[^\s;&|<>()\"'\]]*)?|[^\s/;&|<>()\"'\]]{0,200}\.conf)(?![\w./-])")
+_NAME = re.compile(r"sysctl(?:\.d(?:/[^\s;&|<>()\"'\]]*)?|[^\s;&|<>()\"'\]]{0,200}\.conf)(?![\w./-])")
+_FILE = re.compile(r"(^|/)sysctl\.d(/|$)|sysctl.*\.conf$|(\$\{?|\{\{\s*)\w*sysctl", re.I)
+"""A path; of a variable, the name says it."""
+
 _LAST = re.compile(r"[\"'\]]{0,2}\s{0,9}(\d?[>;&|)\n\"']|$)")
 _COMMAND_ENDS = re.compile(r"[;&|\n]")
-_FURTHEST = 200
+_FURTHEST = 500
 """Characters between a program and the file that it writes to."""
 
 _NAMES_LIMIT = 100
@@ -22,7 +25,7 @@ _FETCHES = {"curl", "wget"}
 
 def is_sysctl_file(path: str) -> bool:
     """Whether this is the name of a file of sysctls, or of a directory of them."""
-    return len(path) <= LONGEST and bool(re.search(r"(^|/)sysctl\.d(/|$)|sysctl[^/]*\.conf$", path.strip()))
+    return len(path) <= LONGEST and bool(_FILE.search(path.strip()))
 
 
 def fills_a_file(command: str) -> bool:

@@ -36,7 +36,7 @@ _FILLED_WITH = {"block", "content", "contents", "line", "option", "regexp", "rep
 _NOT_FILLED = {"absent", "directory", "file", "touch"}
 """States of Ansible's file module."""
 
-_INLINE = re.compile(r"(?<!\S)(dest|destfile|path)=[\"']?([^\s\"']{1,4096})")
+_INLINE = re.compile(r"(?<!\S)(dest|destfile|path)=[\"']?((?:\{\{[^}]{0,200}\}\})?[^\s\"']{0,4096})")
 _CONCERNS = re.compile(r"sysctl|/proc/sys/|\b(net|vm|kernel|fs)[./]\w")
 _SETTINGS = re.compile(
     r"^[ \t]*-?(net[./](core|ipv[46]|bridge|mptcp|netfilter|unix)[./][\w./*-]+[ \t]*=|"
@@ -113,10 +113,10 @@ class _Reader:
     def _text(self, node: ScalarNode) -> None:
         filled = any(f"{name}=" in node.value for name in _FILLED_WITH)
         files = (file for name, file in _INLINE.findall(node.value) if filled or name.startswith("dest"))
-        if sets_sysctls(node.value):
-            self._trouble(node, _A_COMMAND)
-        elif file := next(filter(is_sysctl_file, files), ""):
+        if file := next(filter(is_sysctl_file, files), ""):
             self._trouble(node, f"settings written to {file}. Give that file itself")
+        elif sets_sysctls(node.value):
+            self._trouble(node, _A_COMMAND)
         elif _SETTINGS.search(node.value):
             self._trouble(node, _A_FILE)
 
