@@ -349,7 +349,7 @@ class TestScripts:
     @pytest.mark.parametrize(
         "command",
         ["cp /etc/sysctl.conf /etc/sysctl.conf.bak", "cp -r /etc/sysctl.d /tmp/kept", "mkdir -p /etc/sysctl.d",
-         "install -d -m 755 /etc/sysctl.d", "rm -f /etc/sysctl.d/x.conf", "sed -n 1p /etc/sysctl.conf",
+         "/usr/bin/install -d -m 755 /etc/sysctl.d", "rm -f /etc/sysctl.d/x.conf", "sed -n 1p /etc/sysctl.conf",
          "curl -s https://h/sysctl.conf -o /tmp/x", "grep -o x /etc/sysctl.conf | tee /tmp/x",
          "echo 'cp x /etc/sysctl.d/'", "chmod 644 /etc/sysctl.d/x.conf", "diff x /etc/sysctl.conf > /tmp/x"],
     )  # fmt: skip
@@ -568,7 +568,8 @@ class TestManifests:
     @pytest.mark.parametrize(
         "text",
         ["x: 'tee " + " " * 500_000 + "/proc/sys/'", "x: " + "install sed sysctl.d " * 40_000,
-         "- {dest: " + "sysctl" * 150_000 + "}", "x: " + "sysctl " * 100_000,
+         "- {dest: " + "sysctl" * 150_000 + "}",
+         "- [&i '" + "cp sysctl.d " * 28 + "']\n" + ("- [" + "*i, " * 49 + "]\n") * 400, "x: " + "sysctl " * 100_000,
          "x: &x [" + "&i " + "sysctl " * 30 + ", *i" * 99 + "]\n" + "y:\n" + "- [" + "*i, " * 99 + "]\n" * 1000,
          "- &s 'sysctl= " + "x " * 50_000 + "'\n" + "- sysctl: *s\n" * 5000],
     )  # fmt: skip

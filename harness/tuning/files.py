@@ -1,7 +1,6 @@
 """Files of sysctls (sysctl.d(5)) that something else writes: their names, and the commands that fill them."""
 
 import itertools
-import posixpath
 import re
 
 from harness.tuning.lines import LONGEST
@@ -15,12 +14,13 @@ _COMMAND_ENDS = re.compile(r"[;&|\n]")
 _FURTHEST = 500
 """Characters between a program and the file that it writes to."""
 
-_NAMES_LIMIT = 100
+_NAMES_LIMIT = 25
 """Names in one text that are looked at; where there are more, something is written."""
 
 _COPIES = {"cp", "mv", "ln", "install", "rsync", "scp", "COPY", "ADD"}
 _EDITS = {"sed", "perl"}
 _FETCHES = {"curl", "wget"}
+_PROGRAMS = re.compile(rf"(?<![\w.-])({'|'.join(sorted(_COPIES | _EDITS | _FETCHES | {'tee'}))})\s")
 
 
 def is_sysctl_file(path: str) -> bool:
@@ -39,18 +39,19 @@ def _is_filled(command: str, name: re.Match[str]) -> bool:
     before = _COMMAND_ENDS.split(command[max(0, name.start() - _FURTHEST) : name.start()])[-1]
     if re.search(r"(>\s*|\bof=)[^\s>]*$", before):
         return True
-    words = re.sub(r"[^\s]*$", "", before).replace('"', " ").replace("'", " ").split()
-    programs, last = {posixpath.basename(word) for word in words}, (words or [""])[-1]
+    if not (programs := set(_PROGRAMS.findall(before))):
+        return False
+    *words, _ = re.split(r"[\s\"']+", before)
     return (
         "tee" in programs
-        or (bool(programs & _COPIES) and _is_copied_to(command, name, words))
+        or (bool(programs & _COPIES) and _is_copied_to(command, name, programs, words))
         or (bool(programs & _EDITS) and any(re.match(r"-\w*i|--in-place", word) for word in words))
-        or (bool(programs & _FETCHES) and bool(re.fullmatch(r"-\w*[oO]|--output[\w-]*", last)))
+        or (bool(programs & _FETCHES) and bool(re.fullmatch(r"-\w*[oO]|--output[\w-]*", words[-1])))
     )
 
 
-def _is_copied_to(command: str, name: re.Match[str], words: list[str]) -> bool:
+def _is_copied_to(command: str, name: re.Match[str], programs: set[str], words: list[str]) -> bool:
     """The last name of a copy is the one that is written to, or the one after -t; `install -d` makes directories."""
-    if "install" in words and any(re.fullmatch(r"-\w*d\w*|--directory", word) for word in words):
+    if "install" in programs and any(re.fullmatch(r"-\w*d\w*|--directory", word) for word in words):
         return False
     return bool(words[-1] in ("-t", "--target-directory") or _LAST.match(command, name.end()))

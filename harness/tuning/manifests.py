@@ -107,7 +107,7 @@ class _Reader:
 
     def _command(self, node: SequenceNode, words: list[str]) -> None:
         """Words that are a command only together; one that is a command alone is found by itself."""
-        if sets_sysctls(" ".join(words)) and not any(map(sets_sysctls, words)):
+        if sets_sysctls(" ".join(words)) and not any(map(sets_sysctls, set(words))):
             self._trouble(node, _A_COMMAND)
 
     def _text(self, node: ScalarNode) -> None:
