@@ -58,6 +58,7 @@ def call(address, size):
 
 def play(lab, size):
     """Until the client has sent, and the server has accepted but not read."""
+    lab.set_sysctl("net.ipv4.tcp_notsent_lowat", 2**32 - 1)  # or send() waits for room in the window
     server = lab.start(serve, lab.server_address, to="listening")
     client = lab.start(call, lab.server_address, size, to="sent")
     server.run_to("accepted")

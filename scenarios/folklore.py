@@ -136,6 +136,7 @@ def test_control_reset_throws_away_what_its_sender_had_not_sent(lab):
     """What is true of it: the end that sends RST drops its own queue (tcp_disconnect), unlike close() with FIN."""
     lab.set_sysctl("net.ipv4.tcp_rmem", "4096 131072 6291456")
     lab.set_sysctl("net.ipv4.tcp_wmem", "4096 16384 4194304")
+    lab.set_sysctl("net.ipv4.tcp_notsent_lowat", 2**32 - 1)  # or send() waits for room in the window
     sent, (received, *others) = play_reset(lab, size=8 << 20)
     assert others == ["ECONNRESET"]
     assert received < sent

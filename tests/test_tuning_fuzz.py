@@ -11,11 +11,15 @@ _PIECES = [
     "net.ipv4.tcp_sack", "=", " ", "\n", "-", "#", ";", "/", ".", "..", "*", "[", "]", "?", "1", "\t", "\r", "\\", "'",
     '"', "$", "`", "|", ">", "<", "&", "(", ")", "{", "}", ":", ",", "\0", "\x1b", "é", "\u2028", "\ud800", "!", "%",
 ]  # fmt: skip
-_SHELL = ["sysctl", "-w", "echo", "tee", "/proc/sys/", "sudo", "sh -c", "docker", "--sysctl", "printf", "2>"]
+_SHELL = [
+    "sysctl", "-w", "echo", "tee", "/proc/sys/", "sudo", "sh -c", "docker", "--sysctl", "printf", "2>", "-p", "cp",
+    "/etc/sysctl.d/", "sysctl.conf", "A=", "$A",
+]  # fmt: skip
 _YAML = [
     "sysctls", "sysctl", "ansible.posix.sysctl", "name", "value", "loop", "- ", "  ", ": ", "&a", "*a", "{{ item }}",
-    "{{ item.x }}", "---\n", "state", "absent", "|", "<<", "!!python/object:os.system", "!!int", "'\\x00'", "? ",
-    "%YAML 9",
+    "{{ item.x }}", "---\n", "state", "absent", "|", "<<", "action: ", "args", "dest", "content",
+    "!!python/object:os.system", "!!int", "'\\x00'", "? ", "%YAML 9", "/etc/sysctl.conf", "dest=", "path=",
+    "net.core.x=1",
 ]  # fmt: skip
 
 

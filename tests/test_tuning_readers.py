@@ -192,6 +192,10 @@ class TestFilesAndDirectories:
         "text",
         [
             "tee " * 200_000,
+            "cp " * 200_000 + "/etc/sysctl.d/\n" + "sed " * 16_000 + "/etc/sysctl.d/",
+            "A=/etc/sysctl.d$A$A\n" * 10_000 + ("$A" * 32_000 + "\n") * 10,
+            "x 'sysctl.d/" + "install " * 8_000 + "'",
+            ">sysctl" * 9000,
             "x " + "sysctl " * 9000,
             "tee " * 16_000 + "x >/proc/sys/",
             "sysctl -w " + "a=1 " * 10_000,
@@ -249,6 +253,7 @@ class TestScripts:
             ('command -v sysctl || which sysctl; [ -w /proc/sys/net/ipv4/tcp_sack ] && echo "sysctl -w x=1"', []),
             (f'timeout 5 sysctl -n {SACK}; local was="$(sysctl -n {SACK})"; SYSCTL=/sbin/sysctl', []),
             (f"bash -ec 'sysctl -w {SACK}=0'", [(SACK, "0")]),
+            ('P=/proc/sys/net\n[ -w $P/ipv4 ]\necho 0 > "$P/ipv4/tcp_sack"\nwas=$(cat $P/core/x)', [(SACK, "0")]),
             ("echo 1 > /proc/sys/net/ipv4/conf/eth0.200/forwarding", [("net.ipv4.conf.eth0/200.forwarding", "1")]),
         ],
     )  # fmt: skip
@@ -270,10 +275,26 @@ class TestScripts:
          ("for f in *; do echo 0 > /proc/sys/$f; done", (1, 25, "/$f=0: what the shell puts there is not known here")),
          ("sysctl -w oops", (1, 11, "no '=' in 'oops'")),
          (" sysctl -w 'oops", (1, 2, "no closing quotation")),
-         ("sysctl --system", (1, 8, "sysctl --system reads other files. Give those files themselves")),
-         ("sysctl -p /etc/x.conf", (1, 8, "sysctl -p reads other files. Give those files themselves")),
+         ("sysctl --system",
+          (1, 8, "sysctl --system reads the sysctl.d directories and /etc/sysctl.conf. Give those themselves")),
+         ("sysctl -p", (1, 8, "sysctl -p reads /etc/sysctl.conf. Give that file itself")),
+         ("sysctl -qp /etc/x.conf", (1, 8, "sysctl -qp reads /etc/x.conf. Give that file itself")),
+         ("sysctl -e -f a b", (1, 11, "sysctl -f reads a, b. Give those files themselves")),
+         ("sysctl -pa.conf", (1, 8, "sysctl -pa.conf reads a.conf. Give that file itself")),
+         ("sysctl --load=a.conf", (1, 8, "sysctl --load=a.conf reads a.conf. Give that file itself")),
+         ("cat x | sysctl -p -",
+          (1, 16, "sysctl -p reads its standard input. Give what it is sent as a file of its own")),
+         (f"sysctl -p/dev/stdin <<E\n{SACK}=0\nE",
+          (1, 8, "sysctl -p/dev/stdin reads its standard input. Give what it is sent as a file of its own")),
          ("cat a > /proc/sys/net/x", (1, 9, "what cat writes to /proc/sys/net/x is not known here")),
-         ("cat <<E >> /etc/sysctl.d/1.conf", (1, 1, "settings written to a file. Give that file itself")),
+         ("cat <<E >> /etc/sysctl.d/1.conf",
+          (1, 12, "settings written to /etc/sysctl.d/1.conf. Give that file itself")),
+         (f"cat > /etc/sysctl.d/x <<E\n{SACK}=0\nE",
+          (1, 7, "settings written to /etc/sysctl.d/x. Give that file itself")),
+         (f"sudo sh -c 'echo {SACK}=0 >> /etc/sysctl.conf'",
+          (1, 41, "settings written to /etc/sysctl.conf. Give that file itself")),
+         ("true\ncat x | sudo tee -a \\\n  $ROOT/etc/sysctl.d/x.conf",
+          (3, 3, "settings written to $ROOT/etc/sysctl.d/x.conf. Give that file itself")),
          ("docker run --sysctl", (1, 1, "no '=' in ''"))],
     )  # fmt: skip
     def test_what_only_a_shell_would_know_is_named(self, given, text, place):
@@ -290,6 +311,48 @@ class TestScripts:
         why = f"a sysctl is set here in a way that is not read: {command}"
         assert troubles(given("a.sh", command)) == [(1, 1, why)]
         assert troubles(given("b.sh", f"echo 5 | {command} >/dev/null")) == [(1, 10, why)]
+
+    @pytest.mark.parametrize(
+        "command",
+        ["cp x.conf /etc/sysctl.d", "/bin/cp -f a b $ROOT/etc/sysctl.d/", "mv a.conf /etc/sysctl.conf",
+         "install -D -m 644 x.conf /etc/sysctl.d/x.conf", "cp -t /etc/sysctl.d x y",
+         f"cp {'a ' * 200}/etc/sysctl.d", "ln -s /x /etc/sysctl.d/x.conf",
+         "sed -i s/1/0/ /etc/sysctl.conf", "perl -pi -e s/1/0/ /etc/sysctl.conf", "dd of=/etc/sysctl.d/x.conf",
+         "curl -so /etc/sysctl.d/x.conf https://h/x", "wget https://h/x -O /etc/sysctl.d/x.conf",
+         "COPY --chmod=644 x.conf /etc/sysctl.d/", "RUN cp x.conf /etc/sysctl.d/", "$SUDO tee /etc/sysctl.d/x.conf"],
+    )  # fmt: skip
+    def test_a_program_that_fills_a_file_of_sysctls_is_named(self, given, command):
+        shortened = command if len(command) <= 80 else f"{command[:80]}…"
+        why = f"a file of sysctls is written here: {shortened}. Give that file itself"
+        assert troubles(given("a.sh", f"{command} 2>/dev/null || exit\n")) == [(1, 1, why)]
+        assert troubles(given("Dockerfile", f"FROM alpine\n{command}\n")) == [(2, 1, why)]
+        ((line, column, _),) = troubles(given("b.sh", f"ssh h 'set -e; {command}; true'"))
+        assert (line, column) == (1, 1)
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [('CONF=/etc/sysctl.d/x.conf\ncat > "$CONF" <<E',
+          (2, 1, "settings written to /etc/sysctl.d/x.conf. Give that file itself")),
+         ("local D='/etc/sysctl.d' F=a\n cp x ${D}/y",
+          (2, 2, "a file of sysctls is written here: cp x /etc/sysctl.d/y. Give that file itself")),
+         ("D=/etc/sysctl.d; export F=$D/y.conf\ntee -a $F",
+          (2, 1, "settings written to /etc/sysctl.d/y.conf. Give that file itself")),
+         ('echo a=1 | tee "${SYSCTL_FILE}"', (1, 17, "settings written to ${SYSCTL_FILE}. Give that file itself")),
+         ("F=/etc/sysctl.conf\nsysctl -p $F", (2, 8, "sysctl -p reads /etc/sysctl.conf. Give that file itself"))],
+    )  # fmt: skip
+    def test_a_variable_that_was_given_a_file_of_sysctls_is_that_file(self, given, text, place):
+        assert troubles(given("a.sh", text)) == [place]
+        assert settings(given("b.sh", "F=/etc/sysctl.conf\nF=/tmp/x\necho > $F\nD=/etc/sysctl.d; ls $D $E\n")) == []
+
+    @pytest.mark.parametrize(
+        "command",
+        ["cp /etc/sysctl.conf /etc/sysctl.conf.bak", "cp -r /etc/sysctl.d /tmp/kept", "mkdir -p /etc/sysctl.d",
+         "/usr/bin/install -d -m 755 /etc/sysctl.d", "rm -f /etc/sysctl.d/x.conf", "sed -n 1p /etc/sysctl.conf",
+         "curl -s https://h/sysctl.conf -o /tmp/x", "grep -o x /etc/sysctl.conf | tee /tmp/x",
+         "echo 'cp x /etc/sysctl.d/'", "chmod 644 /etc/sysctl.d/x.conf", "diff x /etc/sysctl.conf > /tmp/x"],
+    )  # fmt: skip
+    def test_what_only_reads_a_file_of_sysctls_or_makes_way_for_it_sets_none(self, given, command):
+        assert settings(given("a.sh", f"{command}\n")) == []
 
     @pytest.mark.parametrize("by", ["su -c", "ssh h", "$SUDO sh -c"])
     def test_what_an_unknown_program_is_given_in_quotes_is_named(self, given, by):
@@ -343,7 +406,9 @@ class TestManifests:
         assert [(line.key, line.value) for line in found] == [(CORE, "1024"), (SACK, "0"), (REUSE, "1")]
         assert [(line.line, line.column) for line in found] == [(4, 56), (7, 17), (10, 7)]
 
-    @pytest.mark.parametrize("module", ["ansible.posix.sysctl", "sysctl"])
+    @pytest.mark.parametrize(
+        "module", ["ansible.posix.sysctl", "ansible.builtin.sysctl", "ansible.legacy.sysctl", "sysctl"]
+    )
     @pytest.mark.parametrize(
         ("task", "found"),
         [
@@ -359,6 +424,31 @@ class TestManifests:
     )  # fmt: skip
     def test_ansible_tasks(self, given, module, task, found):
         assert settings(given("a.yml", f"- {module}: {task}\n")) == found
+        assert settings(given("tasks", f"- {module}: {task}\n")) == found
+
+    @pytest.mark.parametrize(
+        "task",
+        [f"action: sysctl name={SACK} value=0", f"local_action: ansible.posix.sysctl name={SACK} value=0",
+         f"action: {{module: ansible.builtin.sysctl, name: {SACK}, value: 0}}",
+         f"ansible.posix.sysctl:\n  args: {{name: {SACK}, value: 0}}"],
+    )  # fmt: skip
+    def test_ansible_tasks_in_other_words(self, given, task):
+        assert settings(given("a.yml", f"- {task}\n")) == [(SACK, "0")]
+
+    @pytest.mark.parametrize("module", ["ansible.posix.sysctl", "ansible.builtin.sysctl", "sysctl"])
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [("'{{ x }}'", "the template '{{ x }}' is not known here"),
+         ("'{{ item }}'\n  loop: [{name: a.b, value: 1}]", "the template '{{ item }}' is not known here"),
+         ("'value=1 {{ x }}'", "the template 'value=1 {{ x }}' is not known here"),
+         ("value=1", "no name that is a plain text"), ("name=a.b", "no value that is a plain text")],
+    )  # fmt: skip
+    def test_a_task_in_one_text_that_is_not_known_is_named(self, given, module, text, why):
+        assert troubles(given("a.yml", f"- {module}: {text}\n")) == [(1, len(module) + 5, why)]
+
+    def test_a_text_that_is_called_sysctl_is_no_task_but_one_of_the_module_is(self, given):
+        assert settings(given("a.yml", "sysctl: /sbin/sysctl\nx: {sysctl: true}\ny: {sysctl: }\n")) == []
+        assert troubles(given("b.yml", "- ansible.builtin.sysctl:\n")) == [(1, 26, "no name that is a plain text")]
 
     def test_ignoreerrors_forgives(self, given):
         text = f"- ansible.posix.sysctl: {{name: {SACK}, value: 0, ignoreerrors: yes}}"
@@ -384,6 +474,9 @@ class TestManifests:
          ("sysctls:\n- {name: a.b}", (2, 3, "no plain text where a name or a value belongs")),
          ("sysctls:\n  a.b: ${X}", (2, 8, "the template '${X}' is not known here")),
          ("sysctls: {a.b: '${X}'}", (1, 16, "the template '${X}' is not known here")),
+         ("sysctls: '{{ x }}'", (1, 10, "the template '{{ x }}' is not known here")),
+         ("sysctls: |\n  net.ipv4.tcp_sack=0\n",
+          (1, 10, "settings as in a file of sysctls. Give them as a file of their own")),
          ("sysctls: [", (1, 11, "no YAML: expected the node content, but found '<stream end>'")),
          ("sysctls: \x07", (1, 10, "special characters are not allowed")),
          ("sysctls:\n  a: {{ x }}: 1", (2, 13, "no YAML: mapping values are not allowed here")),
@@ -398,11 +491,65 @@ class TestManifests:
          ("command: [sysctl]\nargs: [-w, net.a=1]", (1, 10)), ("command: sysctl -w net.a=1", (1, 10)),
          ("- shell: echo 1 > /proc/sys/net/a", (1, 10)), ("- shell: |\n    true\n    sysctl -p\n", (1, 10)),
          ("- command: {argv: [/sbin/sysctl, net.a=1]}", (1, 19)),
-         ("x: 'echo 1 | sudo tee -a /proc/sys/net/a'", (1, 4)), ("x: dd of=/proc/sys/net/a", (1, 4))],
+         ("x: 'echo 1 | sudo tee -a /proc/sys/net/a'", (1, 4)), ("x: dd of=/proc/sys/net/a", (1, 4)),
+         ("- shell: cp x.conf /etc/sysctl.d/", (1, 10)), ("command: [cp, x.conf, /etc/sysctl.d/]", (1, 10)),
+         (f"- shell: |\n    true\n    cat <<E >/etc/sysctl.d/x.conf\n    {SACK}=0\n    E\n", (1, 10)),
+         (f"runcmd:\n- echo {SACK}=0 >> /etc/sysctl.conf", (2, 3)), (f"x: docker run --sysctl {SACK}=0 alpine", (1, 4)),
+         (f"x: [docker, run, --sysctl={SACK}=0]", (1, 18))],
     )  # fmt: skip
     def test_a_command_that_sets_sysctls_is_named(self, given, text, place):
         path = given("a.yml", f"{text}\n")
         assert troubles(path) == [(*place, "a command that sets sysctls. Give it as a script")]
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [(f"- copy: {{dest: /etc/sysctl.d/9.conf, content: '{SACK}=0'}}", (1, 16, "/etc/sysctl.d/9.conf")),
+         ("- ansible.builtin.template: {src: a.j2, dest: '{{ etc }}/sysctl.d/a'}", (1, 47, "{{ etc }}/sysctl.d/a")),
+         ("- copy: {src: '{{ item.a }}', dest: '{{ item.b }}'}\n  loop: [{a: x, dest: /etc/sysctl.conf}]",
+          (2, 23, "/etc/sysctl.conf")),
+         ("- template: src=a.j2 dest=/etc/sysctl.d/a.conf mode=0644", (1, 13, "/etc/sysctl.d/a.conf")),
+         ("- template: {src: a.j2, dest: '{{ sysctl_dir }}/a.conf'}", (1, 31, "{{ sysctl_dir }}/a.conf")),
+         ("- template: src=a.j2 dest={{ sysctl_file }} mode=0644", (1, 13, "{{ sysctl_file }}")),
+         (f"- lineinfile: {{path: /etc/sysctl.conf, line: {SACK}=0}}", (1, 22, "/etc/sysctl.conf")),
+         ("- lineinfile: {path: /etc/sysctl.conf, regexp: x, state: absent}", (1, 22, "/etc/sysctl.conf")),
+         (f"- lineinfile: path=/etc/sysctl.conf line='{SACK}=0'", (1, 15, "/etc/sysctl.conf")),
+         (f"- ansible.builtin.blockinfile:\n    path: /etc/sysctl.conf\n    block: |\n      {SACK}=0",
+          (2, 11, "/etc/sysctl.conf")),
+         ("- file: {src: /a, dest: /etc/sysctl.d/a.conf, state: link}", (1, 25, "/etc/sysctl.d/a.conf")),
+         (f"write_files:\n- path: /etc/sysctl.d/a.conf\n  content: |\n    {SACK}=0", (2, 9, "/etc/sysctl.d/a.conf")),
+         ("storage: {files: [{path: /etc/sysctl.d/a.conf, contents: {source: 'data:,x'}}]}",
+          (1, 26, "/etc/sysctl.d/a.conf"))],
+    )  # fmt: skip
+    def test_what_fills_a_file_of_sysctls_is_named(self, given, text, place):
+        line, column, file = place
+        why = f"settings written to {file}. Give that file itself"
+        assert troubles(given("a.yml", f"{text}\n")) == [(line, column, why)]
+        assert troubles(given("user-data", f"#cloud-config\n{text}\n")) == [(line + 1, column, why)]
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [(f"kind: ConfigMap\ndata:\n  9-x.conf: |\n    # why\n\n    {SACK} = 0\n", (3, 13)),
+         (f'{{"kind": "ConfigMap", "data": {{"9-x.conf": "{SACK} = 0\\n"}}}}', (1, 44)),
+         ("data:\n  tuning: |\n    [sysctl]\n    vm.swappiness=10\n", (2, 11)),
+         ("data: {sysctl.conf: '{{ .Values.x }}'}", (1, 21)), ("binaryData: {9-sysctl.conf: bmV0}", (1, 29)),
+         ("files: {/etc/sysctl.d/a.conf: {content: {Fn::Join: [x]}}}", (1, 31)),
+         (f"- lineinfile: {{path: '{{{{ x }}}}', line: {SACK} = 0}}", (1, 39)),
+         (f"annotations: {{security.alpha.kubernetes.io/sysctls: {SACK}=0}}", (1, 53))],
+    )  # fmt: skip
+    def test_what_a_file_of_sysctls_holds_is_named(self, given, text, place):
+        why = "settings as in a file of sysctls. Give them as a file of their own"
+        assert troubles(given("a.yml", text)) == [(*place, why)]
+
+    def test_what_fills_no_file_of_sysctls_sets_nothing(self, given):
+        text = (
+            "- stat: {path: /etc/sysctl.conf}\n- stat: path=/etc/sysctl.conf\n"
+            "- file: {dest: /etc/sysctl.d, state: directory}\n- file: {path: /etc/sysctl.d/x.conf, state: absent}\n"
+            "- copy: {src: /etc/sysctl.conf, dest: /etc/sysctl.conf.bak}\n- {description: 'net.core.x = 1'}\n"
+            "- volumeMounts: [{mountPath: /etc/sysctl.d}]\n- {name: to sysctl.conf, replace: {path: /x}}\n"
+            "- {a.conf: 'vm.run = main', x: about net.core.x=1}\n"
+        )
+        task = f"- sysctl: {{name: {SACK}, value: 0, sysctl_file: /etc/sysctl.d/x.conf}}\n"
+        assert settings(given("a.yml", text + task)) == [(SACK, "0")]
 
     def test_what_only_reads_or_tells_is_no_command_that_sets(self, given):
         text = "name: run sysctl -w a=1\nx: [sysctl, -n, a]\ny: cat /proc/sys/net/a\nmountPath: /proc/sys/net\n"
@@ -417,7 +564,9 @@ class TestManifests:
 
     @pytest.mark.parametrize(
         "text",
-        ["x: 'tee " + " " * 500_000 + "/proc/sys/'", "x: " + "sysctl " * 100_000,
+        ["x: 'tee " + " " * 500_000 + "/proc/sys/'", "x: " + "install sed sysctl.d " * 40_000,
+         "- {dest: " + "sysctl" * 150_000 + "}",
+         "- [&i '" + "cp sysctl.d " * 28 + "']\n" + ("- [" + "*i, " * 49 + "]\n") * 400, "x: " + "sysctl " * 100_000,
          "x: &x [" + "&i " + "sysctl " * 30 + ", *i" * 99 + "]\n" + "y:\n" + "- [" + "*i, " * 99 + "]\n" * 1000,
          "- &s 'sysctl= " + "x " * 50_000 + "'\n" + "- sysctl: *s\n" * 5000],
     )  # fmt: skip

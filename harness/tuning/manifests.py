@@ -1,7 +1,8 @@
 """The sysctls in YAML: Kubernetes' securityContext.sysctls, compose's `sysctls:`, Ansible's ansible.posix.sysctl tasks.
 
 The text is composed to nodes, which know where they stand, and never constructed: no object of Python's comes of it.
-Each node is looked at once, however many aliases lead to it. Commands that set sysctls are named, not read.
+Each node is looked at once, however many aliases lead to it. Commands that set sysctls are named, not read; so are
+settings that go to a file of sysctls (Ansible's copy and lineinfile, cloud-init's write_files, a ConfigMap).
 """
 
 import itertools
@@ -13,10 +14,14 @@ from typing import TypeVar
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from harness.tuning import scripts
+from harness.tuning.files import is_sysctl_file
 from harness.tuning.lines import LONGEST, Found
-from harness.tuning.scripts import sets_sysctls
 
-_TASKS = ("ansible.posix.sysctl", "sysctl")
+_TASKS = ("ansible.posix.sysctl", "ansible.builtin.sysctl", "ansible.legacy.sysctl", "sysctl")
+"""One module: ansible-core leads the names of its own to ansible.posix (ansible_builtin_runtime.yml)."""
+
+_ACTIONS = ("action", "local_action")
 _ITEM = re.compile(r"\{\{\s*item(?:\.(\w+)|\[['\"](\w+)['\"]\])?\s*\}\}")
 _NULL = "tag:yaml.org,2002:null"
 _TRUE = {"y", "yes", "on", "1", "true", "t", "1.0"}
@@ -24,11 +29,28 @@ _FALSE = {"n", "no", "off", "0", "false", "f", "0.0"}
 _TITLES = {"name", "description", "msg"}
 """Keys whose texts are for people."""
 
+_DESTINATIONS = ("dest", "destfile", "path")
+_FILLED_WITH = {"block", "content", "contents", "line", "option", "regexp", "replace", "source", "src"}
+"""Beside a path: what is put into the file that it names."""
+
+_NOT_FILLED = {"absent", "directory", "file", "touch"}
+"""States of Ansible's file module."""
+
+_INLINE = re.compile(r"(?<!\S)(dest|destfile|path)=[\"']?((?:\{\{[^}]{0,200}\}\})?[^\s\"']{0,4096})")
+_CONCERNS = re.compile(r"sysctl|/proc/sys/|\b(net|vm|kernel|fs)[./]\w")
+_SETTINGS = re.compile(
+    r"^[ \t]*-?(net[./](core|ipv[46]|bridge|mptcp|netfilter|unix)[./][\w./*-]+[ \t]*=|"
+    r"(net[./]nf_|vm[./]|kernel[./]|fs[./])[\w./*-]+[ \t]*=[ \t]*[-\d{$])",
+    re.M,
+)
+"""A line as in a file of sysctls; of names that programs have as well, one with a number."""
+
 _WORDS_LIMIT = 50
 _LONGEST_WORD = 256
 _ITEMS_IN_A_TEMPLATE = 16
 
 _A_COMMAND = "a command that sets sysctls. Give it as a script"
+_A_FILE = "settings as in a file of sysctls. Give them as a file of their own"
 
 T = TypeVar("T")
 Field = tuple[str, Node]
@@ -37,7 +59,7 @@ Field = tuple[str, Node]
 
 def read(text: str, source: str, found: Found) -> None:
     """Take in one file of one or more documents."""
-    if "sysctl" not in text and "/proc/sys/" not in text:
+    if not _CONCERNS.search(text):
         return
     reader = _Reader(source, found)
     try:
@@ -78,14 +100,41 @@ class _Reader:
                 waiting += reversed(node.value)
             elif isinstance(node, MappingNode):
                 self._mapping(node)
-                waiting += (child for pair in reversed(node.value) for child in _read_further(*pair))
-            elif isinstance(node, ScalarNode) and sets_sysctls(node.value):
-                self._trouble(node, _A_COMMAND)
+                if not self._filled_file(node):
+                    waiting += (child for pair in reversed(node.value) for child in _read_further(*pair))
+            elif isinstance(node, ScalarNode):
+                self._text(node)
 
     def _command(self, node: SequenceNode, words: list[str]) -> None:
         """Words that are a command only together; one that is a command alone is found by itself."""
-        if sets_sysctls(" ".join(words)) and not any(map(sets_sysctls, words)):
+        if sets_sysctls(" ".join(words)) and not any(map(sets_sysctls, set(words))):
             self._trouble(node, _A_COMMAND)
+
+    def _text(self, node: ScalarNode) -> None:
+        filled = any(f"{name}=" in node.value for name in _FILLED_WITH)
+        files = (file for name, file in _INLINE.findall(node.value) if filled or name.startswith("dest"))
+        if file := next(filter(is_sysctl_file, files), ""):
+            self._trouble(node, f"settings written to {file}. Give that file itself")
+        elif sets_sysctls(node.value):
+            self._trouble(node, _A_COMMAND)
+        elif _SETTINGS.search(node.value):
+            self._trouble(node, _A_FILE)
+
+    def _filled_file(self, node: MappingNode) -> bool:
+        """Name the file of sysctls that a mapping fills; whether it fills one."""
+        fields, filled = self._fields(node), _FILLED_WITH & set(self._names(node))
+        for name in _DESTINATIONS:
+            file, at = fields.get(name, ("", node))
+            is_written = filled or (name.startswith("dest") and fields.get("state", ("", node))[0] not in _NOT_FILLED)
+            if is_written and is_sysctl_file(file):
+                self._trouble(at, f"settings written to {file}. Give that file itself")
+                return True
+        return False
+
+    def _holds_a_file(self, key: ScalarNode, node: Node) -> bool:
+        """Whether a pair is the name of a file of sysctls and what it holds (a ConfigMap, cfn-init)."""
+        holds = _is_text(node) or (isinstance(node, MappingNode) and bool(_FILLED_WITH & set(self._names(node))))
+        return holds and is_sysctl_file(key.value)
 
     def _mapping(self, node: MappingNode) -> None:
         command, arguments = (self._get(node, name) for name in ("command", "args"))
@@ -98,30 +147,41 @@ class _Reader:
                 continue
             if key.value == "sysctls":
                 self._sysctls(value, node)
-            elif key.value in _TASKS and isinstance(value, MappingNode | ScalarNode):
-                self._task(node, value)
+            elif self._holds_a_file(key, value):
+                self._trouble(value, _A_FILE)
+            elif isinstance(value, MappingNode | ScalarNode) and (module := _task_of(key, value)):
+                self._task(node, value, certain=module != "sysctl" or key.value != module)
 
     def _sysctls(self, node: Node, container: MappingNode) -> None:
         """A mapping or a list of `key=value` (compose), or a list of name and value (Kubernetes)."""
-        if isinstance(node, MappingNode):
+        if isinstance(node, ScalarNode) and re.search(r"\{\{|\$", node.value):
+            self._trouble(node, f"the template {node.value!r} is not known here")
+        elif isinstance(node, MappingNode):
             for key, value in self._while_asked(node.value):
                 self._setting(self._field(key), self._field(value), scope=container)
         elif isinstance(node, SequenceNode):
             for each in self._while_asked(node.value):
-                if isinstance(each, MappingNode):
-                    name, value = (self._field(self._get(each, name), each) for name in ("name", "value"))
-                    self._setting(name, value, scope=container)
-                elif field := self._field(each):
-                    key, equals, value = field[0].partition("=")
-                    if equals:
-                        self._setting((key, each), (value, each), scope=container)
-                    else:
-                        self._trouble(each, f"no '=' in {field[0]!r}")
+                self._item(each, scope=container)
+
+    def _item(self, each: Node, *, scope: Node) -> None:
+        if isinstance(each, MappingNode):
+            name, value = (self._field(self._get(each, name), each) for name in ("name", "value"))
+            self._setting(name, value, scope=scope)
+        elif field := self._field(each):
+            key, equals, text = field[0].partition("=")
+            if equals:
+                self._setting((key, each), (text, each), scope=scope)
+            else:
+                self._trouble(each, f"no '=' in {field[0]!r}")
 
     def _while_asked(self, each: Iterable[T]) -> Iterator[T]:
         return itertools.takewhile(lambda _: not self._found.full, each)
 
-    def _task(self, task: MappingNode, node: MappingNode | ScalarNode) -> None:
+    def _task(self, task: MappingNode, node: MappingNode | ScalarNode, *, certain: bool) -> None:
+        """`certain`: it is Ansible's module; else a text without names and values may be anything."""
+        arguments = self._get(task, "args")
+        if isinstance(arguments, MappingNode | ScalarNode) and isinstance(node, ScalarNode) and not node.value.strip():
+            node, certain = arguments, True
         fields = self._fields(node)
         state = fields.get("state", ("present", node))
         if state[0] != "present":  # the module takes the line out of its file, and writes nothing to the kernel
@@ -131,7 +191,9 @@ class _Reader:
         value = fields.get("value") or fields.get("val")
         optional = "ignoreerrors" if fields.get("ignoreerrors", ("no", node))[0].lower() in _TRUE else ""
         if not name or not value:
-            if name or isinstance(node, MappingNode):
+            if isinstance(node, ScalarNode) and "{{" in node.value:
+                self._trouble(node, f"the template {node.value!r} is not known here")
+            elif fields or certain or isinstance(node, MappingNode):
                 self._trouble(node, f"no {'value' if name else 'name'} that is a plain text")
             return
         for item in self._while_asked(self._items(task)):
@@ -229,15 +291,33 @@ class _Reader:
         self._found.trouble(self._source, node.start_mark.line + 1, node.start_mark.column + 1, why)
 
 
+def sets_sysctls(command: str) -> bool:
+    """Whether this looks like a command that sets sysctls, of the host or of a container."""
+    return scripts.sets_sysctls(command) or bool(re.search(r"(?<!\S)--sysctl[=\s]", command))
+
+
 def _words(node: SequenceNode) -> list[str]:
     """The first words of a list, of each its beginning: a command is no longer."""
     return [each.value[:_LONGEST_WORD] for each in node.value[:_WORDS_LIMIT] if isinstance(each, ScalarNode)]
 
 
+def _task_of(key: ScalarNode, value: Node) -> str:
+    """The name of the sysctl module that a pair is a task of; empty where it is none."""
+    name = str(key.value)
+    if name in _ACTIONS and isinstance(value, ScalarNode):
+        name = "".join(value.value[:_LONGEST_WORD].split()[:1])
+    elif name in _ACTIONS and isinstance(value, MappingNode):
+        name = next((str(node.value) for each, node in value.value if each.value == "module"), "")
+    return name if name in _TASKS else ""
+
+
 def _read_further(key: Node, value: Node) -> list[Node]:
     """What of a pair may hold settings or commands, the last first."""
-    is_title = isinstance(key, ScalarNode) and key.value in _TITLES and isinstance(value, ScalarNode)
-    return [key] if is_title else [value, key]
+    if isinstance(key, ScalarNode) and key.value == "sysctls" and not isinstance(value, ScalarNode):
+        return [key]
+    if not isinstance(key, ScalarNode) or not isinstance(value, ScalarNode):
+        return [value, key]
+    return [key] if key.value in _TITLES or _task_of(key, value) else [value, key]
 
 
 def _is_text(node: Node) -> bool:

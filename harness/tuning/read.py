@@ -14,12 +14,14 @@ SIZE_LIMIT = 1 << 20
 """Bytes of the longest file."""
 
 _SCRIPT = re.compile(
-    r"^#!|^[ \t]*(sudo\s+)?(/\S*/)?(sysctl|docker|podman)\s|^(?![ \t]*[#;]).*([>\s]/proc/sys/|--sysctl\b)", re.M
+    r"^#!|^[ \t]*(sudo\s+)?(/\S*/)?(sysctl|docker|podman)\s|^(FROM|RUN|COPY|ADD)[ \t]"
+    r"|^(?![ \t]*[#;]).*([>\s]/proc/sys/|--sysctl\b)",
+    re.M,
 )
 _SETTING = re.compile(r"(?<!\\\n)^[ \t]*-?[\w*-]*[./][\w./*-]*[ \t]*=", re.M)
 """A line of sysctl.d; a shell's variables have no dots, and a command may go on in a line like this one."""
 
-_MANIFEST = re.compile(r"^[ \t-]*[\"']?(sysctls|ansible\.posix\.sysctl|sysctl|apiVersion)[\"']?[ \t]*:", re.M)
+_MANIFEST = re.compile(r"^[ \t-]*[\"']?(sysctls|(ansible\.\w+\.)?sysctl|apiVersion)[\"']?[ \t]*:", re.M)
 
 
 def read(paths: Sequence[str]) -> list[Line]:
@@ -80,7 +82,7 @@ def _is_folder(path: str) -> bool:
 
 def _kind(path: str, text: str) -> str:
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
-    if suffix in (".yml", ".yaml", ".json"):
+    if suffix in (".yml", ".yaml", ".json") or text.startswith("#cloud-config"):
         return "manifest"
     if suffix in (".sh", ".bash") or (suffix != ".conf" and _is_script(text)):
         return "script"

@@ -1,12 +1,14 @@
 """The sysctls that a shell script sets: `sysctl -w`, `echo V > /proc/sys/…`, `… | tee /proc/sys/…`, `docker --sysctl`.
 
 The script is read, never run: what a shell would compute (`$x`, the output of a program, another file) is not known
-here, and named as such. What sets no sysctl is passed over.
+here, and named as such, but for a variable that was given the path of a sysctl or of a file of them. Settings that are
+written to such a file are named as well: they set nothing before it is read. What sets no sysctl is passed over.
 """
 
 import itertools
 import re
 
+from harness.tuning.files import fills_a_file, is_sysctl_file
 from harness.tuning.lines import Found
 from harness.tuning.shell import Command, Logical, logical_lines, pipelines, printed
 
@@ -14,6 +16,10 @@ _PROC_SYS = "/proc/sys/"
 _CONCERNS = re.compile(r"sysctl|/proc/sys/", re.I)
 _SETS = re.compile(r"(?<![\w.-])sysctl\w*\}?\s[^;&|]{0,200}?(=|(?<=\s)(-[a-z]*[wpf]\b|--(write|load|system)\b))", re.I)
 _WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s{{0,9}}[\"']?{_PROC_SYS}")
+
+_ASSIGNED = re.compile(r"(?<![^\s;&|(])(\w+)=[\"']?([^\s;&|<>()\"'`]*)")
+_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+
 _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
 _SETS_NOTHING = {
     "echo", "printf", "[", "[[", "test", "cat", "head", "ls", "stat", "grep", "export", "local", "readonly",
@@ -23,22 +29,39 @@ _SETS_NOTHING = {
 _DEEPEST = 3
 _LONGEST_LINE = 1 << 16
 _LONGEST_QUOTED = 80
+_LONGEST_FILE = 255
 
 
 def sets_sysctls(command: str) -> bool:
-    """Whether this looks like a command that sets sysctls, by whatever program it is run."""
-    return bool(_SETS.search(command) or _WRITES.search(command))
+    """Whether this looks like a command that sets sysctls, or fills their files, by whatever program it is run."""
+    return bool(_SETS.search(command) or _WRITES.search(command) or fills_a_file(command))
 
 
 def read(text: str, source: str, found: Found) -> None:
     """Take in one script."""
+    files: dict[str, str] = {}
     for line in logical_lines(text):
         if found.full:
             return
-        if len(line.text) > _LONGEST_LINE:
+        known = _with_files(line.text, files) if len(line.text) <= _LONGEST_LINE else line.text
+        if len(known) > _LONGEST_LINE:
             found.trouble(source, line.first, 1, f"a line longer than {_LONGEST_LINE} characters")
-        elif _CONCERNS.search(line.text):
-            _Reader(line, source, found).read(line.text, 0)
+        elif _CONCERNS.search(known):
+            _Reader(line, source, found).read(known, 0)
+
+
+def _with_files(text: str, files: dict[str, str]) -> str:
+    """A line with the sysctls, or files of them, that its variables were given; `files` takes in what it gives."""
+
+    def filled_in(text: str) -> str:
+        return _VARIABLE.sub(lambda variable: files.get(variable[1], variable[0]), text) if files else text
+
+    for name, value in _ASSIGNED.findall(text):
+        file = filled_in(value)[:_LONGEST_FILE]
+        files.pop(name, None)
+        if is_sysctl_file(file) or file.startswith(_PROC_SYS):
+            files[name] = file
+    return filled_in(text)
 
 
 class _Reader:
@@ -67,15 +90,15 @@ class _Reader:
             self._options(command.words)
             self._unread(command)
         self._output(sender if command.name == "tee" else command, written)
-        files = command.targets + (command.words[1:] if command.name == "tee" else [])
-        if any(re.search(r"sysctl.*\.conf$", each) for each in files):
-            self._trouble("", "settings written to a file. Give that file itself")
+        for file in command.targets + (command.words[1:] if command.name == "tee" else []):
+            if is_sysctl_file(file):
+                self._trouble(file, f"settings written to {file}. Give that file itself")
 
     def _sysctl(self, words: list[str]) -> None:
         optional, settings = "", []
         for word in words:
-            if re.fullmatch(r"-[a-zA-Z]*[pf].*|--(load|system).*", word):
-                self._trouble(word, f"sysctl {word} reads other files. Give those files themselves")
+            if why := _reads_files(word, words):
+                self._trouble(word, why)
                 return
             optional = "-e" if re.fullmatch(r"-[a-zA-Z]*e[a-zA-Z]*|--ignore", word) else optional
             settings += [] if word.startswith("-") else [word]
@@ -94,11 +117,15 @@ class _Reader:
                 self._setting(word.removeprefix("--sysctl="), scope=container)
 
     def _unread(self, command: Command) -> None:
-        """Name what sets a sysctl through a program that is not known here."""
+        """Name what sets a sysctl, or fills a file of them, through a program that is not known here."""
         whole = " ".join(command.words)
-        if command.name not in _SETS_NOTHING and (_PROC_SYS in whole or _SETS.search(whole)):
-            shortened = whole if len(whole) <= _LONGEST_QUOTED else whole[:_LONGEST_QUOTED] + "…"
+        shortened = whole if len(whole) <= _LONGEST_QUOTED else whole[:_LONGEST_QUOTED] + "…"
+        if command.name in _SETS_NOTHING:
+            return
+        if _PROC_SYS in whole or _SETS.search(whole):
             self._trouble(command.words[0], f"a sysctl is set here in a way that is not read: {shortened}")
+        elif fills_a_file(whole):
+            self._trouble(command.words[0], f"a file of sysctls is written here: {shortened}. Give that file itself")
 
     def _setting(self, word: str, *, optional: str = "", scope: object = None) -> None:
         key, equals, value = word.partition("=")
@@ -125,6 +152,20 @@ class _Reader:
 
     def _trouble(self, word: str, why: str) -> None:
         self._found.trouble(self._source, *self._line.position(word or "\n"), why)
+
+
+def _reads_files(option: str, words: list[str]) -> str:
+    """What `sysctl` is told by an option to read (sysctl(8)), and what to do; empty where it reads no file."""
+    if option.startswith("--system"):
+        return "sysctl --system reads the sysctl.d directories and /etc/sysctl.conf. Give those themselves"
+    if not (read := re.fullmatch(r"-[a-oq-zA-Z]*p(.*)|-[a-zA-Z]*f.*|--load(?:=(.*))?", option, re.S)):
+        return ""
+    named = [word for word in words if word == "-" or not word.startswith("-")]
+    files = [attached] if (attached := read[1] or read[2]) else named or ["/etc/sysctl.conf"]
+    if {"-", "/dev/stdin"} & set(files):
+        return f"sysctl {option} reads its standard input. Give what it is sent as a file of its own"
+    those = "that file itself" if len(files) == 1 else "those files themselves"
+    return f"sysctl {option} reads {', '.join(files)}. Give {those}"
 
 
 def _given_to_a_shell(command: Command) -> str:
