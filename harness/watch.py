@@ -66,7 +66,7 @@ class Watch:
                 self._events.lost = 0
 
     def _round(self) -> int:
-        """One round of marks; how many other frames came before its end."""
+        """One round of marks; how many other frames came before its end, or before there were too many for one."""
         awaited: set[tuple[int, int]] = self._keeper.ask("mark")
         deadline = time.monotonic() + _MARK_WITHIN_S
         new = 0
@@ -79,6 +79,8 @@ class Watch:
                     self._timeline.add_frame(frame)
                     self.captured += 1
                     new += 1
+                if new >= _ENDLESS:  # in a storm there is always another frame, and no slot for the marks
+                    return new
             if not awaited:
                 return new
             if not self._ring.wait(0.1) and self.lost():  # the ring was full: the marks themselves found no slot

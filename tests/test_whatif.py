@@ -184,12 +184,16 @@ def test_x():
 
 
 DIES = """
-def dies(_):
+import socket
+
+def dies(address):
+    listener = socket.create_server(address)
     yield "alive"
     raise OSError("dead")
 
 def test_it(lab):
-    lab.start(dies, 0, to="alive").resume()
+    lab.start(dies, lab.server_address, to="alive").resume()
+    lab.expect_table()
 """
 
 
