@@ -21,8 +21,8 @@ _FIRST = (Verdict.CHANGED, Verdict.VARIES, Verdict.PREDICTED, Verdict.GONE)
 """Scenarios with one of these come first, in this order."""
 
 _TIMERS = {
-    r"the \w+'s FIN_WAIT1 lasts": ("net.ipv4.tcp_orphan_retries", "net.ipv4.tcp_rto_max_ms"),
-    r"the \w+'s FIN_WAIT2 lasts": ("net.ipv4.tcp_fin_timeout",),
+    r"the \w+'s FIN_WAIT1 lasts": ("net.ipv4.tcp_orphan_retries", "net.ipv4.tcp_rto_max_ms", "net.ipv4.tcp_rto_min_us"),
+    r"the \w+'s FIN_WAIT2 lasts": ("net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_rto_min_us"),
     r"the \w+'s SYN_RECV lasts": ("net.ipv4.tcp_rto_max_ms", "net.ipv4.tcp_synack_retries"),
     r"the \w+'s TIME_WAIT lasts": (),
     r"connect\(\) without an answer|ETIMEDOUT, .*": (
