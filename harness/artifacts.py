@@ -17,8 +17,9 @@ __tracebackhide__ = True
 
 def try_folder(folder: Path) -> None:
     """LabError where no file can be written there. Nothing is left of the trial."""
-    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    missing: list[Path] = []
     try:
+        missing += [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:

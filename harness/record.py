@@ -116,8 +116,8 @@ def path_of(name: str) -> Path:
 
 def make_room(path: Path) -> None:
     """Make a record's folder, and see whether it may be written there; LabError where not. What is there, stays."""
-    was_there = path.exists()
     try:
+        was_there = path.exists()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
     except OSError as error:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import record
+from harness import artifacts, record
 from harness.compare import COURSE, ENDING, Verdict, changed, compare, sysctls
 from harness.errors import LabError
 from harness.predict import Interval
@@ -157,6 +157,13 @@ def test_looking_whether_a_record_may_be_written_takes_nothing_away(tmp_path):
     for path in (there, link, tmp_path / "new"):
         record.make_room(path)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["empty", "link"]
+
+
+@pytest.mark.parametrize("tried", [record.make_room, artifacts.try_folder])
+def test_a_path_that_cannot_even_be_looked_at_is_refused(tmp_path, tried):
+    with pytest.raises(LabError, match="cannot be written: File name too long"):
+        tried(tmp_path / ("x" * 300) / "y")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_course_that_differs_is_told_by_its_first_line():

@@ -294,7 +294,7 @@ def test_begins():
     assert "INTERNALERROR" not in done.stdout + done.stderr
     assert "1 failed, 1 passed" in done.stdout
     assert "what it has shown cannot be kept: " in done.stdout
-    assert "Timeout (>9.0s)" if what == "a real alarm" else "it was eaten" in done.stdout
+    assert ("Timeout (>9.0s)" if what == "a real alarm" else "it was eaten") in done.stdout
     assert "0 as expected, 1 not" in done.stdout
     assert '"verdict":"failed"' in record.read_text().replace(": ", ":")
 

@@ -272,7 +272,8 @@ class TestScripts:
         ("text", "place"),
         [(f"true; sysctl -w {SACK}=$VALUE", (1, 17, f"{SACK}=$VALUE: what the shell puts there is not known here")),
          ("\nsysctl -w `x`=1", (2, 11, "`x`=1: what the shell puts there is not known here")),
-         ("for f in *; do echo 0 > /proc/sys/$f; done", (1, 25, "/$f=0: what the shell puts there is not known here")),
+         ("for f in *; do echo 0 > /proc/sys/$f; done",
+          (1, 25, "/proc/sys/$f=0: what the shell puts there is not known here")),
          ("sysctl -w oops", (1, 11, "no '=' in 'oops'")),
          (" sysctl -w 'oops", (1, 2, "no closing quotation")),
          ("sysctl --system",
@@ -342,7 +343,19 @@ class TestScripts:
     )  # fmt: skip
     def test_a_variable_that_was_given_a_file_of_sysctls_is_that_file(self, given, text, place):
         assert troubles(given("a.sh", text)) == [place]
-        assert settings(given("b.sh", "F=/etc/sysctl.conf\nF=/tmp/x\necho > $F\nD=/etc/sysctl.d; ls $D $E\n")) == []
+        assert settings(given("b.sh", "D=/etc/sysctl.d; ls $D $E\n")) == []
+
+    @pytest.mark.parametrize(
+        "text",
+        ["F={0}a; echo 2 > $F; F={0}b; echo 0 > $F", "if x; then F={0}a; else F={0}b; fi\necho 2 > $F",
+         "(F={0}a)\necho 2 > $F", "F={0}a\nread -r F\necho 2 > $F", "F={0}a; echo 2 > ${{F%/*}}/b",
+         "for F in {0}a {0}b; do\necho 2 > $F\ndone", "D={0}; D+=a\necho 2 > $D",
+         "D={0}a; D=x; F=$D/b\necho 2 | tee $F"],
+    )  # fmt: skip
+    def test_a_variable_that_may_be_another_path_is_not_known(self, given, text):
+        found = troubles(given("a.sh", text.format("/proc/sys/net/ipv4/")))
+        assert "/proc/sys/$" in found[-1][2]
+        assert found[-1][2].endswith(": what the shell puts there is not known here")
 
     @pytest.mark.parametrize(
         "command",

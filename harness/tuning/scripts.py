@@ -7,6 +7,7 @@ written to such a file are named as well: they set nothing before it is read. Wh
 
 import itertools
 import re
+from collections.abc import Iterator
 
 from harness.tuning.files import fills_a_file, is_sysctl_file
 from harness.tuning.lines import Found
@@ -17,8 +18,9 @@ _CONCERNS = re.compile(r"sysctl|/proc/sys/", re.I)
 _SETS = re.compile(r"(?<![\w.-])sysctl\w*\}?\s[^;&|]{0,200}?(=|(?<=\s)(-[a-z]*[wpf]\b|--(write|load|system)\b))", re.I)
 _WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s{{0,9}}[\"']?{_PROC_SYS}")
 
-_ASSIGNED = re.compile(r"(?<![^\s;&|(])(\w+)=[\"']?([^\s;&|<>()\"'`]*)")
-_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+_ASSIGNED = re.compile(r"(?<![^\s;&|(])(\w+)(\+?)=[\"']?([^\s;&|<>()\"'`]*)")
+_FOR_OR_READ = re.compile(r"(?<![^\s;&|(])(for|read)\s([^;&|<>()\"'`\n]*)")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)([^\w}][^}]*)?\}|(\w+))")
 
 _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
 _SETS_NOTHING = {
@@ -39,29 +41,59 @@ def sets_sysctls(command: str) -> bool:
 
 def read(text: str, source: str, found: Found) -> None:
     """Take in one script."""
-    files: dict[str, str] = {}
+    files = _files(text)
     for line in logical_lines(text):
         if found.full:
             return
-        known = _with_files(line.text, files) if len(line.text) <= _LONGEST_LINE else line.text
+        known = _filled_in(line.text, files) if len(line.text) <= _LONGEST_LINE else line.text
         if len(known) > _LONGEST_LINE:
             found.trouble(source, line.first, 1, f"a line longer than {_LONGEST_LINE} characters")
         elif _CONCERNS.search(known):
             _Reader(line, source, found).read(known, 0)
 
 
-def _with_files(text: str, files: dict[str, str]) -> str:
-    """A line with the sysctls, or files of them, that its variables were given; `files` takes in what it gives."""
+def _files(text: str) -> dict[str, str]:
+    """The variables that were given a sysctl's path, or a file of sysctls, by name.
 
-    def filled_in(text: str) -> str:
-        return _VARIABLE.sub(lambda variable: files.get(variable[1], variable[0]), text) if files else text
+    The shell's order, branches and loops are not followed: one that is given more than once is /proc/sys/$NAME.
+    """
+    given: dict[str, set[str]] = {}
+    for line in logical_lines(text):
+        if len(line.text) <= _LONGEST_LINE:
+            for name, value in _given(line.text):
+                given.setdefault(name, set()).add(value)
+    files: dict[str, str] = {}
+    for name, values in given.items():
+        paths = [_filled_in(value, files)[:_LONGEST_FILE] for value in values]
+        if any(is_sysctl_file(path) or path.startswith(_PROC_SYS) for path in paths):
+            files[name] = paths[0] if len(paths) == 1 else f"{_PROC_SYS}${name}"
+    return files
 
-    for name, value in _ASSIGNED.findall(text):
-        file = filled_in(value)[:_LONGEST_FILE]
-        files.pop(name, None)
-        if is_sysctl_file(file) or file.startswith(_PROC_SYS):
-            files[name] = file
-    return filled_in(text)
+
+def _given(line: str) -> Iterator[tuple[str, str]]:
+    """Each variable that a line gives a value, and the value; empty where it is, or may be, another."""
+    for assigned in _ASSIGNED.finditer(line):
+        yield assigned[1], assigned[3][:_LONGEST_FILE]
+        if assigned[2] or line[: assigned.start()].count("(") > line[: assigned.start()].count(")"):
+            yield assigned[1], ""
+    for keyword, words in _FOR_OR_READ.findall(line):
+        names = words.split()
+        for name in names if keyword == "read" else names[:1]:
+            yield name, ""
+        if keyword == "for":
+            yield from ((names[0], value[:_LONGEST_FILE]) for value in names[2:])
+
+
+def _filled_in(text: str, files: dict[str, str]) -> str:
+    """A text with what its variables were given; where the shell would make something else of that, it is not known."""
+
+    def value(variable: re.Match[str]) -> str:
+        name = variable[1] or variable[3]
+        if name not in files:
+            return variable[0]
+        return f"{_PROC_SYS}${name}" if variable[2] else files[name]
+
+    return _VARIABLE.sub(value, text) if files else text
 
 
 class _Reader:
@@ -145,7 +177,7 @@ class _Reader:
     def _add(self, key: str, value: str, *, written_as: str = "", optional: str = "", scope: object = None) -> None:
         where = written_as or key
         if re.search(r"[$`]", key + value):
-            self._trouble(where, f"{key}={value}: what the shell puts there is not known here")
+            self._trouble(where, f"{where}={value}: what the shell puts there is not known here")
         else:
             place = (self._source, *self._line.position(where))
             self._found.setting(key, value, place, optional=optional, scope=scope)
