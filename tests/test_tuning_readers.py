@@ -357,6 +357,33 @@ class TestScripts:
         assert "/proc/sys/$" in found[-1][2]
         assert found[-1][2].endswith(": what the shell puts there is not known here")
 
+    def test_what_is_only_shown_sets_nothing(self, given):
+        text = (
+            f"cat <<EOF\nDon't:\n sysctl -w {SACK}=0\nEOF\n: <<'E'\nsysctl -w {SACK}=0\nE\n"
+            f'echo "By hand: \\"\n sysctl -w {SACK}=0\n"\n# it\'s\nx=$((1<<E))\nsysctl -w {SACK}=1 # isn\'t\n'
+        )
+        assert settings(given("a.sh", text)) == [(SACK, "1")]
+
+    @pytest.mark.parametrize("receiver", ["ssh h bash <<E", "cat > /tmp/x.sh <<-'E'", "cat << E | sh", "RUN <<E"])
+    def test_commands_that_are_sent_somewhere_are_named(self, given, receiver):
+        text = f"{receiver}\ntrue\nsysctl -w {SACK}=0\n\tE\nE\n"
+        why = "a here-document that sets sysctls: who reads it is not known here"
+        assert troubles(given("a.sh", text)) == [(3, 1, why)]
+
+    @pytest.mark.parametrize(
+        "text",
+        ["if x; then\n{0}=1\nelse\n{0}=2\nfi", "{0}=1\nx && {0}=2", "case $1 in\na) {0}=1;;\nb) {0}=2;;\nesac",
+         "{0}=1; if x; then {0}=2; fi", "{0}=1\nwhile x\ndo\n{0}=2\ndone"],
+    )  # fmt: skip
+    def test_two_values_of_which_a_condition_decides_are_named(self, given, text):
+        ((_, _, why),) = troubles(given("a.sh", text.format(f"sysctl -w {SACK}")))
+        assert why.startswith(f"{SACK} is 1 by ")
+        assert why.endswith(", and another under a condition")
+
+    def test_a_condition_that_decides_nothing_is_none(self, given):
+        text = "if x; then {0}=1; fi\n{0}=2\nif x; then {0}=2; fi\nfor a in b; do true; done; {0}=3\n"
+        assert [value for _, value in settings(given("a.sh", text.format(f"sysctl -w {SACK}")))] == ["1", "2", "2", "3"]
+
     @pytest.mark.parametrize(
         "command",
         ["cp /etc/sysctl.conf /etc/sysctl.conf.bak", "cp -r /etc/sysctl.d /tmp/kept", "mkdir -p /etc/sysctl.d",

@@ -73,6 +73,7 @@ class Found:
         self.lines: list[Line] = []
         self.troubles: list[Place] = []
         self._containers: list[object] = []
+        self._latest: dict[tuple[int, str], Line] = {}
 
     def add(self, line: Line) -> None:
         """Take a setting; past LINES_LIMIT that is a trouble, once."""
@@ -83,12 +84,14 @@ class Found:
             self.trouble(line.source, line.line, line.column, f"more than {LINES_LIMIT} settings")
 
     def setting(
-        self, key: str, value: str, where: tuple[str, int, int], *, optional: str = "", scope: object = None
-    ) -> None:
+        self, key: str, value: str, where: tuple[str, int, int], *, optional: str = "", scope: object = None,
+        sometimes: bool = False,
+    ) -> None:  # fmt: skip
         """Take `key = value` as it is written, or the reason why it is none.
 
         `scope`: the container that it is set in, an object of its own, its settings one after the other; None is the
-        host.
+        host. `sometimes`: under a condition, which nobody decides here; where it would take another's place, it is a
+        trouble.
         """
         if why := wrong_with(key, value):
             self.trouble(*where, why)
@@ -96,7 +99,12 @@ class Found:
         if scope is not None and not (self._containers and self._containers[-1] is scope):
             self._containers.append(scope)
         container = 0 if scope is None else len(self._containers)
-        self.add(Line(normalised(key.strip()), value.strip(), *where, optional, container))
+        line = Line(normalised(key.strip()), value.strip(), *where, optional, container)
+        before = self._latest.get((container, line.key))
+        if sometimes and before and before.value.split() != line.value.split():
+            self.trouble(*where, f"{line.key} is {before.value} by {before.place}, and another under a condition")
+        self._latest[container, line.key] = line
+        self.add(line)
 
     def trouble(self, source: str, line: int, column: int, why: str) -> None:
         if len(self.troubles) < _TROUBLES_LIMIT:

@@ -189,6 +189,7 @@ class _Reader:
             return
         name = fields.get("name") or fields.get("key")
         value = fields.get("value") or fields.get("val")
+        sometimes = self._get(task, "when") is not None
         optional = "ignoreerrors" if fields.get("ignoreerrors", ("no", node))[0].lower() in _TRUE else ""
         if not name or not value:
             if isinstance(node, ScalarNode) and "{{" in node.value:
@@ -197,7 +198,13 @@ class _Reader:
                 self._trouble(node, f"no {'value' if name else 'name'} that is a plain text")
             return
         for item in self._while_asked(self._items(task)):
-            self._setting(self._filled(name, item), self._filled(value, item), optional=optional, ansible=True)
+            self._setting(
+                self._filled(name, item),
+                self._filled(value, item),
+                optional=optional,
+                ansible=True,
+                sometimes=sometimes,
+            )
 
     def _fields(self, node: MappingNode | ScalarNode) -> dict[str, Field]:
         if isinstance(node, MappingNode):
@@ -274,6 +281,7 @@ class _Reader:
         optional: str = "",
         ansible: bool = False,
         scope: object = None,
+        sometimes: bool = False,
     ) -> None:
         if not name or not value:
             return
@@ -285,7 +293,7 @@ class _Reader:
             text = "1" if text.lower() in _TRUE else "0" if text.lower() in _FALSE else text
         mark = name[1].start_mark
         where = self._source, mark.line + 1, mark.column + 1
-        self._found.setting(name[0], text, where, optional=optional, scope=scope)
+        self._found.setting(name[0], text, where, optional=optional, scope=scope, sometimes=sometimes)
 
     def _trouble(self, node: Node, why: str) -> None:
         self._found.trouble(self._source, node.start_mark.line + 1, node.start_mark.column + 1, why)

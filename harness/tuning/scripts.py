@@ -22,6 +22,10 @@ _ASSIGNED = re.compile(r"(?<![^\s;&|(])(\w+)(\+?)=[\"']?([^\s;&|<>()\"'`]*)")
 _FOR_OR_READ = re.compile(r"(?<![^\s;&|(])(for|read)\s([^;&|<>()\"'`\n]*)")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)([^\w}][^}]*)?\}|(\w+))")
 
+_SHOWN = re.compile(r"\s*(cat|:)[^>|;&]*$")
+_BEGINS = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else)\b)\s*(?:if|case|for|while|until)\b")
+_FINISHES = re.compile(r"(?:^|[;&|\s])(?:fi|esac|done)(?=$|[\s;&|)<>])")
+
 _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
 _SETS_NOTHING = {
     "echo", "printf", "[", "[[", "test", "cat", "head", "ls", "stat", "grep", "export", "local", "readonly",
@@ -41,15 +45,19 @@ def sets_sysctls(command: str) -> bool:
 
 def read(text: str, source: str, found: Found) -> None:
     """Take in one script."""
-    files = _files(text)
+    files, conditions = _files(text), _Conditions()
     for line in logical_lines(text):
         if found.full:
             return
         known = _filled_in(line.text, files) if len(line.text) <= _LONGEST_LINE else line.text
-        if len(known) > _LONGEST_LINE:
+        if line.sent_by:
+            _here_document(line, source, found)
+        elif len(known) > _LONGEST_LINE:
             found.trouble(source, line.first, 1, f"a line longer than {_LONGEST_LINE} characters")
-        elif _CONCERNS.search(known):
-            _Reader(line, source, found).read(known, 0)
+        else:
+            conditions.take(line.text)
+            if _CONCERNS.search(known):
+                _Reader(line, source, found, conditions).read(known, 0)
 
 
 def _files(text: str) -> dict[str, str]:
@@ -59,7 +67,7 @@ def _files(text: str) -> dict[str, str]:
     """
     given: dict[str, set[str]] = {}
     for line in logical_lines(text):
-        if len(line.text) <= _LONGEST_LINE:
+        if len(line.text) <= _LONGEST_LINE and not line.sent_by:
             for name, value in _given(line.text):
                 given.setdefault(name, set()).add(value)
     files: dict[str, str] = {}
@@ -96,9 +104,41 @@ def _filled_in(text: str, files: dict[str, str]) -> str:
     return _VARIABLE.sub(value, text) if files else text
 
 
+def _here_document(body: Logical, source: str, found: Found) -> None:
+    """What cat alone is sent is text on a terminal; what else is sent somewhere may be commands."""
+    if _SHOWN.match(body.sent_by):
+        return
+    for number, line in enumerate(body.text.split("\n"), body.first):
+        if not found.full and sets_sysctls(line):
+            found.trouble(source, number, 1, "a here-document that sets sysctls: who reads it is not known here")
+
+
+class _Conditions:
+    """Whether what a line sets is set only sometimes: within `if`, `case` and loops, or after && and ||."""
+
+    def __init__(self) -> None:
+        self._depth = self._at = 0
+        self._line = ""
+
+    def take(self, line: str) -> None:
+        """Go on to a line."""
+        self._depth = self._depth_at(len(self._line))
+        self._line, self._at = line if len(line) <= _LONGEST_LINE else "", 0
+
+    def hold_back(self, word: str) -> bool:
+        """Asked of the words of a line in their order."""
+        at = max(self._at, self._line.find(word, self._at))
+        self._at = at + len(word)
+        return self._depth_at(at) > 0 or bool(re.search(r"(&&|\|\|)[^;\n]*$", self._line[:at]))
+
+    def _depth_at(self, at: int) -> int:
+        before = self._line[:at]
+        return max(0, self._depth + len(_BEGINS.findall(before)) - len(_FINISHES.findall(before)))
+
+
 class _Reader:
-    def __init__(self, line: Logical, source: str, found: Found) -> None:
-        self._line, self._source, self._found = line, source, found
+    def __init__(self, line: Logical, source: str, found: Found, conditions: _Conditions) -> None:
+        self._line, self._source, self._found, self._conditions = line, source, found, conditions
 
     def read(self, text: str, depth: int) -> None:
         try:
@@ -180,7 +220,8 @@ class _Reader:
             self._trouble(where, f"{where}={value}: what the shell puts there is not known here")
         else:
             place = (self._source, *self._line.position(where))
-            self._found.setting(key, value, place, optional=optional, scope=scope)
+            sometimes = self._conditions.hold_back(where)
+            self._found.setting(key, value, place, optional=optional, scope=scope, sometimes=sometimes)
 
     def _trouble(self, word: str, why: str) -> None:
         self._found.trouble(self._source, *self._line.position(word or "\n"), why)

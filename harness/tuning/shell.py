@@ -13,6 +13,12 @@ _BEFORE = {"sudo", "doas", "env", "command", "exec", "nohup", "if", "while", "!"
 _TAKES_A_VALUE = {"-u", "-g", "-h", "-p", "-C", "-D", "-R"}  # sudo(8)
 _OTHER_STREAMS = re.compile(r"(?<=\s)(\d?>&\d|[02-9]>>?\s*[^\s;&|]+)")
 
+_HERE = re.compile(r"(?<!<)<<-?[ \t]*[\"'\\]?([A-Za-z_]\w*)")
+_QUOTING = re.compile(r"\\.?|[\"']|(?<!\S)#")
+_QUOTE_ENDS = re.compile("'")
+_MOST_JOINED = 500
+"""Lines that one quotation, or backslashes, may join: where it does not end by then, it ends nowhere."""
+
 
 @dataclass(slots=True)
 class Command:
@@ -42,6 +48,8 @@ class Logical:
     text: str
     starts: list[int]
     first: int
+    sent_by: str = ""
+    """Of a here-document, the line that sends it somewhere."""
 
     def position(self, word: str) -> tuple[int, int]:
         """Line and column of a word as it is written; the line's beginning where quotes have changed it."""
@@ -54,17 +62,57 @@ class Logical:
 
 
 def logical_lines(text: str) -> Iterator[Logical]:
-    """The lines of a script, those that a backslash ended joined with the next."""
-    joined, starts, first = "", [0], 1
-    for number, line in enumerate(re.split(r"\r?\n", text), 1):
-        if (len(line) - len(line.rstrip("\\"))) % 2 and not joined.lstrip().startswith("#"):
-            joined += line[:-1]
-            starts.append(len(joined))
-            continue
-        yield Logical(joined + line, starts, first)
-        joined, starts, first = "", [0], number + 1
-    if joined:
-        yield Logical(joined, starts, first)
+    """The lines of a script, joined where a backslash or an open quote ends them; a here-document is one of its own."""
+    raw = re.split(r"\r?\n", text)
+    ends: dict[str, list[int]] = {}
+    for number, line in enumerate(raw if "<<" in text else []):
+        ends.setdefault(line.lstrip("\t"), []).append(number)
+    at = 0
+    while at < len(raw):
+        line = _joined(raw, at)
+        yield line
+        at += len(line.starts)
+        for word in _here_documents(line.text):
+            later = ends.get(word, [])
+            if (found := bisect.bisect_left(later, at)) < len(later):
+                body, at = raw[at : later[found]], later[found] + 1
+                starts = list(itertools.accumulate((len(each) + 1 for each in body), initial=0))[:-1]
+                yield Logical("\n".join(body), starts or [0], at - len(body), line.text)
+
+
+def _here_documents(line: str) -> list[str]:
+    """The words that end what follows; `<<` between `((` and `))` shifts bits."""
+    found = _HERE.finditer(line)
+    return [each[1] for each in found if line.count("((", 0, each.start()) <= line.count("))", 0, each.start())]
+
+
+def _joined(raw: list[str], at: int) -> Logical:
+    """The line that begins there."""
+    text, starts, quote = "", [0], ""
+    for number in range(at, min(at + _MOST_JOINED, len(raw))):
+        quote, continued = _after(raw[number], quote)
+        text += raw[number][:-1] if continued else raw[number]
+        if not quote and not continued:
+            break
+        text += "" if continued else "\n"
+        starts.append(len(text))
+    else:
+        starts.pop()
+    return Logical(text, starts, at + 1)
+
+
+def _after(line: str, quote: str) -> tuple[str, bool]:
+    """The quote that is open at the end of a line, and whether a backslash joins the next one to it."""
+    at = 0
+    while token := (_QUOTE_ENDS if quote == "'" else _QUOTING).search(line, at):
+        at = token.end()
+        if token[0] == "\\":  # the last of the line
+            return quote, True
+        if token[0] == "#" and not quote:
+            return "", False
+        if token[0] in ("'", '"'):
+            quote = "" if token[0] == quote else quote or token[0]
+    return quote, False
 
 
 def pipelines(text: str) -> Iterator[list[Command]]:
