@@ -44,7 +44,7 @@ explain: setup ## what becomes of each sysctl in FILE here; BEFORE=host, kernel,
 
 whatif: setup ## what the sysctls in FILE would change here; BEFORE=host, kernel, reference or a file
 	@test -n "$(FILE)" || { echo "Which file? Mend: make whatif FILE=99-tuning.conf" >&2; exit 2; }
-	@$(RUN) harness whatif --before "$(BEFORE)" $(ARGS) $(FILE) || test $$? = 1 # a change is an answer; as a status: python -m
+	@$(RUN) harness whatif --before "$(BEFORE)" $(ARGS) $(FILE) || { s=$$?; test $$s = 1 || exit $$s; } # a change is an answer; as a status: python -m
 
 named:
 	@test -z "$(S)" || test -f "scenarios/$(S).py" || { \

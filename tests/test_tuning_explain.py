@@ -104,6 +104,18 @@ def test_host_wide(of, key):
     assert host_value(key) == before
 
 
+@pytest.mark.parametrize("key", [f"{TCP}low_latency", "net.ipv4.route.gc_timeout"])
+def test_what_does_nothing_is_said_to_of_the_hosts_keys_too(of, key):
+    ((kind, text),) = of((key, "1"))
+    assert kind == Kind.NO_EFFECT
+    assert "does nothing since" in text or "never read" in text
+
+
+@pytest.mark.parametrize("key", ["kernel.osrelease", "fs.file-nr"])
+def test_what_nobody_may_write_is_read_only(of, key):
+    assert of((key, "1"))[0][0] == Kind.READ_ONLY
+
+
 def test_host_wide_is_known_in_a_container_too(of, monkeypatch, tmp_path):
     """There /proc/sys has no more than the lab has."""
     monkeypatch.setattr("harness.tuning.explain.ROOT", tmp_path)

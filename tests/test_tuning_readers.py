@@ -140,6 +140,15 @@ class TestFilesAndDirectories:
         assert settings(*both) == [(SACK, "1")]
         assert settings(*reversed(both)) == [(SACK, "2"), (REUSE, "2"), (CORE, "6")]
 
+    def test_what_a_boot_goes_on_without_is_passed_over_but_takes_its_name(self, given, tmp_path):
+        given("etc/10.conf", f"{SACK}=1")
+        given("etc/.20.conf", f"{SACK}=2")
+        (tmp_path / "etc" / "30.conf").symlink_to("/nonexistent")
+        (tmp_path / "etc" / "40.conf").mkdir()
+        given("usr/30.conf", f"{SACK}=3")
+        assert settings(str(tmp_path / "etc"), str(tmp_path / "usr")) == [(SACK, "1")]
+        assert "cannot be read" in troubles(str(tmp_path / "etc" / "30.conf"))[0][2]
+
     def test_a_directory_and_a_file_come_in_the_order_given(self, given, tmp_path):
         given("d/90.conf", f"{SACK}=90")
         file = given("a.conf", f"{SACK}=1")
@@ -613,6 +622,31 @@ class TestManifests:
     def test_hostile_manifests_take_no_time(self, given, text, in_time):
         with in_time(text), contextlib.suppress(Malformed):
             read([given("a.yml", text)])
+
+    def test_what_a_mapping_merges_in_counts_where_it_has_none_of_its_own(self, given):
+        text = (
+            f"x: &a {{{SACK}: 0, net.ipv4.tcp_dsack: 0}}\ny: &b {{<<: *a, net.ipv4.tcp_fack: 1}}\n"
+            f"web: {{sysctls: {{<<: [*b], {SACK}: 1}}}}\n"
+        )
+        assert settings(given("a.yml", text)) == [
+            (SACK, "1"), ("net.ipv4.tcp_fack", "1"), ("net.ipv4.tcp_dsack", "0")
+        ]  # fmt: skip
+        assert len(troubles(given("b.yml", "web: {sysctls: {<<: 7}}"))) == 1
+
+    def test_merges_of_merges_are_bounded(self, given, in_time):
+        levels = "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 99)}]}}\n" for n in range(1, 30))
+        text = f"a0: &a0 {{{', '.join(f'a.b{n}: 1' for n in range(99))}}}\n{levels}web: {{sysctls: {{<<: *a4}}}}\n"
+        with in_time(text):
+            assert len(troubles(given("a.yml", text))) >= 1
+            assert len(troubles(given("b.yml", text.replace("*a4}}", "*a29}}")))) >= 1
+        chain = "a0: &a0 {a.b: 1}\n" + "".join(f"a{n}: &a{n} {{<<: *a{n - 1}}}\n" for n in range(1, 2000))
+        assert len(troubles(given("c.yml", f"{chain}web: {{sysctls: {{<<: *a1999}}}}\n"))) == 1
+
+    def test_two_tasks_of_which_a_condition_decides_are_named(self, given):
+        task = "- sysctl: {{name: {0}, value: {1}}}\n  when: {2}\n"
+        text = task.format(SACK, 0, "x") + task.format(SACK, 1, "not x")
+        ((line, _, why),) = troubles(given("a.yml", text))
+        assert (line, why.endswith(", and another under a condition")) == (3, True)
 
     def test_two_containers_do_not_override_each_other(self, given):
         services = "services:\n  a: {{sysctls: {{{0}: 1}}}}\n  b:\n    sysctls:\n    - {0}={1}\n"

@@ -151,7 +151,11 @@ def _overridden(line: Line, by: str) -> Verdict:
 def _absent(line: Line) -> Verdict:
     if why := _of_what_a_lab_lacks(line.key):
         return Verdict(line, Kind.UNTRIED, why)
+    if (why := known.dead(line.key)) and (_exists_outside(line.key) or known.only_of_the_host(line.key)):
+        return Verdict(line, Kind.NO_EFFECT, why)
     if _exists_outside(line.key):
+        if not _writable_outside(line.key):
+            return Verdict(line, Kind.READ_ONLY, "the kernel lets nobody write it")
         of = "" if line.key.startswith("net.") else ", not of a network"
         return Verdict(line, Kind.HOST_WIDE, f"a key of the whole host{of}: it cannot be tried in a namespace")
     if why := known.removed(line.key):
@@ -178,13 +182,16 @@ def _of_what_a_lab_lacks(key: str) -> str:
 
 def _read_only(line: Line) -> Verdict:
     """Root may write a key wherever its mode lets anybody (kernel/sysctl.c, test_perm)."""
-    try:
-        writable_outside = (ROOT / path_of(line.key)).stat().st_mode & 0o222
-    except OSError:
-        writable_outside = 0
-    if writable_outside or known.only_of_the_host(line.key):
+    if _writable_outside(line.key) or known.only_of_the_host(line.key):
         return Verdict(line, Kind.HOST_WIDE, "only the host's own network may set it so: a namespace may not")
     return Verdict(line, Kind.READ_ONLY, "the kernel lets nobody write it here")
+
+
+def _writable_outside(key: str) -> bool:
+    try:
+        return bool((ROOT / path_of(key)).stat().st_mode & 0o222)
+    except OSError:
+        return False
 
 
 def _refusal(line: Line, error: RefusedValue, keeper: KeeperHandle) -> str:

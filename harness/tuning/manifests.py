@@ -16,7 +16,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from harness.tuning import scripts
 from harness.tuning.files import is_sysctl_file
-from harness.tuning.lines import LONGEST, Found
+from harness.tuning.lines import LINES_LIMIT, LONGEST, Found
 
 _TASKS = ("ansible.posix.sysctl", "ansible.builtin.sysctl", "ansible.legacy.sysctl", "sysctl")
 """One module: ansible-core leads the names of its own to ansible.posix (ansible_builtin_runtime.yml)."""
@@ -47,6 +47,8 @@ _SETTINGS = re.compile(
 
 _WORDS_LIMIT = 50
 _LONGEST_WORD = 256
+_MERGES_LIMIT = 1000
+_DEEPEST_MERGE = 50
 _ITEMS_IN_A_TEMPLATE = 16
 
 _A_COMMAND = "a command that sets sysctls. Give it as a script"
@@ -83,6 +85,7 @@ class _Reader:
         self._source, self._found = source, found
         self._mappings: dict[int, dict[str, Node]] = {}
         self._inlines: dict[int, dict[str, Field]] = {}
+        self._merged = 0
 
     def walk(self, document: Node | None) -> None:
         """Take in one document."""
@@ -157,11 +160,29 @@ class _Reader:
         if isinstance(node, ScalarNode) and re.search(r"\{\{|\$", node.value):
             self._trouble(node, f"the template {node.value!r} is not known here")
         elif isinstance(node, MappingNode):
-            for key, value in self._while_asked(node.value):
-                self._setting(self._field(key), self._field(value), scope=container)
+            own = set(self._names(node))
+            for number, (pair, depth) in enumerate(self._while_asked(self._pairs(node))):
+                if number > LINES_LIMIT:
+                    self._trouble(node, f"more than {LINES_LIMIT} settings")
+                    break
+                if not (depth and isinstance(pair[0], ScalarNode) and pair[0].value in own):
+                    self._setting(*map(self._field, pair), scope=container)
+                    own |= {pair[0].value} if depth else set()
         elif isinstance(node, SequenceNode):
             for each in self._while_asked(node.value):
                 self._item(each, scope=container)
+
+    def _pairs(self, node: Node, depth: int = 0) -> Iterator[tuple[tuple[Node, Node], int]]:
+        """A mapping's pairs, and then those of what it merges in (`<<`), which count where it has none of that name."""
+        self._merged += depth > 0
+        if not isinstance(node, MappingNode) or depth > _DEEPEST_MERGE or self._merged > _MERGES_LIMIT:
+            self._trouble(node, f"no mapping, or more than {_MERGES_LIMIT} that are merged in (<<)")
+            return
+        yield from ((pair, depth) for pair in node.value if not _merges(pair[0]))
+        for key, value in node.value:
+            if _merges(key):
+                for each in value.value if isinstance(value, SequenceNode) else [value]:
+                    yield from self._pairs(each, depth + 1)
 
     def _item(self, each: Node, *, scope: Node) -> None:
         if isinstance(each, MappingNode):
@@ -302,6 +323,10 @@ class _Reader:
 def sets_sysctls(command: str) -> bool:
     """Whether this looks like a command that sets sysctls, of the host or of a container."""
     return scripts.sets_sysctls(command) or bool(re.search(r"(?<!\S)--sysctl[=\s]", command))
+
+
+def _merges(key: Node) -> bool:
+    return isinstance(key, ScalarNode) and key.tag == "tag:yaml.org,2002:merge"
 
 
 def _words(node: SequenceNode) -> list[str]:

@@ -5,8 +5,10 @@ here, and named as such, but for a variable that was given the path of a sysctl 
 written to such a file are named as well: they set nothing before it is read. What sets no sysctl is passed over.
 """
 
+import bisect
 import itertools
 import re
+import sys
 from collections.abc import Iterator
 
 from harness.tuning.files import fills_a_file, is_sysctl_file
@@ -24,6 +26,7 @@ _VARIABLE = re.compile(r"\$(?:\{(\w+)([^\w}][^}]*)?\}|(\w+))")
 
 _SHOWN = re.compile(r"\s*(cat|:)[^>|;&]*$")
 _BEGINS = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else)\b)\s*(?:if|case|for|while|until)\b")
+_ANDS = re.compile(r"&&|\|\||[;\n]")
 _FINISHES = re.compile(r"(?:^|[;&|\s])(?:fi|esac|done)(?=$|[\s;&|)<>])")
 
 _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
@@ -117,23 +120,28 @@ class _Conditions:
     """Whether what a line sets is set only sometimes: within `if`, `case` and loops, or after && and ||."""
 
     def __init__(self) -> None:
-        self._depth = self._at = 0
-        self._line = ""
+        self._line, self._at = "", 0
+        self._depths = [(0, 0)]
+        self._ands = [(-1, False)]
 
     def take(self, line: str) -> None:
         """Go on to a line."""
-        self._depth = self._depth_at(len(self._line))
         self._line, self._at = line if len(line) <= _LONGEST_LINE else "", 0
+        steps = [(found.end(), 1) for found in _BEGINS.finditer(self._line)]
+        steps += [(found.start(), -1) for found in _FINISHES.finditer(self._line)]
+        depths = [(0, self._depths[-1][1])]
+        for at, step in sorted(steps):
+            depths.append((at, max(0, depths[-1][1] + step)))
+        self._depths = depths
+        self._ands = [(-1, False), *((found.start(), len(found[0]) > 1) for found in _ANDS.finditer(self._line))]
 
     def hold_back(self, word: str) -> bool:
         """Asked of the words of a line in their order."""
         at = max(self._at, self._line.find(word, self._at))
         self._at = at + len(word)
-        return self._depth_at(at) > 0 or bool(re.search(r"(&&|\|\|)[^;\n]*$", self._line[:at]))
-
-    def _depth_at(self, at: int) -> int:
-        before = self._line[:at]
-        return max(0, self._depth + len(_BEGINS.findall(before)) - len(_FINISHES.findall(before)))
+        _, depth = self._depths[bisect.bisect(self._depths, (at, sys.maxsize)) - 1]
+        _, after_and = self._ands[bisect.bisect(self._ands, (at, True)) - 1]
+        return depth > 0 or after_and
 
 
 class _Reader:

@@ -15,6 +15,7 @@ import fnmatch
 import functools
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -124,12 +125,23 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
 def files_of(directories: list[str]) -> list[str]:
     """The files that a boot would read: every *.conf by base name, the first directory that has it winning.
 
-    A name that leads to /dev/null is taken, and read by nobody (systemd, src/basic/conf-files.c).
+    A hidden one is not looked at. A name that leads to /dev/null, to nothing or to no file is taken, and read by nobody
+    (systemd, src/basic/conf-files.c; systemd-sysctl goes on without what it cannot read).
     """
     chosen: dict[str, str] = {}
     for directory in directories:
         for name in os.listdir(directory):
-            if name.endswith(".conf"):
+            if name.endswith(".conf") and not name.startswith("."):
                 chosen.setdefault(name, os.path.join(directory, name))  # noqa: PTH118
     paths = (chosen[name] for name in sorted(chosen, key=os.fsencode))
-    return [path for path in paths if os.path.realpath(path) != os.devnull]
+    return [path for path in paths if _is_file(path)]
+
+
+def _is_file(path: str) -> bool:
+    """Or may be one: whoever reads it says why it cannot be."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
