@@ -200,6 +200,16 @@ def test_no_line_is_wider_than_the_terminal(story, width):
     assert max(widths) > width - 5, "and the room is used"
 
 
+@pytest.mark.parametrize("width", [80, 81])
+def test_a_line_that_just_fills_its_lane_keeps_its_last_character(width):
+    """Its last space goes into the next column, and of wide characters there are fewer than columns."""
+    timeline = Timeline(0)
+    waiting = Socket(State.TIME_WAIT, CLIENT, SERVER, 0, 0, Timer("time_wait", 60.0, 0), 0, 0)
+    timeline.add(Look(1, (waiting,)))
+    text = printed(ladder(timeline, width, "", "zh"), width, color=False)
+    assert " ".join(text.split()).endswith("TIME_WAIT 定时器 time_wait 60.0 s")
+
+
 def test_a_narrow_terminal_gets_80_columns(story):
     assert drawn(story, 20) == drawn(story, 80)
 

@@ -62,8 +62,9 @@ def _rung(at: Text, left: Text, arrow: Text, right: Text, lane: int, wire: int) 
 
 
 def _said(row: Row, lane: Lane) -> Text:
-    lines = [Text(line, style="bold" if line.startswith("»") else "cyan") for line in row.says[lane]]
-    return Text("\n").join(lines)
+    styles = ["bold" if line.startswith("»") else "cyan" for line in row.says[lane]]
+    lines = [Text(line, style=style, overflow="fold") for line, style in zip(row.says[lane], styles, strict=True)]
+    return Text("\n", overflow="fold").join(lines)
 
 
 def _arrow(row: Row, wire: int) -> str:
