@@ -7,6 +7,7 @@ import pytest
 from rich.cells import cell_len
 
 from harness.evidence.sockets import Socket, State, Timer
+from harness.evidence.wire import Segment
 from harness.timeline import Change, Counted, Finding, Look, Step, Timeline
 from harness.views.ladder import ladder
 from harness.views.lines import printed
@@ -263,6 +264,15 @@ def test_a_real_story(lab):
     assert {"» listening", "» accepted", "» finished"} <= set(said(lab.timeline, Lane.SERVER))
     assert {"» sent", "» failed (ECONNRESET)"} <= set(said(lab.timeline, Lane.CLIENT))
     assert "TcpExtTCPAbortOnClose +1" in told[-1].note
+
+
+def test_a_made_up_segment_is_told_by_the_host_that_it_is_for(lab):
+    for address in (lab.client_address(40001), lab.server_address, lab.other_server_address):
+        lab.provoke(Segment(0, lab.client_address(40002), address, "R", 0, 0, 0, 0, None))
+    port = lab.server_address[1]
+    told = [row.note for row in rows(lab.timeline) if row.note]
+    hosts = ("client:40001", f"server:{port}", f"other server:{port}")
+    assert told == [f"provoked: R to {host}" for host in hosts]
 
 
 def test_nobody_looks_closely_unless_asked(lab):
