@@ -213,6 +213,8 @@ def pytest_runtest_makereport(
             with keeping(report):
                 _keep_evidence(item, report, lab)
         with keeping(report):
+            _keep_timeline(item, report, lab)
+        with keeping(report):
             _keep_files(item, report, lab)
         with keeping(report):
             _tell(item, report, lab)
@@ -231,7 +233,11 @@ def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> No
         report.user_properties += [("lab-evidence", evidence), *not_as_asked]
     if item.config.option.lab_show:
         report.user_properties.append(("lab-picture", _picture(item, lab)))
-    if item.config.option.lab_report:
+
+
+def _keep_timeline(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+    """Of a story that fails at its end, too."""
+    if item.config.option.lab_report and (report.when == "call" or report.failed):
         from harness.reporting import keep
 
         keep(item, report, lab.timeline, item.stash[_temporary].getbasetemp() / "lab")
