@@ -1,9 +1,12 @@
 """The lessons' texts are whole, and true to their scenarios; the commands that show them."""
 
+import contextlib
 import os
+import pty
 import re
 import subprocess
 import sys
+import termios
 import tomllib
 
 import pytest
@@ -11,7 +14,7 @@ from rich.cells import cell_len
 
 from harness import lessons
 from harness.errors import LabError
-from tests.playing import ROOT, clean_environment, pytest_command
+from tests.playing import ROOT, clean_environment, pytest_command, run_pytest
 from tests.test_tidy import SCENARIOS
 
 TOOLS = {"cat", "grep", "journalctl", "nstat", "ps", "ss", "sysctl", "tcpdump"}
@@ -146,6 +149,66 @@ def {lesson.control}(lab):
     assert child.returncode == 0, whole
     assert whole.count(words) == 1
     assert 0 <= whole.find(words) < whole.find(lesson.fault) < whole.find("Why")
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_picture_has_colour_where_the_terminal_or_the_option_says_so(workers):
+    lesson = lessons.load("close_with_unread_data")
+    command = [sys.executable, "-m", "pytest", "--lab-show", *workers, f"{lesson.path}::{lesson.fault}"]
+    environment = {name: value for name, value in clean_environment().items() if name not in ("NO_COLOR", "COLUMNS")}
+    heading = rf"^{lesson.fault} (\x1b\[[\d;]*m)?─+"
+
+    piped = [subprocess.run([*command, *option], capture_output=True, text=True, cwd=ROOT, env=environment).stdout
+             for option in ((), ("--color=yes",))]  # fmt: skip
+    assert [bool(re.search(heading, each, re.M)[1]) for each in piped] == [False, True]
+    for option, coloured in (("--color=auto", True), ("--color=no", False)):
+        read, written = pty.openpty()
+        termios.tcsetwinsize(written, (24, 100))
+        with subprocess.Popen(
+            [*command, option], stdout=written, cwd=ROOT, env=environment | {"TERM": "xterm"}
+        ) as child:
+            os.close(written)
+            told = b"".join(read_from(read)).decode()
+        os.close(read)
+        assert child.returncode == 0, told
+        assert bool(re.search(heading, told, re.M)[1]) is coloured
+        bare = re.sub(r"\x1b\[[\d;]*m", "", re.search(heading, told, re.M)[0])
+        assert len(bare) == 100, "the terminal's width"
+
+
+def read_from(terminal):
+    with contextlib.suppress(OSError):  # the other end is closed
+        while some := os.read(terminal, 4096):
+            yield some
+
+
+def test_the_pictures_of_a_file_come_fault_first_whatever_order_the_workers_report_in(tmp_path):
+    """The fault's story waits until its control's has been reported."""
+    lesson = lessons.load("close_with_unread_data")
+    story = tmp_path / f"{lesson.name}.py"
+    story.write_text(f"""
+import os
+import pytest
+
+TOLD = {str(tmp_path / "told")!r}
+
+def {lesson.fault}(lab):
+    os.open(TOLD, os.O_RDONLY)
+
+@pytest.fixture
+def reported():
+    yield
+    os.open(TOLD, os.O_WRONLY)
+
+def {lesson.control}(reported, lab):
+    pass
+""")
+    os.mkfifo(tmp_path / "told")
+    done = run_pytest(story, "-qq", "--no-header", "--lab-show", "--timeout=9", "-n", "2")
+    assert done.returncode == 0, done.stdout
+    places = [done.stdout.find(words) for words in (lesson.texts.claim[:40], lesson.fault, "Why", lesson.control)]
+    assert places == sorted(places)
+    assert min(places) >= 0
 
 
 @pytest.mark.parametrize(
