@@ -236,6 +236,15 @@ def test_the_heading_is_the_story_s_name_whatever_is_in_its_brackets(story):
     assert printed(ladder(story, 80, name), 80, color=False).startswith(f"{name} ──")
 
 
+@pytest.mark.parametrize("name", ["test_" + "so_long_a_name_" * 4, "test_" + "so_long_a_name_" * 12, "test_short"])
+def test_stories_that_differ_in_their_parameters_have_headings_that_differ(story, name):
+    for parameters in ("[0-TIME_WAIT]", "[1-" + "FIN_WAIT2-" * 9 + "]"):
+        lines = printed(ladder(story, 80, name + parameters), 80, color=False).splitlines()
+        heading = lines[: next(at for at, line in enumerate(lines) if "client" in line)]
+        assert re.sub(" ─+$", "", "".join(heading)) == name + parameters
+        assert heading[-1].endswith("───")
+
+
 def test_color_is_there_only_when_asked_for(story):
     assert "\x1b[" not in drawn(story)
     assert "\x1b[" in drawn(story, color=True)

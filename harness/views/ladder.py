@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from rich.cells import cell_len, chop_cells
 from rich.console import RenderableType
 from rich.rule import Rule
 from rich.table import Table
@@ -19,8 +20,10 @@ _LONG_STRETCH, _SHOWN_OF_LONG = 60, 24
 def ladder(timeline: Timeline, width: int, title: str = "", language: str = "en") -> Iterator[RenderableType]:
     """One story, drawn; `width` in columns. lines.printed() makes lines of it."""
     width, words = max(width, NARROWEST), words_in(language)
-    if title:
-        yield Rule(title, align="left", style="dim")
+    *above, heading = _heading(title, width - 4)
+    yield from map(Text, above)
+    if heading:
+        yield Rule(heading, align="left", style="dim")
     lane = (width - _TIME_COLUMNS - 6) // 3
     wire = width - _TIME_COLUMNS - 6 - 2 * lane
     client, server = (Text(words[each], style="bold") for each in Lane)
@@ -33,6 +36,14 @@ def ladder(timeline: Timeline, width: int, title: str = "", language: str = "en"
             yield Text(words["left_out"].format(left_out), style="dim", justify="center")
         if not left_out or not _SHOWN_OF_LONG <= at < _SHOWN_OF_LONG + left_out:
             yield _row(row, timeline.start_ns, lane, wire)
+
+
+def _heading(title: str, room: int) -> list[str]:
+    """In lines that fit; stories that differ in their parameters alone must be told apart."""
+    if cell_len(title) <= room:
+        return [title]
+    name, bracket, parameters = title.partition("[")
+    return [*chop_cells(name, room), *chop_cells(bracket + parameters, room)]
 
 
 def _row(row: Row, start_ns: int, lane: int, wire: int) -> RenderableType:
