@@ -152,8 +152,8 @@ def _entries(language: str) -> Iterator["RenderableType"]:
         yield Text(lesson.name, style="bold")
         yield Padding(Text(lesson.texts.symptom), _INDENT)
         yield Padding(Text(lesson.texts.claim, style="cyan"), _INDENT)
-        governs = f"{', '.join(rows_of(lesson))}; {longest}; {', '.join(lesson.sysctls)}"
-        yield Padding(Text(governs, style="dim"), _INDENT)
+        governs = filter(None, (", ".join(rows_of(lesson)), longest, ", ".join(lesson.sysctls)))
+        yield Padding(Text("; ".join(governs), style="dim"), _INDENT)
 
 
 def rows_of(lesson: Lesson) -> list[str]:

@@ -286,6 +286,9 @@ def test_the_list_names_all_with_rows_and_sysctls():
     done = run("list")
     assert done.returncode == 0
     assert [line for line in done.stdout.splitlines() if line in NAMES] == NAMES
+    governs = [line for line in done.stdout.splitlines() if "; waits" in line or "  waits" in line]
+    assert len(governs) == len(NAMES)
+    assert not [line for line in governs if line.lstrip().startswith(";")]
     assert re.search(r"004-10; waits up to 2 s; net\.ipv4\.tcp_fin_timeout", done.stdout)
 
 
