@@ -33,7 +33,7 @@ _MOST_MEMBERS = 16
 """Sockets (or owners) of one look that the evidence shows."""
 
 _TCP_WORDS = "|".join([*(state for state in State if "_" in state), "syn", "fin", "rst"])
-_TCP_WORD = re.compile(rf"(?<![a-z])({_TCP_WORDS})(?=s?(_|\[|$))", re.IGNORECASE)
+_TCP_WORD = re.compile(rf"(?<![a-z])({_TCP_WORDS})(?=s?(_|$))", re.IGNORECASE)
 _MARKS = {"passed": "✓", "failed": "✕", "inconclusive": "?", "skipped": "–"}
 
 
@@ -164,9 +164,11 @@ def _lines(text: str) -> str:
 
 
 def spoken(name: str) -> str:
-    """A test's name as the sentence that it is: "control_a_rst_ends_time_wait" → "a RST ends TIME_WAIT"."""
-    words = _TCP_WORD.sub(lambda found: found[0].upper().replace("_", "\0"), name)
-    return words.removeprefix("test_").removeprefix("control_").replace("_", " ").replace("\0", "_")
+    """A test's name as the sentence that it is: "control_a_rst_ends_time_wait[0-1]" → "a RST ends TIME_WAIT [0, 1]"."""
+    sentence, bracket, parameters = name.partition("[")
+    words = _TCP_WORD.sub(lambda found: found[0].upper().replace("_", "\0"), sentence)
+    words = words.removeprefix("test_").removeprefix("control_").replace("_", " ").replace("\0", "_")
+    return words + (" [" + re.sub(r"(?<=[^-])-", ", ", parameters) if bracket else "")
 
 
 def _verdict(verdict: str, words: Mapping[str, str]) -> str:
