@@ -2,15 +2,19 @@
 
 import re
 import socket
+from itertools import pairwise
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console
 
 from harness.evidence.sockets import Socket, State, Timer
 from harness.evidence.wire import Segment
 from harness.timeline import Change, Counted, Finding, Look, Step, Timeline
 from harness.views.ladder import ladder
-from harness.views.lines import printed
+from harness.views.lines import Prose, printed
 from harness.views.rows import Lane, rows
 from tests.test_timeline import CLIENT, SERVER, frame
 
@@ -164,6 +168,44 @@ def test_a_timer_that_ticks_is_no_news():
         waiting = Socket(State.TIME_WAIT, CLIENT, SERVER, 0, 0, Timer("time_wait", left_s, 0), 0, 0)
         timeline.add(Look(at, (waiting,)))
     assert said(timeline, Lane.CLIENT) == ["TIME_WAIT", "timer time_wait 60.0 s"]
+
+
+def test_a_number_and_its_unit_stay_on_one_line():
+    timeline = Timeline(0)
+    waiting = Socket(State.TIME_WAIT, CLIENT, SERVER, 0, 0, Timer("time_wait", 60.0, 0), 0, 0)
+    timeline.add(Look(1, (waiting,)))
+    assert drawn(timeline).splitlines()[-2:] == ["           timer time_wait", "           60.0 s"]
+
+
+@settings(deadline=None)
+@given(st.text("ab1 s.,字“”（）。，、；：é", max_size=60), st.integers(6, 30))
+@example("一二三四五六七八九十。，”abc", 10)
+def test_lines_break_where_a_reader_expects_it(text, width):
+    """Nothing is lost, no line is too wide, and none begins with what belongs to the end of the one before."""
+    lines = Prose(text).wrap(Console(), width)
+    told = [line.plain for line in lines]
+    assert "".join("".join(told).split()) == "".join(text.split())
+    assert max(map(cell_len, told), default=0) <= width
+    for above, line in pairwise(told):
+        assert line[:1] not in [*"。，、；：）”"] or not above.strip("。，、；：）” ")[1:], (
+            "there was nothing to take along"
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("一二三四五。六", ["一二三四", "五。六"]),
+        ("ab cd 一二三", ["ab cd", "一二三"]),
+        ("一二三四（五六）", ["一二三四", "（五六）"]),
+        ("连接 TIME_WAIT", ["连接", "TIME_WAIT"]),
+        ("abc def ghi jkl", ["abc def", "ghi jkl"]),
+        ("abcdefghijklmno", ["abcdefghij", "klmno"]),
+        ("等它 60.0 s 之后", ["等它", "60.0 s", "之后"]),
+    ],
+)
+def test_where_a_line_breaks(text, lines):
+    assert [line.plain for line in Prose(text).wrap(Console(), 10)] == lines
 
 
 def test_nothing_of_a_story_moves_the_cursor():

@@ -272,6 +272,7 @@ def test_what_is_shown_in_chinese_has_chinese_words_around_it(command):
     named = [] if command == "list" else ["close_with_unread_data"]
     done = run(command, *named, "--lang", "zh")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not re.search(r"^ *[。，、；：）”]", done.stdout, re.M)
     english = r"waits (up|less)|accept queue|no owner|no process|states:|\bserver\b(?!:)|look inside|goes on"
     assert not re.search(english, done.stdout, re.I)
     if command == "lesson":

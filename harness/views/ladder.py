@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.timeline import Timeline
-from harness.views.lines import NARROWEST
+from harness.views.lines import NARROWEST, Prose
 from harness.views.rows import Lane, Row, rows
 from harness.views.words import words_in
 
@@ -58,7 +58,7 @@ def _note(at: Text, words: str, lane: int, wire: int) -> Table:
     note = Table.grid(padding=(0, 1))
     note.add_column(width=_TIME_COLUMNS, justify="right")
     note.add_column(width=2 * lane + wire + 4)
-    note.add_row(at, Text(words, style="italic", overflow="fold"))
+    note.add_row(at, Prose(words, style="italic"))
     return note
 
 
@@ -73,9 +73,9 @@ def _rung(at: Text, left: Text, arrow: Text, right: Text, lane: int, wire: int) 
 
 
 def _said(row: Row, lane: Lane) -> Text:
-    styles = ["bold" if line.startswith("»") else "cyan" for line in row.says[lane]]
-    lines = [Text(line, style=style, overflow="fold") for line, style in zip(row.says[lane], styles, strict=True)]
-    return Text("\n", overflow="fold").join(lines)
+    lines = [(f"\n{line}" if at else line, "bold" if line.startswith("»") else "cyan")
+             for at, line in enumerate(row.says[lane])]  # fmt: skip
+    return Prose.assemble(*lines)
 
 
 def _arrow(row: Row, wire: int) -> str:
