@@ -145,15 +145,17 @@ def _entries(language: str) -> Iterator["RenderableType"]:
     from rich.padding import Padding
     from rich.text import Text
 
+    from harness.views.lines import Prose
+
     for lesson in lessons.every(language):
         waits = re.findall(r"mark\.waits\(([\d.]+)\)", lesson.source())
         up_to, short = _WAITS[language]
         longest = up_to.format(f"{max(map(float, waits)):g}") if waits else short
         yield Text(lesson.name, style="bold")
-        yield Padding(Text(lesson.texts.symptom), _INDENT)
-        yield Padding(Text(lesson.texts.claim, style="cyan"), _INDENT)
-        governs = f"{', '.join(rows_of(lesson))}; {longest}; {', '.join(lesson.sysctls)}"
-        yield Padding(Text(governs, style="dim"), _INDENT)
+        yield Padding(Prose(lesson.texts.symptom), _INDENT)
+        yield Padding(Prose(lesson.texts.claim, style="cyan"), _INDENT)
+        governs = filter(None, (", ".join(rows_of(lesson)), longest, ", ".join(lesson.sysctls)))
+        yield Padding(Prose("; ".join(governs), style="dim"), _INDENT)
 
 
 def rows_of(lesson: Lesson) -> list[str]:
@@ -203,11 +205,10 @@ def _answered(prompt: str, options: int) -> str:
 
 def _say(*lines: str) -> None:
     from rich.padding import Padding
-    from rich.text import Text
 
-    from harness.views.lines import printed
+    from harness.views.lines import Prose, printed
 
-    indented = (Padding(Text(line.lstrip()), (0, 0, 0, len(line) - len(line.lstrip()))) for line in lines)
+    indented = (Padding(Prose(line.lstrip()), (0, 0, 0, len(line) - len(line.lstrip()))) for line in lines)
     terminal.say(printed(indented, terminal.width(), color=terminal.wants_color()))
 
 

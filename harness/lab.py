@@ -101,9 +101,11 @@ class Lab(Observer):
 
         A worker's first one waits 300 ms for scapy: not while a timer is measured.
         """
+        host, port = segment.destination
         data = wire.build(segment.source, segment.destination, segment.flags, segment.seq, segment.ack, payload)
-        self._keeper.raw.sendto(data, (segment.destination[0], 0))
-        self.record(Change(time.monotonic_ns(), f"provoked: {segment.flags} to {segment.destination}"))
+        self._keeper.raw.sendto(data, (host, 0))
+        to = f"{addresses.HOSTS.get(host, host)}:{port}"
+        self.record(Change(time.monotonic_ns(), f"provoked: {segment.flags} to {to}"))
 
     def set_sysctl(self, key: str, value: object, *, where_it_exists: bool = False) -> None:
         """Set a sysctl of this lab's network alone; it is on the record. LabError for a key that there is not."""

@@ -29,6 +29,7 @@ LONGEST_MAX_WAIT_S = 7 * 24 * 3600.0
 
 _nurseries = pytest.StashKey[dict[str, Nursery]]()
 _temporary = pytest.StashKey[pytest.TempPathFactory]()
+_TERMINAL = "lab-terminal"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,11 +70,64 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Under `--lab-show`, the picture as soon as there is one."""
-    for name, text in report.user_properties:
-        if name == "lab-picture" and report.when == "call":
-            terminal.say(f"\n{text}")
+class _Pictures:
+    """A plugin, registered under `--lab-show` in the one process that can print: each picture as soon as there is one.
+
+    Workers report in any order; then the pictures of a file come together, in the order of its stories.
+    """
+
+    def __init__(self) -> None:
+        self._awaited: dict[str, list[str]] = {}
+        """By file, those stories of workers that are not shown yet."""
+        self._drawn: dict[str, str] = {}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        if not self._awaited:  # the others have collected the same
+            for each in ids:
+                self._awaited.setdefault(_file_of(each), []).append(each)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call" and report.passed:
+            return
+        pictures = [text for name, text in report.user_properties if name == "lab-picture" and report.when == "call"]
+        if report.nodeid not in self._awaited.get(_file_of(report.nodeid), ()):
+            for text in pictures:
+                terminal.say(f"\n{text}")
+            return
+        self._drawn.setdefault(report.nodeid, "".join(f"\n{text}" for text in pictures))
+        self._show(_file_of(report.nodeid), whole=True)
+
+    def pytest_sessionfinish(self) -> None:
+        for file in list(self._awaited):
+            self._show(file, whole=False)  # of a run that was cut short
+
+    def _show(self, file: str, *, whole: bool) -> None:
+        stories = self._awaited[file]
+        if whole and not all(each in self._drawn for each in stories):
+            return
+        for each in stories:
+            if text := self._drawn.get(each):
+                terminal.say(text)
+        self._awaited[file] = []
+
+
+def _file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A worker draws, and has no terminal: it is told of this one."""
+    node.workerinput[_TERMINAL] = _terminal(node.config)
+
+
+def _terminal(config: pytest.Config) -> tuple[int, bool]:
+    """Its width, and whether it wants colour."""
+    if hasattr(config, "workerinput"):
+        width, color = config.workerinput[_TERMINAL]
+        return width, color
+    return terminal.width(), terminal.wants_color(config.option.color)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -91,6 +145,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
     if hasattr(config, "workerinput"):
         return
+    if option.lab_show:
+        config.pluginmanager.register(_Pictures())
     if option.lab_step:
         _need_a_terminal(option)
     for folder in filter(None, (option.lab_artifacts, option.lab_report)):
@@ -213,6 +269,8 @@ def pytest_runtest_makereport(
             with keeping(report):
                 _keep_evidence(item, report, lab)
         with keeping(report):
+            _keep_timeline(item, report, lab)
+        with keeping(report):
             _keep_files(item, report, lab)
         with keeping(report):
             _tell(item, report, lab)
@@ -231,7 +289,11 @@ def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> No
         report.user_properties += [("lab-evidence", evidence), *not_as_asked]
     if item.config.option.lab_show:
         report.user_properties.append(("lab-picture", _picture(item, lab)))
-    if item.config.option.lab_report:
+
+
+def _keep_timeline(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+    """Of a story that fails at its end, too."""
+    if item.config.option.lab_report and (report.when == "call" or report.failed):
         from harness.reporting import keep
 
         keep(item, report, lab.timeline, item.stash[_temporary].getbasetemp() / "lab")
@@ -285,7 +347,8 @@ def _claim(item: pytest.Item) -> str:
     with contextlib.suppress(LabError):  # of a lesson that is not whole, its picture tells
         lesson = lessons.find(item.path.stem, item.config.option.lab_lang)
         if lesson and item.name == lesson.fault:
-            return claimed(lesson, terminal.width(), color=terminal.wants_color())
+            width, color = _terminal(item.config)
+            return claimed(lesson, width, color=color)
     return ""
 
 
@@ -295,7 +358,8 @@ def _picture(item: pytest.Item, lab: Lab) -> str:
 
     language = item.config.option.lab_lang
     lesson = lessons.find(item.path.stem, language)
-    drawn = told(lab.timeline, item.name, lesson, language, terminal.width(), color=terminal.wants_color())
+    width, color = _terminal(item.config)
+    drawn = told(lab.timeline, item.name, lesson, language, width, color=color)
     claim = _claim(item) if hasattr(item.config, "workerinput") else ""
     return f"{claim}\n\n{drawn}" if claim else drawn
 

@@ -1,6 +1,8 @@
 """pytest's side of `--lab-report`: a page for each scenario, its fault and its control side by side, and an index."""
 
 import pickle
+import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,17 +18,22 @@ from harness.views import html
 __tracebackhide__ = True
 
 _PROPERTY = "lab-timeline"
-"""With the report of a lesson's story travels the path of its pickled timeline, whichever worker played it."""
+"""With the report of a story that is to be drawn travels its pickled timeline's path, whichever worker played it."""
+
+_MOST_FURTHER = 4
+"""Stories that failed, beside the lesson's own two, which a page draws."""
+
+_LONGEST_REASON = 300
 
 
 def keep(item: pytest.Item, report: pytest.TestReport, timeline: Timeline, folder: Path) -> None:
-    """Where the item is one of its lesson's two stories, keep its timeline for the page."""
+    """Where the item is one of its lesson's two stories, or has failed beside them, keep its timeline for the page."""
     lesson = lessons.find(item.path.stem)
-    if lesson and item.name in (lesson.fault, lesson.control):
+    if lesson and (item.name in (lesson.fault, lesson.control) or report.failed):
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{item.path.stem}-{item.name == lesson.fault}.timeline"
-        path.write_bytes(pickle.dumps(timeline))
-        report.user_properties.append((_PROPERTY, str(path)))
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".timeline", delete=False) as file:
+            pickle.dump(timeline, file)
+        report.user_properties.append((_PROPERTY, file.name))
 
 
 class Reporter:
@@ -36,6 +43,7 @@ class Reporter:
         self._folder = folder
         self._language = language
         self._verdicts: dict[str, dict[str, str]] = {}
+        self._reasons: dict[tuple[str, str], str] = {}
         self._timelines: dict[tuple[str, str], str] = {}
         self._complaint = ""
 
@@ -45,6 +53,7 @@ class Reporter:
         path, _, story = report.nodeid.partition("::")
         scenario = Path(path).stem
         self._verdicts.setdefault(scenario, {})[story] = verdict_of(report)  # of one that fails at its end, that
+        self._reasons[scenario, story] = _reason(report)
         if where := dict(report.user_properties).get(_PROPERTY):
             self._timelines[scenario, story] = str(where)
 
@@ -82,10 +91,24 @@ class Reporter:
         return html.Entry(scenario, lesson.texts.claim if lesson else "", tuple(sorted(verdicts.items())), link)
 
     def _stories(self, lesson: Lesson, verdicts: dict[str, str]) -> Iterator[html.Story]:
-        for story in (lesson.fault, lesson.control):
-            if where := self._timelines.get((lesson.name, story)):
-                timeline = pickle.loads(Path(where).read_bytes())  # our own, from a worker of this run
-                yield html.Story(story, verdicts[story], timeline)
+        """The lesson's own two; then, by name, the first of those that have failed beside them."""
+        own = [story for story in (lesson.fault, lesson.control) if (lesson.name, story) in self._timelines]
+        kept = sorted(story for scenario, story in self._timelines if scenario == lesson.name and story not in own)
+        for story in [*own, *kept[:_MOST_FURTHER]]:
+            timeline = pickle.loads(Path(self._timelines[lesson.name, story]).read_bytes())  # from this run's worker
+            reason = self._reasons[lesson.name, story]
+            yield html.Story(story, verdicts[story], timeline, reason=reason, further=story not in own)
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Why it is not as expected: the first line, and what was expected and last seen, where it says that."""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    first, *more = (crash.message if crash else str(report.longrepr or "")).splitlines() or [""]
+    told = [line for line in more if line.startswith(("  expected: ", "  last seen: "))][:2]
+    lines = [re.sub(r"^harness\.errors\.\w+: ", "", first), *told]
+    return "\n".join(line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…" for line in lines)
 
 
 def texts_of(lesson: Lesson) -> dict[str, str]:

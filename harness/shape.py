@@ -63,7 +63,7 @@ def _story(events: list[Event], server_ports: set[int]) -> Iterator[str]:
 
 def _change(text: str, server_ports: set[int]) -> str:
     """Without the port that a worker's servers have, and with the host alone that a made-up segment was for."""
-    told = re.sub(r"^(provoked: \w+ to) \('([\d.]+)'.*", lambda to: f"{to[1]} {HOSTS.get(to[2])}", text)
+    told = re.sub(r"^(provoked: \w+ to [^:]+):\d+$", r"\1", text)
     return re.sub(r"\d+", lambda number: "(server)" if int(number[0]) in server_ports else number[0], told)
 
 

@@ -17,8 +17,13 @@ def is_there() -> bool:
     return sys.stdout.isatty()
 
 
-def wants_color() -> bool:
-    """Not in a pipe, not where NO_COLOR is set (no-color.org), not on a terminal that calls itself dumb."""
+def wants_color(asked: str = "auto") -> bool:
+    """Not in a pipe, not where NO_COLOR is set (no-color.org), not on a terminal that calls itself dumb.
+
+    Unless it is asked for: yes or no, as pytest's --color has them.
+    """
+    if asked != "auto":
+        return asked == "yes"
     return is_there() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

@@ -21,7 +21,7 @@ from harness import lessons
 from harness.evidence.sockets import Socket, State, Timer
 from harness.installed import find_program
 from harness.timeline import Change, Finding, Look, Step, Timeline
-from harness.views.html import Entry, Story, index, page
+from harness.views.html import Entry, Story, index, page, spoken
 from harness.views.rows import printable, rows
 from harness.views.words import words_in
 from tests.test_timeline import CLIENT, SERVER, frame
@@ -412,6 +412,11 @@ def test_two_stories_stand_beside_each_other_where_there_is_room(reset, shown):
             "[...document.querySelectorAll('figure')].map((each) => each.getBoundingClientRect().y)"
         )
         assert right > left
+        between = (
+            "[...document.querySelectorAll('figure')].map((each) => each.children[1].getBoundingClientRect().y"
+            " - each.children[0].getBoundingClientRect().bottom)"
+        )
+        assert max(browser.run(between)) < 20, "a heading stands above its own ladder"
         assert browser.run("document.documentElement.scrollWidth <= innerWidth")
     finally:
         browser.ask("Emulation.clearDeviceMetricsOverride")
@@ -527,6 +532,19 @@ def test_the_index_lists_every_scenario_with_its_verdicts(shown):
     )
     assert told[0] == ["full accept queue", "It is full.", "✓ as expected a", "✕ not as expected b"]
     assert browser.run("[...document.links].map((link) => link.getAttribute('href'))") == ["full.html"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("test_control_a_rst_ends_time_wait", "a RST ends TIME_WAIT"),
+        ("test_one_place_more_is_enough[0]", "one place more is enough [0]"),
+        ("test_it_ends_in_time_wait[0-1-TIME_WAIT]", "it ends in TIME_WAIT [0, 1, TIME_WAIT]"),
+        ("test_a[-1--1-off loopback]", "a [-1, -1, off loopback]"),
+    ],
+)
+def test_a_name_is_told_as_a_sentence_and_its_parameters_as_they_are(name, told):
+    assert spoken(name) == told
 
 
 def test_its_own_words_are_there_in_chinese():

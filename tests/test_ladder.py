@@ -2,14 +2,19 @@
 
 import re
 import socket
+from itertools import pairwise
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console
 
 from harness.evidence.sockets import Socket, State, Timer
+from harness.evidence.wire import Segment
 from harness.timeline import Change, Counted, Finding, Look, Step, Timeline
 from harness.views.ladder import ladder
-from harness.views.lines import printed
+from harness.views.lines import Prose, printed
 from harness.views.rows import Lane, rows
 from tests.test_timeline import CLIENT, SERVER, frame
 
@@ -165,6 +170,44 @@ def test_a_timer_that_ticks_is_no_news():
     assert said(timeline, Lane.CLIENT) == ["TIME_WAIT", "timer time_wait 60.0 s"]
 
 
+def test_a_number_and_its_unit_stay_on_one_line():
+    timeline = Timeline(0)
+    waiting = Socket(State.TIME_WAIT, CLIENT, SERVER, 0, 0, Timer("time_wait", 60.0, 0), 0, 0)
+    timeline.add(Look(1, (waiting,)))
+    assert drawn(timeline).splitlines()[-2:] == ["           timer time_wait", "           60.0 s"]
+
+
+@settings(deadline=None)
+@given(st.text("ab1 s.,字“”（）。，、；：é", max_size=60), st.integers(6, 30))
+@example("一二三四五六七八九十。，”abc", 10)
+def test_lines_break_where_a_reader_expects_it(text, width):
+    """Nothing is lost, no line is too wide, and none begins with what belongs to the end of the one before."""
+    lines = Prose(text).wrap(Console(), width)
+    told = [line.plain for line in lines]
+    assert "".join("".join(told).split()) == "".join(text.split())
+    assert max(map(cell_len, told), default=0) <= width
+    for above, line in pairwise(told):
+        assert line[:1] not in [*"。，、；：）”"] or not above.strip("。，、；：）” ")[1:], (
+            "there was nothing to take along"
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("一二三四五。六", ["一二三四", "五。六"]),
+        ("ab cd 一二三", ["ab cd", "一二三"]),
+        ("一二三四（五六）", ["一二三四", "（五六）"]),
+        ("连接 TIME_WAIT", ["连接", "TIME_WAIT"]),
+        ("abc def ghi jkl", ["abc def", "ghi jkl"]),
+        ("abcdefghijklmno", ["abcdefghij", "klmno"]),
+        ("等它 60.0 s 之后", ["等它", "60.0 s", "之后"]),
+    ],
+)
+def test_where_a_line_breaks(text, lines):
+    assert [line.plain for line in Prose(text).wrap(Console(), 10)] == lines
+
+
 def test_nothing_of_a_story_moves_the_cursor():
     timeline = Timeline(0)
     timeline.add(Step(1, "actor", "a\x1b[2J\ud800b"))
@@ -200,6 +243,16 @@ def test_no_line_is_wider_than_the_terminal(story, width):
     assert max(widths) > width - 5, "and the room is used"
 
 
+@pytest.mark.parametrize("width", [80, 81])
+def test_a_line_that_just_fills_its_lane_keeps_its_last_character(width):
+    """Its last space goes into the next column, and of wide characters there are fewer than columns."""
+    timeline = Timeline(0)
+    waiting = Socket(State.TIME_WAIT, CLIENT, SERVER, 0, 0, Timer("time_wait", 60.0, 0), 0, 0)
+    timeline.add(Look(1, (waiting,)))
+    text = printed(ladder(timeline, width, "", "zh"), width, color=False)
+    assert " ".join(text.split()).endswith("TIME_WAIT 定时器 time_wait 60.0 s")
+
+
 def test_a_narrow_terminal_gets_80_columns(story):
     assert drawn(story, 20) == drawn(story, 80)
 
@@ -223,6 +276,15 @@ def test_the_drawing(story):
 def test_the_heading_is_the_story_s_name_whatever_is_in_its_brackets(story):
     name = "test_it_is_told[red-bold]_:smile:"
     assert printed(ladder(story, 80, name), 80, color=False).startswith(f"{name} ──")
+
+
+@pytest.mark.parametrize("name", ["test_" + "so_long_a_name_" * 4, "test_" + "so_long_a_name_" * 12, "test_short"])
+def test_stories_that_differ_in_their_parameters_have_headings_that_differ(story, name):
+    for parameters in ("[0-TIME_WAIT]", "[1-" + "FIN_WAIT2-" * 9 + "]"):
+        lines = printed(ladder(story, 80, name + parameters), 80, color=False).splitlines()
+        heading = lines[: next(at for at, line in enumerate(lines) if "client" in line)]
+        assert re.sub(" ─+$", "", "".join(heading)) == name + parameters
+        assert heading[-1].endswith("───")
 
 
 def test_color_is_there_only_when_asked_for(story):
@@ -253,6 +315,15 @@ def test_a_real_story(lab):
     assert {"» listening", "» accepted", "» finished"} <= set(said(lab.timeline, Lane.SERVER))
     assert {"» sent", "» failed (ECONNRESET)"} <= set(said(lab.timeline, Lane.CLIENT))
     assert "TcpExtTCPAbortOnClose +1" in told[-1].note
+
+
+def test_a_made_up_segment_is_told_by_the_host_that_it_is_for(lab):
+    for address in (lab.client_address(40001), lab.server_address, lab.other_server_address):
+        lab.provoke(Segment(0, lab.client_address(40002), address, "R", 0, 0, 0, 0, None))
+    port = lab.server_address[1]
+    told = [row.note for row in rows(lab.timeline) if row.note]
+    hosts = ("client:40001", f"server:{port}", f"other server:{port}")
+    assert told == [f"provoked: R to {host}" for host in hosts]
 
 
 def test_nobody_looks_closely_unless_asked(lab):

@@ -1,9 +1,12 @@
 """The lessons' texts are whole, and true to their scenarios; the commands that show them."""
 
+import contextlib
 import os
+import pty
 import re
 import subprocess
 import sys
+import termios
 import tomllib
 
 import pytest
@@ -11,7 +14,7 @@ from rich.cells import cell_len
 
 from harness import lessons
 from harness.errors import LabError
-from tests.playing import ROOT, clean_environment, pytest_command
+from tests.playing import ROOT, clean_environment, pytest_command, run_pytest
 from tests.test_tidy import SCENARIOS
 
 TOOLS = {"cat", "grep", "journalctl", "nstat", "ps", "ss", "sysctl", "tcpdump"}
@@ -148,6 +151,66 @@ def {lesson.control}(lab):
     assert 0 <= whole.find(words) < whole.find(lesson.fault) < whole.find("Why")
 
 
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_picture_has_colour_where_the_terminal_or_the_option_says_so(workers):
+    lesson = lessons.load("close_with_unread_data")
+    command = [sys.executable, "-m", "pytest", "--lab-show", *workers, f"{lesson.path}::{lesson.fault}"]
+    environment = {name: value for name, value in clean_environment().items() if name not in ("NO_COLOR", "COLUMNS")}
+    heading = rf"^{lesson.fault} (\x1b\[[\d;]*m)?─+"
+
+    piped = [subprocess.run([*command, *option], capture_output=True, text=True, cwd=ROOT, env=environment).stdout
+             for option in ((), ("--color=yes",))]  # fmt: skip
+    assert [bool(re.search(heading, each, re.M)[1]) for each in piped] == [False, True]
+    for option, coloured in (("--color=auto", True), ("--color=no", False)):
+        read, written = pty.openpty()
+        termios.tcsetwinsize(written, (24, 100))
+        with subprocess.Popen(
+            [*command, option], stdout=written, cwd=ROOT, env=environment | {"TERM": "xterm"}
+        ) as child:
+            os.close(written)
+            told = b"".join(read_from(read)).decode()
+        os.close(read)
+        assert child.returncode == 0, told
+        assert bool(re.search(heading, told, re.M)[1]) is coloured
+        bare = re.sub(r"\x1b\[[\d;]*m", "", re.search(heading, told, re.M)[0])
+        assert len(bare) == 100, "the terminal's width"
+
+
+def read_from(terminal):
+    with contextlib.suppress(OSError):  # the other end is closed
+        while some := os.read(terminal, 4096):
+            yield some
+
+
+def test_the_pictures_of_a_file_come_fault_first_whatever_order_the_workers_report_in(tmp_path):
+    """The fault's story waits until its control's has been reported."""
+    lesson = lessons.load("close_with_unread_data")
+    story = tmp_path / f"{lesson.name}.py"
+    story.write_text(f"""
+import os
+import pytest
+
+TOLD = {str(tmp_path / "told")!r}
+
+def {lesson.fault}(lab):
+    os.open(TOLD, os.O_RDONLY)
+
+@pytest.fixture
+def reported():
+    yield
+    os.open(TOLD, os.O_WRONLY)
+
+def {lesson.control}(reported, lab):
+    pass
+""")
+    os.mkfifo(tmp_path / "told")
+    done = run_pytest(story, "-qq", "--no-header", "--lab-show", "--timeout=9", "-n", "2")
+    assert done.returncode == 0, done.stdout
+    places = [done.stdout.find(words) for words in (lesson.texts.claim[:40], lesson.fault, "Why", lesson.control)]
+    assert places == sorted(places)
+    assert min(places) >= 0
+
+
 @pytest.mark.parametrize(
     ("answer", "status", "verdict"), [("2\n", 0, "Right."), ("1\n", 6, "You said 1."), ("", 6, "-")]
 )
@@ -209,6 +272,7 @@ def test_what_is_shown_in_chinese_has_chinese_words_around_it(command):
     named = [] if command == "list" else ["close_with_unread_data"]
     done = run(command, *named, "--lang", "zh")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not re.search(r"^ *[。，、；：）”]", done.stdout, re.M)
     english = r"waits (up|less)|accept queue|no owner|no process|states:|\bserver\b(?!:)|look inside|goes on"
     assert not re.search(english, done.stdout, re.I)
     if command == "lesson":
@@ -223,6 +287,9 @@ def test_the_list_names_all_with_rows_and_sysctls():
     done = run("list")
     assert done.returncode == 0
     assert [line for line in done.stdout.splitlines() if line in NAMES] == NAMES
+    governs = [line for line in done.stdout.splitlines() if "; waits" in line or "  waits" in line]
+    assert len(governs) == len(NAMES)
+    assert not [line for line in governs if line.lstrip().startswith(";")]
     assert re.search(r"004-10; waits up to 2 s; net\.ipv4\.tcp_fin_timeout", done.stdout)
 
 

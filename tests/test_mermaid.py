@@ -19,7 +19,6 @@ LETTER = r"(?:[\w !()*+,./=?\[\]|»…→−-]|#\d+;)"
 TEXT = rf"(?P<text>{LETTER}+(?:<br/>{LETTER}+)*)"
 MESSAGE = re.compile(rf"    (?P<sender>client|server)(?P<arrow>->>|--x)(?P<receiver>client|server): {TEXT}")
 NOTE = re.compile(rf"    Note over (?P<over>client|server|client,server): {TEXT}")
-TITLE = re.compile(rf"    title {TEXT}")
 HEAD = ["sequenceDiagram", "    participant client", "    participant server"]
 HOSTILE = ["a; b", "#quot;", "x: y", "end", "END of it", "a\nend\nb", "<br/><script>", "%%{init: {}}%%", "$$x$$", "`",
            "wrap: x", "client->>server: forged", "\x1b[31m", "style a:b #c;", "Note over client: forged",
@@ -33,13 +32,10 @@ def shown(coded):
 
 def read(diagram):
     """Each statement after the head as (what, text lines); every line must be of the grammar."""
-    first, *rest = diagram.removesuffix("\n").split("\n")
-    titles = [line for line in rest if TITLE.fullmatch(line)]
-    lines = [line for line in rest if line not in titles]
-    assert [first, *lines[:2]] == HEAD
-    assert rest[: len(titles)] == titles
-    found = [("title", shown(TITLE.fullmatch(line)["text"])) for line in titles]
-    for line in lines[2:]:
+    lines = diagram.removesuffix("\n").split("\n")
+    assert lines[:3] == HEAD
+    found = []
+    for line in lines[3:]:
         assert not re.search(r"\bend\b", line, re.I), line
         if match := MESSAGE.fullmatch(line):
             found.append((f"{match['sender']}{match['arrow']}{match['receiver']}", shown(match["text"])))
@@ -67,7 +63,7 @@ def test_a_story_is_messages_and_notes():
     timeline.add(Finding(8, "mines", "3 of 5"))
     timeline.add(Counted(9, (("TcpExtTCPAbortOnClose", 1),)))
     assert read(mermaid(timeline, "Unread data")) == [
-        ("title", ["Unread data"]),
+        ("client,server", ["Unread data"]),
         ("client->>server", ["S"]),
         ("client", ["SYN_SENT"]),
         ("server->>client", ["SA"]),
@@ -104,7 +100,7 @@ def test_what_means_something_to_mermaid_is_shown_and_means_nothing(text):
     timeline.add(Change(2, text))
     found = read(mermaid(timeline, text))
     expected = ["".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))]
-    assert found == [("title", expected), ("client", ["» failed"]), ("client,server", expected)]
+    assert found == [("client,server", expected), ("client", ["» failed"]), ("client,server", expected)]
 
 
 @given(st.text(), st.text(), st.text(), st.text())
@@ -116,6 +112,15 @@ def test_no_text_breaks_the_diagram(title, step, detail, change):
     timeline.add(Change(5, change))
     found = read(mermaid(timeline, title))
     assert len(found) == len(read(mermaid(handshake()))) + bool(title.strip()) + 1 + bool(change)
+
+
+def test_a_claim_is_a_note_that_fits_under_the_two_ends():
+    """Mermaid wraps no title, and cuts what is wider than its picture."""
+    claim = "close() with unread data sends RST in place of FIN: " + "and no TIME_WAIT remains at either end; " * 4
+    [(over, lines)] = read(mermaid(Timeline(0), claim))
+    assert over == "client,server"
+    assert " ".join(lines) == claim.strip()
+    assert max(map(len, lines)) <= 60
 
 
 def test_a_long_text_and_a_note_of_many_lines_are_cut():

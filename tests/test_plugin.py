@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment, pytest_command
+from harness import lessons
+from harness.views.html import spoken
+from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment, pytest_command, run_pytest
 
 FULL_STORY = """
 import socket
@@ -313,6 +315,65 @@ def test_a_report_has_a_page_for_each_lesson_and_an_index(tmp_path: Path) -> Non
     assert page.count("<svg") >= 2
     assert "ECONNRESET" in page
     assert "TIME_WAIT" in page
+
+
+def figures(page: Path) -> list[tuple[str, str]]:
+    """Of each figure of a page its heading, and why its story ended so."""
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page.read_text(), re.S)
+    found = [(re.search(r"<h2>(.*?)</h2>", each), re.search(r'<p class="reason">(.*?)</p>', each, re.S))
+             for each in captions]  # fmt: skip
+    return [(name[1] if name else "", reason[1] if reason else "") for name, reason in found]
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_story_that_fails_is_drawn_on_its_page_with_what_was_expected(tmp_path: Path, workers: tuple[str]) -> None:
+    lesson = lessons.load("close_with_unread_data")
+    story = tmp_path / f"{lesson.name}.py"
+    others = "\n".join(f"def test_other_{n}(lab):\n    assert {n} > 3, 'too few'\n" for n in range(9))
+    story.write_text(f"""
+import pytest
+from harness.errors import ExpectationFailed, Inconclusive
+from harness.expect import failure
+
+def {lesson.fault}(lab):
+    raise failure("states <b>", "FIN_WAIT2", "CLOSED", 1)
+
+def {lesson.control}(lab):
+    pass
+
+@pytest.fixture
+def ends_badly(lab):
+    yield
+    raise ValueError("at its end")
+
+def test_another_control(lab, ends_badly):
+    pass
+
+{others}
+""")
+    done = run_pytest(story, "--lab-report", str(tmp_path / "report"), *workers)
+    assert done.returncode == 1, done.stdout
+    page = tmp_path / "report" / f"{lesson.name}.html"
+    (fault, reason), (control, none), *further = figures(page)
+    assert (fault, control) == (spoken(lesson.fault), spoken(lesson.control))
+    assert (reason, none) == ("states &lt;b&gt;\n  expected:  FIN_WAIT2\n  last seen: CLOSED", "")
+    assert further == [
+        ("another control", "ValueError: at its end"),
+        *((f"other {n}", "AssertionError: too few") for n in range(3)),
+    ]  # fmt: skip
+    assert 'class="further' in page.read_text()
+
+
+def test_a_lesson_that_fails_says_on_its_page_what_was_expected(tmp_path: Path) -> None:
+    page = tmp_path / "lesson.html"
+    control = lessons.load("full_accept_queue").control
+    lesson = ["full_accept_queue", "--lab-sysctl", "net.core.somaxconn=1", "-k", control, "--html", str(page)]
+    command = [sys.executable, "-m", "harness", "lesson", *lesson]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    assert done.returncode == 1, done.stdout + done.stderr
+    [(_, reason)] = figures(page)
+    assert re.fullmatch("call 4 died\n  expected:  step &#x27;connected&#x27;\n  last seen: ETIMEDOUT: .*", reason)
+    assert len(page.read_bytes()) < 200_000
 
 
 def test_the_index_is_by_name_in_the_language_chosen_and_says_of_a_story_how_it_ended(tmp_path: Path) -> None:

@@ -209,7 +209,8 @@ def test_results_are_told_by_name():
     [
         ("net.ipv4.tcp_fin_timeout = 1", ["lab: net.ipv4.tcp_fin_timeout = 1"]),
         ("dropped from here on: tcp dport 8000", ["lab: dropped from here on: tcp dport (server)"]),
-        ("provoked: R to ('192.0.2.1', 51234)", ["lab: provoked: R to client"]),
+        ("provoked: R to client:51234", ["lab: provoked: R to client"]),
+        ("provoked: FA to other server:8000", ["lab: provoked: FA to other server"]),
         ("3 state changes found no room in the tracepoint's buffer", []),
     ],
 )

@@ -21,6 +21,14 @@ def test_colour(monkeypatch, tty, environment, colour):
     assert terminal.wants_color() is colour
 
 
+@pytest.mark.parametrize(("asked", "colour"), [("yes", True), ("no", False), ("auto", True)])
+def test_colour_that_is_asked_for(monkeypatch, asked, colour):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: asked != "yes", raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.delenv("TERM", raising=False)
+    assert terminal.wants_color(asked) is colour
+
+
 def test_width(monkeypatch):
     monkeypatch.setenv("COLUMNS", "123")
     assert terminal.width() == 123

@@ -33,7 +33,7 @@ _MOST_MEMBERS = 16
 """Sockets (or owners) of one look that the evidence shows."""
 
 _TCP_WORDS = "|".join([*(state for state in State if "_" in state), "syn", "fin", "rst"])
-_TCP_WORD = re.compile(rf"(?<![a-z])({_TCP_WORDS})(?=s?(_|\[|$))", re.IGNORECASE)
+_TCP_WORD = re.compile(rf"(?<![a-z])({_TCP_WORDS})(?=s?(_|$))", re.IGNORECASE)
 _MARKS = {"passed": "✓", "failed": "✕", "inconclusive": "?", "skipped": "–"}
 
 
@@ -41,7 +41,8 @@ _MARKS = {"passed": "✓", "failed": "✕", "inconclusive": "?", "skipped": "–
 class Story:
     """One test's run. `name` is the test's, `verdict` pytest's word: passed, failed, inconclusive, skipped.
 
-    `label` stands over its ladder in place of fault or control, and `caption` in place of its name.
+    `label` stands over its ladder in place of fault or control, and `caption` in place of its name; `reason` says why
+    it is not as expected. A `further` one stands beside a lesson's own two.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Story:
     timeline: Timeline
     label: str = ""
     caption: str = ""
+    reason: str = ""
+    further: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +164,11 @@ def _lines(text: str) -> str:
 
 
 def spoken(name: str) -> str:
-    """A test's name as the sentence that it is: "control_a_rst_ends_time_wait" → "a RST ends TIME_WAIT"."""
-    words = _TCP_WORD.sub(lambda found: found[0].upper().replace("_", "\0"), name)
-    return words.removeprefix("test_").removeprefix("control_").replace("_", " ").replace("\0", "_")
+    """A test's name as the sentence that it is: "control_a_rst_ends_time_wait[0-1]" → "a RST ends TIME_WAIT [0, 1]"."""
+    sentence, bracket, parameters = name.partition("[")
+    words = _TCP_WORD.sub(lambda found: found[0].upper().replace("_", "\0"), sentence)
+    words = words.removeprefix("test_").removeprefix("control_").replace("_", " ").replace("\0", "_")
+    return words + (" [" + re.sub(r"(?<=[^-])-", ", ", parameters) if bracket else "")
 
 
 def _verdict(verdict: str, words: Mapping[str, str]) -> str:
@@ -177,13 +182,15 @@ def _heard(story: Story) -> str:
 
 
 def _figure(story: Story, drawing: svg.Drawing, words: Mapping[str, str]) -> str:
-    kind = "labelled" if story.label else "control" if story.name.startswith("test_control_") else "fault"
+    kind = "control" if story.name.startswith("test_control_") else "fault"
+    kind = "labelled" if story.label else "further" if story.further else kind
+    reason = f'<p class="reason">{_lines(story.reason)}</p>' if story.reason else ""
     label, caption = escape(story.label) or words[kind], escape(story.caption or spoken(story.name))
     heading = "h3" if story.label else "h2"
     long = " long" if drawing.by_steps[-1] > _TALLEST_PRINTED else ""
     return (
         f'<figure class="{kind}{long}"><figcaption><span class="kind">{label}</span> '
-        f"{_verdict(story.verdict, words)}<{heading}>{caption}</{heading}></figcaption>"
+        f"{_verdict(story.verdict, words)}{reason}<{heading}>{caption}</{heading}></figcaption>"
         f'<div class="scroll">{drawing.svg}</div></figure>'
     )
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 
+from rich.cells import cell_len, chop_cells
 from rich.console import RenderableType
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
 from harness.timeline import Timeline
-from harness.views.lines import NARROWEST
+from harness.views.lines import NARROWEST, Prose
 from harness.views.rows import Lane, Row, rows
 from harness.views.words import words_in
 
@@ -19,8 +20,10 @@ _LONG_STRETCH, _SHOWN_OF_LONG = 60, 24
 def ladder(timeline: Timeline, width: int, title: str = "", language: str = "en") -> Iterator[RenderableType]:
     """One story, drawn; `width` in columns. lines.printed() makes lines of it."""
     width, words = max(width, NARROWEST), words_in(language)
-    if title:
-        yield Rule(title, align="left", style="dim")
+    *above, heading = _heading(title, width - 4)
+    yield from map(Text, above)
+    if heading:
+        yield Rule(heading, align="left", style="dim")
     lane = (width - _TIME_COLUMNS - 6) // 3
     wire = width - _TIME_COLUMNS - 6 - 2 * lane
     client, server = (Text(words[each], style="bold") for each in Lane)
@@ -35,6 +38,14 @@ def ladder(timeline: Timeline, width: int, title: str = "", language: str = "en"
             yield _row(row, timeline.start_ns, lane, wire)
 
 
+def _heading(title: str, room: int) -> list[str]:
+    """In lines that fit; stories that differ in their parameters alone must be told apart."""
+    if cell_len(title) <= room:
+        return [title]
+    name, bracket, parameters = title.partition("[")
+    return [*chop_cells(name, room), *chop_cells(bracket + parameters, room)]
+
+
 def _row(row: Row, start_ns: int, lane: int, wire: int) -> RenderableType:
     at = Text(f"{(row.time_ns - start_ns) / 1e6:.3f}", style="dim")
     if row.note:
@@ -47,7 +58,7 @@ def _note(at: Text, words: str, lane: int, wire: int) -> Table:
     note = Table.grid(padding=(0, 1))
     note.add_column(width=_TIME_COLUMNS, justify="right")
     note.add_column(width=2 * lane + wire + 4)
-    note.add_row(at, Text(words, style="italic", overflow="fold"))
+    note.add_row(at, Prose(words, style="italic"))
     return note
 
 
@@ -62,8 +73,9 @@ def _rung(at: Text, left: Text, arrow: Text, right: Text, lane: int, wire: int) 
 
 
 def _said(row: Row, lane: Lane) -> Text:
-    lines = [Text(line, style="bold" if line.startswith("»") else "cyan") for line in row.says[lane]]
-    return Text("\n").join(lines)
+    lines = [(f"\n{line}" if at else line, "bold" if line.startswith("»") else "cyan")
+             for at, line in enumerate(row.says[lane])]  # fmt: skip
+    return Prose.assemble(*lines)
 
 
 def _arrow(row: Row, wire: int) -> str:

@@ -1,21 +1,26 @@
 """The story as a Mermaid sequence diagram, for a README or an issue: https://mermaid.js.org/syntax/sequenceDiagram."""
 
 import re
+import textwrap
 from collections.abc import Iterator
 
 from harness.timeline import Timeline
 from harness.views.rows import Lane, Row, lane_of, rows
 
 _MOST_MESSAGES = 40
-_MOST_LINES, _MOST_LETTERS = 8, 100
+_MOST_LINES, _MOST_LETTERS, _CLAIM_LETTERS = 8, 100, 60
 _HARMLESS = re.compile(r"[^\w !()*+,./=?\[\]|»…→−-]")
 _KEYWORD = re.compile(r"\bend\b", re.I)
 
 
-def mermaid(timeline: Timeline, title: str = "") -> str:
-    """A message a segment, notes for what each end does; of a long story its first and last 20 messages."""
-    lines = ["sequenceDiagram", *([f"title {_text(title)}"] if title.strip() else [])]
-    lines += [f"participant {lane}" for lane in Lane]
+def mermaid(timeline: Timeline, claim: str = "") -> str:
+    """A message a segment, notes for what each end does; of a long story its first and last 20 messages.
+
+    The claim is the first note: Mermaid wraps no title.
+    """
+    lines = ["sequenceDiagram", *(f"participant {lane}" for lane in Lane)]
+    if claimed := textwrap.wrap(" ".join(claim.split()), _CLAIM_LETTERS):
+        lines.append(_note([*Lane], claimed))
     told = rows(timeline)
     messages = [at for at, row in enumerate(told) if row.segment]
     left_out = len(messages) - _MOST_MESSAGES

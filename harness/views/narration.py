@@ -9,7 +9,7 @@ from rich.text import Text
 from harness.lessons import Lesson
 from harness.timeline import Timeline
 from harness.views.ladder import ladder
-from harness.views.lines import printed
+from harness.views.lines import Prose, printed
 
 _HEADINGS = {
     "en": ("Why", "The cure", "On a production box"),
@@ -19,7 +19,7 @@ _HEADINGS = {
 
 def claimed(lesson: Lesson, width: int, *, color: bool) -> str:
     """What is to be shown, as lines."""
-    return printed([Text(lesson.texts.claim, style="bold")], width, color=color)
+    return printed([Prose(lesson.texts.claim, style="bold")], width, color=color)
 
 
 def told(timeline: Timeline, story: str, lesson: Lesson | None, language: str, width: int, *, color: bool) -> str:
@@ -36,10 +36,10 @@ def _below(lesson: Lesson, language: str) -> Iterator[RenderableType]:
     for heading, words in ((why, lesson.texts.why), (cure, lesson.texts.cure)):
         yield ""
         yield Text(heading, style="bold")
-        yield Text(words)
+        yield Prose(words)
     yield ""
     yield Text(look, style="bold")
     for command, sight in zip(lesson.recognise, lesson.texts.look, strict=True):
         yield Padding(Text(f"$ {command}", style="green"), (0, 0, 0, 2))
-        yield Padding(Text(sight), (0, 0, 0, 4))
+        yield Padding(Prose(sight), (0, 0, 0, 4))
     yield ""
