@@ -63,6 +63,14 @@ class TestTheTrial:
         assert kernel not in ("9", "8")
         assert (found.before.name, found.after.name) == ("kernel + a.conf", "kernel + 99.conf")
 
+    def test_files_of_one_name_are_told_by_their_paths(self, conf, tmp_path) -> None:
+        after = conf("net.ipv4.tcp_retries2 = 6\n")
+        before = tmp_path / "before" / "99.conf"
+        before.parent.mkdir()
+        before.write_text("net.ipv4.tcp_retries2 = 5\n")
+        found = trial([after], [str(before)], set())
+        assert (found.before.name, found.after.name) == (f"kernel + {before}", f"kernel + {after}")
+
     def test_the_standard_input_is_what_is_tried(self, monkeypatch) -> None:
         monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"net.ipv4.tcp_retries2 = 7")))
         found = trial(["-"], ["reference"], set())

@@ -10,7 +10,7 @@ from harness.nursery import network
 from harness.profile import BASES, Profile, host_values, with_lines
 from harness.tuning import known
 from harness.tuning.explain import Kind, Verdict, explain, host_value, in_each_network, kernel_value
-from harness.tuning.lines import Line
+from harness.tuning.lines import Line, shown
 from harness.tuning.read import read
 
 _NOT_TAKEN = (Kind.REFUSED, Kind.UNKNOWN, Kind.READ_ONLY)
@@ -85,6 +85,9 @@ def trial(files: Sequence[str], before: Sequence[str], governing: set[str]) -> T
         }
         values = {key: (was(key), now(key)) for key in sorted(keys)}
     changed = {key: (_shown(key, old), _shown(key, new)) for key, (old, new) in values.items() if old != new}
+    if profiles[0].name == profiles[1].name:  # two files of one name
+        named = [" + ".join([base, *map(shown, paths)]) for paths in (old_files, files)]
+        profiles = replace(profiles[0], name=named[0]), replace(profiles[1], name=named[1])
     if of_a_container:
         profiles = replace(profiles[0], name="kernel (a container does not have the host's values)"), profiles[1]
     return Trial(*profiles, tuple(told), tuple(told_before), changed, dead)
