@@ -14,6 +14,8 @@ from rich.cells import cell_len
 
 from harness import lessons
 from harness.errors import LabError
+from harness.timeline import Timeline
+from harness.views.narration import claimed, told
 from tests.playing import ROOT, clean_environment, pytest_command, run_pytest
 from tests.test_tidy import SCENARIOS
 
@@ -168,11 +170,11 @@ def test_a_picture_has_colour_where_the_terminal_or_the_option_says_so(workers):
             [*command, option], stdout=written, cwd=ROOT, env=environment | {"TERM": "xterm"}
         ) as child:
             os.close(written)
-            told = b"".join(read_from(read)).decode()
+            shown = b"".join(read_from(read)).decode()
         os.close(read)
-        assert child.returncode == 0, told
-        assert bool(re.search(heading, told, re.M)[1]) is coloured
-        bare = re.sub(r"\x1b\[[\d;]*m", "", re.search(heading, told, re.M)[0])
+        assert child.returncode == 0, shown
+        assert bool(re.search(heading, shown, re.M)[1]) is coloured
+        bare = re.sub(r"\x1b\[[\d;]*m", "", re.search(heading, shown, re.M)[0])
         assert len(bare) == 100, "the terminal's width"
 
 
@@ -281,6 +283,16 @@ def test_what_is_shown_in_chinese_has_chinese_words_around_it(command):
         assert "全连接队列为空" in done.stdout
         assert "没有进程持有" in done.stdout
         assert max(map(cell_len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("width", [80, 81, 100])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_line_of_a_lesson_begins_with_what_ends_a_chinese_sentence(name, width):
+    lesson = lessons.load(name, "zh")
+    below = told(Timeline(0), lesson.fault, lesson, "zh", width, color=False)
+    text = f"{claimed(lesson, width, color=False)}\n{below}"
+    assert not re.search("^ *[。，、；：）”]", text, re.M)
+    assert max(map(cell_len, text.splitlines())) <= width
 
 
 def test_the_list_names_all_with_rows_and_sysctls():

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.containers import Lines
 from rich.text import Text
 
@@ -77,5 +77,5 @@ def printed(parts: Iterable[RenderableType], width: int, *, color: bool) -> str:
         color_system="standard" if color else None, legacy_windows=False, markup=False, emoji=False,
     )  # fmt: skip
     for part in parts:
-        console.print(part)
+        console.print(Group(part) if isinstance(part, Prose) else part)  # of a bare Text it would make one of its own
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
