@@ -176,7 +176,8 @@ class Recorder:
 
             terminalreporter.section(f"compared with {self._config.option.lab_compare}")
             rows, now = self._compared(), self._now()
-            terminal.say(comparison.told(self._old, now, rows, terminal.width(), color=terminal.wants_color()))
+            color = terminal.wants_color(self._config.option.color)
+            terminal.say(comparison.told(self._old, now, rows, terminal.width(), color=color))
 
     def _compared(self) -> list[compare.Row]:
         return compare.compare(self._old, self._now()) if self._old else []
