@@ -13,6 +13,7 @@ import pytest
 
 from harness import lessons, profile, terminal
 from harness.errors import LabError, LabUnavailable
+from harness.expect import LONGEST_MAX_WAIT_S
 from harness.installed import find_program
 from harness.lab import Lab
 from harness.nursery import Nursery
@@ -25,7 +26,6 @@ pytest_plugins = ["harness.selection", "harness.recording"]
 
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
-LONGEST_MAX_WAIT_S = 7 * 24 * 3600.0
 
 _nurseries = pytest.StashKey[dict[str, Nursery]]()
 _temporary = pytest.StashKey[pytest.TempPathFactory]()
