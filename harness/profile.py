@@ -10,7 +10,7 @@ from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
 from harness.nursery import KeeperHandle, network
 from harness.tuning.explain import Kind, Verdict, explain, kernel_value, nearest
-from harness.tuning.lines import Line, normalised, one_network, shown
+from harness.tuning.lines import Line, normalised, one_network, shown, without_secrets
 from harness.tuning.read import read
 from harness.tuning.sysctl_d import reference_profile
 
@@ -59,7 +59,9 @@ def chosen(base: str, files: Sequence[str] = (), pairs: Sequence[str] = (), *, t
 def _line(pair: str) -> Line:
     key, equals, value = pair.partition("=")
     if not equals or not key.strip():
-        raise LabError(f"{pair!r} is no setting. Mend: write KEY=VALUE, net.ipv4.tcp_syn_retries=3")
+        raise LabError(
+            f"{without_secrets(repr(pair))} is no setting. Mend: write KEY=VALUE, net.ipv4.tcp_syn_retries=3"
+        )
     return Line(normalised(key.strip()), value.strip(), "--lab-sysctl", 0, 0)
 
 
@@ -70,12 +72,12 @@ def _wrong(base: str, lines: Sequence[Line], pairs: Sequence[Line]) -> Iterator[
             verdicts = explain([*lines, *pairs], lambda _: None, keeper)
     except LabUnavailable:  # each story says so
         return
-    for each in verdicts:
-        if each.line in pairs:
-            if each.kind not in _TAKEN:
-                yield _complaint("--lab-sysctl", each)
-        elif each.kind is Kind.REFUSED and not each.line.optional:
+    for each in verdicts[: len(lines)]:
+        if each.kind is Kind.REFUSED and not each.line.optional:
             yield _complaint(each.line.place, each)
+    for each in verdicts[len(lines) :]:
+        if each.kind not in _TAKEN:
+            yield _complaint("--lab-sysctl", each)
 
 
 def _complaint(place: str, verdict: Verdict) -> str:

@@ -59,6 +59,49 @@ def troubles(path):
     return [(place.line, place.column, place.why) for place in raised.value.places]
 
 
+PROC, KEY, SECRET = (
+    "/proc/sys/net/ipv4/tcp_fastopen_key",
+    "net.ipv4.tcp_fastopen_key",
+    "00112233-44556677-8899aabb-ccddeeff",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.sh", f"ssh host sysctl -w {KEY}={SECRET}"), ("a.sh", f"ssh host 'echo {SECRET} > {PROC}'"),
+     ("a.sh", f"ssh host 'echo {KEY}={SECRET} >> /etc/sysctl.d/a.conf'"), ("a.sh", f"sysctl -w {KEY}={SECRET}$X"),
+     ("a.sh", f"sysctl -w {KEY} = {SECRET}"), ("a.sh", f"docker run --sysctl {KEY}:{SECRET} x"),
+     ("a.sh", f"sysctl -w net/ipv6/conf/eth0/stable_secret={SECRET}$X"), ("a.conf", f"{KEY} {SECRET}"),
+     ("a.conf", f"{KEY} {SECRET} = 1"), ("a.yml", f"sysctls: ['{KEY}:{SECRET}']"),
+     ("a.yml", f"sysctls: {{{KEY}: '{SECRET}$X'}}"),
+     ("a.yml", f"sysctls: [{{name: {KEY}, value: '{SECRET}{{{{ x }}}}'}}]"),
+     ("a.yml", f"- sysctl: {{name: {KEY}, value: '{SECRET}{{{{ x }}}}'}}"),
+     ("a.yml", f"- sysctl: name={KEY} value={SECRET}{{{{x}}}}"),
+     ("a.yml", f"- sysctl: {{name: {KEY}, value: '{SECRET}{{{{ item }}}}'}}\n  loop: ['{{{{ x }}}}']")],
+)  # fmt: skip
+def test_a_secret_is_in_no_complaint(given, name, text):
+    found = troubles(given(name, text))
+    assert found
+    assert not any("00112233" in why for *_, why in found), found
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [("a.sh", f"sysctl -w {KEY}={SECRET}$X", f"{KEY} (secret): what the shell puts there is not known here"),
+     ("a.sh", f"cat x > {PROC}", f"what cat writes to {PROC} is not known here"),
+     ("a.sh", f"ssh host sysctl -w {KEY}={SECRET}", "a sysctl is set here in a way that is not read: ssh … (secret)"),
+     ("a.sh", f"ssh host 'echo {KEY}={SECRET} >> /etc/sysctl.d/a.conf'",
+      "a file of sysctls is written here: ssh … (secret). Give that file itself"),
+     ("a.sh", f"echo x > /etc/sysctl.d/{KEY}.conf",
+      f"settings written to /etc/sysctl.d/{KEY}.conf. Give that file itself"),
+     ("a.conf", f"{KEY} {SECRET}", f"no '=' in '{KEY} (secret)'"),
+     ("a.conf", KEY, f"no '=' in '{KEY}'"),
+     ("a.yml", f"sysctls: {{{KEY}: '{SECRET}$X'}}", "the template (secret) is not known here")],
+)  # fmt: skip
+def test_a_complaint_of_a_secret_says_why(given, name, text, why):
+    assert [each[2] for each in troubles(given(name, text))] == [why]
+
+
 class TestSysctlD:
     def test_a_file_is_read_line_by_line(self):
         text = "# a comment\n; another\r\n\n  net.a = 1 2\t3 \n-net.b=\nnet.c = x = y # z\n"

@@ -16,7 +16,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from harness.tuning import scripts
 from harness.tuning.files import is_sysctl_file
-from harness.tuning.lines import LONGEST, Found
+from harness.tuning.lines import LONGEST, Found, names_a_secret
 
 _TASKS = ("ansible.posix.sysctl", "ansible.builtin.sysctl", "ansible.legacy.sysctl", "sysctl")
 """One module: ansible-core leads the names of its own to ansible.posix (ansible_builtin_runtime.yml)."""
@@ -198,9 +198,10 @@ class _Reader:
                 self._trouble(node, f"no {'value' if name else 'name'} that is a plain text")
             return
         for item in self._while_asked(self._items(task)):
+            key = self._filled(name, item)
             self._setting(
-                self._filled(name, item),
-                self._filled(value, item),
+                key,
+                self._filled(value, item, key[0] if key else ""),
                 optional=optional,
                 ansible=True,
                 sometimes=sometimes,
@@ -231,8 +232,11 @@ class _Reader:
         else:
             self._trouble(loop, "a loop over what is not written here")
 
-    def _filled(self, field: Field, item: Node | None) -> Field | None:
-        """A text with the loop's item in its place, and the node that made it. What is filled in is not read again."""
+    def _filled(self, field: Field, item: Node | None, key: str = "") -> Field | None:
+        """A text with the loop's item in its place, and the node that made it. What is filled in is not read again.
+
+        `key`: whose value it is.
+        """
         text, node = field
         if len(text) > LONGEST:
             self._trouble(node, f"longer than {LONGEST} characters")
@@ -253,7 +257,7 @@ class _Reader:
             return None
         text = "".join(pieces)
         if re.search(r"\{\{|\{%", text):
-            self._trouble(node, f"the template {text!r} is not known here")
+            self._template(node, text, key)
             return None
         return text, made_by
 
@@ -287,13 +291,17 @@ class _Reader:
             return
         text = value[0]
         if "{{" in name[0] + text or "$" in name[0] + text:
-            self._trouble(value[1], f"the template {text!r} is not known here")
+            self._template(value[1], text, name[0])
             return
         if ansible:  # plugins/modules/sysctl.py, _parse_value
             text = "1" if text.lower() in _TRUE else "0" if text.lower() in _FALSE else text
         mark = name[1].start_mark
         where = self._source, mark.line + 1, mark.column + 1
         self._found.setting(name[0], text, where, optional=optional, scope=scope, sometimes=sometimes)
+
+    def _template(self, node: Node, text: str, key: str) -> None:
+        told = "(secret)" if names_a_secret(key) else repr(text)
+        self._trouble(node, f"the template {told} is not known here")
 
     def _trouble(self, node: Node, why: str) -> None:
         self._found.trouble(self._source, node.start_mark.line + 1, node.start_mark.column + 1, why)
