@@ -1,8 +1,8 @@
 """The record of a whole run, as JSON: what two kernels, two hosts or two dates are compared by (harness/compare.py).
 
-Version 1, described by harness/record.schema.json. It has a line for each story, so that a diff shows which have moved.
-Of a story that was played several times it has each play. Times are seconds; what no run can repeat (ports, moments,
-sequence numbers) is not in it.
+Version 2, described by harness/record.schema.json (version 1 had other sysctls, and ECN among the flags of a course).
+It has a line for each story, so that a diff shows which have moved. Of a story that was played several times it has
+each play. Times are seconds; what no run can repeat (ports, moments, sequence numbers) is not in it.
 """
 
 import json
@@ -20,7 +20,7 @@ from harness.outcome import findings, written
 from harness.shape import shape
 from harness.timeline import Timeline
 
-VERSION = 1
+VERSION = 2
 
 FOLDER = ".tcp-fault-lab"
 """Where records are that are called by a name."""
