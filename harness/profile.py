@@ -1,6 +1,7 @@
 """Which sysctls the stories run under: a base, and what is laid over it."""
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,9 +120,10 @@ def _is_setting(path: Path) -> bool:
     return path.is_file() and bool(path.stat().st_mode & 0o200) and f"net.ipv4.{path.name}" not in _NO_SETTINGS
 
 
-def governing() -> set[str]:
+@functools.cache
+def governing() -> frozenset[str]:
     """The keys that govern a scenario, by its lesson."""
-    return {key for lesson in lessons.every() for key in lesson.sysctls}
+    return frozenset(key for lesson in lessons.every() for key in lesson.sysctls)
 
 
 def in_force(under: Profile, keeper: KeeperHandle) -> dict[str, str]:
@@ -130,7 +132,7 @@ def in_force(under: Profile, keeper: KeeperHandle) -> dict[str, str]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def host_values(keys: set[str]) -> dict[str, str]:
+def host_values(keys: Set[str]) -> dict[str, str]:
     """The values in force outside of the lab, of the keys that can be read there, by name."""
     values = {}
     for key in sorted(keys):

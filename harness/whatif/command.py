@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness import compare, lessons, record, terminal
 from harness.errors import LabError
+from harness.profile import governing
 from harness.record import Run
 from harness.views import comparison
 from harness.views.rows import printable
@@ -36,7 +37,7 @@ def run(
             record.make_room(Path(name))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the folder below goes
     every = {lesson.name: lesson for lesson in lessons.every()}
-    tried = trial(files, before, {key for lesson in every.values() for key in lesson.sysctls})
+    tried = trial(files, before, governing())
     governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
     with tempfile.TemporaryDirectory() as folder:
         runs = _play(tried, governed, Path(folder), plays, max_wait_s, timelines=bool(html))
