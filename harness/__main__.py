@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import shutil
 import sys
 import tempfile
 import traceback
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import child, lessons, terminal
-from harness.errors import LabError, LabUnavailable
+from harness.errors import LabError, LabUnavailable, unwritable
 from harness.lessons import Lesson
 
 if TYPE_CHECKING:
@@ -175,12 +174,16 @@ def _lesson(asked: argparse.Namespace) -> int:
     lesson = lessons.load(asked.name, asked.lang)
     if not asked.html:
         return _play(lesson, asked, lesson.fault, lesson.control)
+    from harness import record
+
+    page = Path(asked.html)
+    record.make_room(page)
     with tempfile.TemporaryDirectory() as folder:
         status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", folder))
         try:
-            shutil.copyfile(Path(folder, f"{lesson.name}.html"), asked.html)
+            page.write_bytes(Path(folder, f"{lesson.name}.html").read_bytes())
         except OSError as error:
-            raise LabError(f"{asked.html} cannot be written: {error.strerror}. Mend: name another file") from None
+            raise unwritable(page, error) from None
     return status
 
 

@@ -7,6 +7,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from harness import errors
 from harness.errors import LabError
 from harness.outcome import outcome, written
 from harness.timeline import Timeline
@@ -33,7 +34,7 @@ def try_folder(folder: Path) -> None:
 
 def unwritable(path: Path, error: OSError) -> LabError:
     """What is said of it."""
-    return LabError(f"{path} cannot be written: {error.strerror}. Mend: name another folder")
+    return errors.unwritable(path, error, "folder")
 
 
 def write(timeline: Timeline, folder: Path, story: str, verdict: str, claim: str, profile: str) -> list[Path]:

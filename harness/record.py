@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from harness.errors import LabError
+from harness.errors import LabError, unwritable
 from harness.outcome import findings, written
 from harness.shape import shape
 from harness.timeline import Timeline
@@ -121,7 +121,7 @@ def make_room(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise unwritable(path, error) from None
     if not was_there:
         path.resolve().unlink()
 
@@ -131,11 +131,7 @@ def save(run: Run, path: Path) -> None:
     try:
         path.write_text(text(run), encoding="utf-8", errors="replace")
     except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> LabError:
-    return LabError(f"{path} cannot be written: {error.strerror}. Mend: name another file")
+        raise unwritable(path, error) from None
 
 
 def load(path: Path) -> Run:

@@ -379,8 +379,8 @@ def test_a_lesson_as_a_page(tmp_path: Path) -> None:
     assert "and no TIME_WAIT remains at either end" in page.read_text()
     command[-1] = str(tmp_path / "no" / "such" / "folder.html")
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
-    assert done.returncode == 2
-    assert "cannot be written: No such file or directory. Mend: name another file" in done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert Path(command[-1]).read_text().count("<figure") == page.read_text().count("<figure")
 
 
 def test_a_quiz_claims_nothing_where_nothing_was_played() -> None:

@@ -1,4 +1,4 @@
-"""What explain says of a setting, tried on the running kernel: the nine outcomes, each rule, and the command."""
+"""What explain says of a setting, tried on the running kernel: the ten outcomes, each rule, and the command."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def of(keeper):
 
     def ask(*settings, before=None):
         lines = [Line(key, value, "a.conf", number, 1) for number, (key, value) in enumerate(settings, 1)]
-        kernel = {key: kernel_value(keeper)(key) for key in {*known.others(), *dict(settings)}}
+        kernel = {key: kernel_value(keeper)(key) for key in {*(rule.other for rule in known._RULES), *dict(settings)}}
         return [(each.kind, each.text) for each in explain(overruled(lines), before or kernel.get, keeper)]
 
     return ask

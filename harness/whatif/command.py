@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness import compare, lessons, record, terminal
-from harness.errors import LabError
+from harness.errors import LabError, unwritable
 from harness.profile import governing
 from harness.record import Run
 from harness.views import comparison
@@ -110,7 +110,7 @@ def _write(name: str, text: str) -> None:
     try:
         Path(name).write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
-        raise LabError(f"{name} cannot be written: {error.strerror}. Mend: name another file") from None
+        raise unwritable(name, error) from None
 
 
 def as_text(report: Report) -> str:
