@@ -180,10 +180,11 @@ def _lesson(asked: argparse.Namespace) -> int:
     record.make_room(page)
     with tempfile.TemporaryDirectory() as folder:
         status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", folder))
-        try:
-            page.write_bytes(Path(folder, f"{lesson.name}.html").read_bytes())
-        except OSError as error:
-            raise unwritable(page, error) from None
+        if (made := Path(folder, f"{lesson.name}.html")).exists():
+            try:
+                page.write_bytes(made.read_bytes())
+            except OSError as error:
+                raise unwritable(page, error) from None
     return status
 
 

@@ -251,3 +251,10 @@ def test_make_takes_a_page_with_a_space_in_its_name():
     command = ["make", "-n", "-o", "setup", "lesson", "S=close_with_unread_data", "HTML=a page.html"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=clean_environment())
     assert '--html "a page.html"' in done.stdout
+
+
+def test_where_no_story_was_drawn_its_page_is_no_trouble_of_the_file(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("harness.__main__._play", lambda *_, **__: 1)
+    assert main(["lesson", "close_with_unread_data", "--html", str(tmp_path / "x.html")]) == 1
+    assert capsys.readouterr().err == ""
+    assert list(tmp_path.iterdir()) == []
