@@ -363,7 +363,9 @@ class TestScripts:
          f"cp {'a ' * 200}/etc/sysctl.d", "ln -s /x /etc/sysctl.d/x.conf",
          "sed -i s/1/0/ /etc/sysctl.conf", "perl -pi -e s/1/0/ /etc/sysctl.conf", "dd of=/etc/sysctl.d/x.conf",
          "curl -so /etc/sysctl.d/x.conf https://h/x", "wget https://h/x -O /etc/sysctl.d/x.conf",
-         "COPY --chmod=644 x.conf /etc/sysctl.d/", "RUN cp x.conf /etc/sysctl.d/", "$SUDO tee /etc/sysctl.d/x.conf"],
+         "COPY --chmod=644 x.conf /etc/sysctl.d/", "RUN cp x.conf /etc/sysctl.d/", "$SUDO tee /etc/sysctl.d/x.conf",
+         "cp x $ETC/sysctl.conf", "scp x h:/etc/sysctl.conf", "cp x sysctl.conf", "cp x /etc/ufw/sysctl.conf",
+         "cp x /etc/sysctl.d/$NAME.$SUFFIX", "mv x sysctl.d/y"],
     )  # fmt: skip
     def test_a_program_that_fills_a_file_of_sysctls_is_named(self, given, command):
         shortened = command if len(command) <= 80 else f"{command[:80]}…"
@@ -432,7 +434,9 @@ class TestScripts:
         ["cp /etc/sysctl.conf /etc/sysctl.conf.bak", "cp -r /etc/sysctl.d /tmp/kept", "mkdir -p /etc/sysctl.d",
          "/usr/bin/install -d -m 755 /etc/sysctl.d", "rm -f /etc/sysctl.d/x.conf", "sed -n 1p /etc/sysctl.conf",
          "curl -s https://h/sysctl.conf -o /tmp/x", "grep -o x /etc/sysctl.conf | tee /tmp/x",
-         "echo 'cp x /etc/sysctl.d/'", "chmod 644 /etc/sysctl.d/x.conf", "diff x /etc/sysctl.conf > /tmp/x"],
+         "echo 'cp x /etc/sysctl.d/'", "chmod 644 /etc/sysctl.d/x.conf", "diff x /etc/sysctl.conf > /tmp/x",
+         "mv x /etc/sysctl.d/y.conf.bak", "cp /etc/sysctl.d/y.conf{,.bak}", "cat /etc/sysctl.conf > /tmp/sysctl.conf",
+         "cp /etc/sysctl.conf /root/sysctl.conf", "echo x | tee /tmp/old-sysctl.conf", "ssh h 'cp x /tmp/sysctl.conf'"],
     )  # fmt: skip
     def test_what_only_reads_a_file_of_sysctls_or_makes_way_for_it_sets_none(self, given, command):
         assert settings(given("a.sh", f"{command}\n")) == []
@@ -627,7 +631,8 @@ class TestManifests:
         text = (
             "- stat: {path: /etc/sysctl.conf}\n- stat: path=/etc/sysctl.conf\n"
             "- file: {dest: /etc/sysctl.d, state: directory}\n- file: {path: /etc/sysctl.d/x.conf, state: absent}\n"
-            "- copy: {src: /etc/sysctl.conf, dest: /etc/sysctl.conf.bak}\n- {description: 'net.core.x = 1'}\n"
+            "- copy: {src: /etc/sysctl.conf, dest: /etc/sysctl.conf.bak}\n- copy: {src: x, dest: /tmp/sysctl.conf}\n"
+            "- copy: src=x dest=/etc/sysctl.d/x.conf.bak\n- {description: 'net.core.x = 1'}\n"
             "- volumeMounts: [{mountPath: /etc/sysctl.d}]\n- {name: to sysctl.conf, replace: {path: /x}}\n"
             "- {a.conf: 'vm.run = main', x: about net.core.x=1}\n"
         )

@@ -15,7 +15,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from harness.tuning import scripts
-from harness.tuning.files import is_sysctl_file
+from harness.tuning.files import is_read_at_boot, is_sysctl_file
 from harness.tuning.lines import LONGEST, Found, names_a_secret
 
 _TASKS = ("ansible.posix.sysctl", "ansible.builtin.sysctl", "ansible.legacy.sysctl", "sysctl")
@@ -113,7 +113,7 @@ class _Reader:
     def _text(self, node: ScalarNode) -> None:
         filled = any(f"{name}=" in node.value for name in _FILLED_WITH)
         files = (file for name, file in _INLINE.findall(node.value) if filled or name.startswith("dest"))
-        if file := next(filter(is_sysctl_file, files), ""):
+        if file := next(filter(is_read_at_boot, files), ""):
             self._trouble(node, f"settings written to {file}. Give that file itself")
         elif sets_sysctls(node.value):
             self._trouble(node, _A_COMMAND)
@@ -126,7 +126,7 @@ class _Reader:
         for name in _DESTINATIONS:
             file, at = fields.get(name, ("", node))
             is_written = filled or (name.startswith("dest") and fields.get("state", ("", node))[0] not in _NOT_FILLED)
-            if is_written and is_sysctl_file(file):
+            if is_written and is_read_at_boot(file):
                 self._trouble(at, f"settings written to {file}. Give that file itself")
                 return True
         return False

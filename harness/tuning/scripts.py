@@ -9,7 +9,7 @@ import itertools
 import re
 from collections.abc import Iterator
 
-from harness.tuning.files import fills_a_file, is_sysctl_file
+from harness.tuning.files import fills_a_file, is_read_at_boot, is_sysctl_file
 from harness.tuning.lines import Found, names_a_secret
 from harness.tuning.shell import Command, Logical, logical_lines, pipelines, printed
 
@@ -163,7 +163,7 @@ class _Reader:
             self._unread(command)
         self._output(sender if command.name == "tee" else command, written)
         for file in command.targets + (command.words[1:] if command.name == "tee" else []):
-            if is_sysctl_file(file):
+            if is_read_at_boot(file):
                 self._trouble(file, f"settings written to {file}. Give that file itself")
 
     def _sysctl(self, words: list[str]) -> None:
