@@ -25,7 +25,7 @@ scenarios: named setup ## all scenarios, for real; S=close_with_unread_data play
 
 lesson: named setup ## one scenario as a lesson, S=close_with_unread_data; LESSON_LANG=zh in Chinese, HTML=out.html a page
 	@$(WHICH)
-	@$(RUN) harness lesson $(S) --lang $(LESSON_LANG) $(if $(HTML),--html $(HTML)) $(ARGS)
+	@$(RUN) harness lesson $(S) --lang $(LESSON_LANG) $(if $(HTML),--html "$(HTML)") $(ARGS)
 
 quiz: named setup ## predict, then run: a question, your answer, the kernel's
 	@$(WHICH)

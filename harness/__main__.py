@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import shutil
 import sys
 import tempfile
 import traceback
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import child, lessons, terminal
-from harness.errors import LabError, LabUnavailable
+from harness.errors import LabError, LabUnavailable, unwritable
 from harness.lessons import Lesson
 
 if TYPE_CHECKING:
@@ -99,11 +98,17 @@ def _explain(asked: argparse.Namespace) -> int:
 
 
 def _whatif(asked: argparse.Namespace) -> int:
+    from harness.expect import LONGEST_MAX_WAIT_S
     from harness.whatif import command
 
     _nothing_else(asked)
-    if asked.plays < 1 or not asked.max_wait > 0:
-        raise LabError("nothing would be measured. Mend: --plays of at least 1, --max-wait above 0")
+    if asked.plays < 1:
+        raise LabError("nothing would be measured. Mend: --plays of at least 1")
+    if not 0 < asked.max_wait <= LONGEST_MAX_WAIT_S:  # nor nan
+        raise LabError(
+            f"--max-wait {asked.max_wait:g}: no time to wait for a timer. "
+            f"Mend: say more than 0 seconds, and at most a week ({LONGEST_MAX_WAIT_S:g})"
+        )
     _stdin_once(asked.files, asked.before or [])
     return command.run(
         asked.files, asked.before or ["host"], plays=asked.plays, max_wait_s=asked.max_wait, json=asked.json,
@@ -171,12 +176,17 @@ def _lesson(asked: argparse.Namespace) -> int:
     lesson = lessons.load(asked.name, asked.lang)
     if not asked.html:
         return _play(lesson, asked, lesson.fault, lesson.control)
+    from harness import record
+
+    page = Path(asked.html)
+    record.make_room(page)
     with tempfile.TemporaryDirectory() as folder:
         status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", folder))
-        try:
-            shutil.copyfile(Path(folder, f"{lesson.name}.html"), asked.html)
-        except OSError as error:
-            raise LabError(f"{asked.html} cannot be written: {error.strerror}. Mend: name another file") from None
+        if (made := Path(folder, f"{lesson.name}.html")).exists():
+            try:
+                page.write_bytes(made.read_bytes())
+            except OSError as error:
+                raise unwritable(page, error) from None
     return status
 
 

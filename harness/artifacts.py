@@ -1,11 +1,13 @@
 """A story as files: what Wireshark opens, what an issue shows, and the record that two runs are compared by."""
 
+import os
 import platform
 import re
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from harness import errors
 from harness.errors import LabError
 from harness.outcome import outcome, written
 from harness.timeline import Timeline
@@ -32,7 +34,7 @@ def try_folder(folder: Path) -> None:
 
 def unwritable(path: Path, error: OSError) -> LabError:
     """What is said of it."""
-    return LabError(f"{path} cannot be written: {error.strerror}. Mend: name another folder")
+    return errors.unwritable(path, error, "folder")
 
 
 def write(timeline: Timeline, folder: Path, story: str, verdict: str, claim: str, profile: str) -> list[Path]:
@@ -52,7 +54,19 @@ def write(timeline: Timeline, folder: Path, story: str, verdict: str, claim: str
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for ending, path in paths.items():
-            path.write_bytes(contents[ending])
+            _write(path, contents[ending])
     except OSError as error:
         raise unwritable(folder, error) from None
     return list(paths.values())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """The whole file, or none; what was there stays until then."""
+    part = path.with_name(f".{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError:
+        with suppress(OSError):
+            part.unlink()
+        raise

@@ -71,11 +71,15 @@ def changed(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row.verdict is Verdict.CHANGED]
 
 
-def sysctls(before: Run, after: Run) -> dict[str, tuple[str | None, str | None]]:
-    """Those that differ between the two runs, by key: in force before, and after; None where a record has it not."""
-    sides = [{key: " ".join(value.split()) for key, value in run.settings.items()} for run in (before, after)]
-    pairs = {key: (sides[0].get(key), sides[1].get(key)) for key in sorted({*sides[0], *sides[1]})}
-    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+def sysctls(before: Run, after: Run) -> dict[str, tuple[str, str]]:
+    """Those that differ between the two runs, by key: in force before, and after."""
+    was, now = ({key: " ".join(value.split()) for key, value in run.settings.items()} for run in (before, after))
+    return {key: (was[key], now[key]) for key in sorted(was.keys() & now.keys()) if was[key] != now[key]}
+
+
+def in_one_alone(before: Run, after: Run) -> list[str]:
+    """The sysctls that one record has, and the other has not: nobody can say whether they differ."""
+    return sorted(before.settings.keys() ^ after.settings.keys())
 
 
 def _by_story(plays: Iterable[Play]) -> dict[str, list[Play]]:

@@ -17,6 +17,11 @@ class LabUnavailable(LabError):
         return LabUnavailable, (self.what, self.mend)
 
 
+def unwritable(path: object, error: OSError, other: str = "file") -> LabError:
+    """What is said of a file, or of a folder, that was asked for and cannot be had."""
+    return LabError(f"{path} cannot be written: {error.strerror or error}. Mend: name another {other}")
+
+
 class UnknownSysctl(LabError):
     """This kernel has no such key in a network namespace."""
 

@@ -11,6 +11,9 @@ __tracebackhide__ = True
 POLL_S = 0.002
 """Between two looks: long enough to leave the processor to the actors, short beside any timer of TCP."""
 
+LONGEST_MAX_WAIT_S = 7 * 24 * 3600.0
+"""Whoever asks to wait longer than a week for a timer has not meant it."""
+
 _LONGEST_POLL_S = 0.02
 """Who has waited long looks less often: a look costs a millisecond, and the actors want the processor."""
 

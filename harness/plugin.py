@@ -13,6 +13,7 @@ import pytest
 
 from harness import lessons, profile, terminal
 from harness.errors import LabError, LabUnavailable
+from harness.expect import LONGEST_MAX_WAIT_S
 from harness.installed import find_program
 from harness.lab import Lab
 from harness.nursery import Nursery
@@ -25,8 +26,8 @@ pytest_plugins = ["harness.selection", "harness.recording"]
 
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
-LONGEST_MAX_WAIT_S = 7 * 24 * 3600.0
 
+_UNWRITTEN = "lab-unwritten"
 _nurseries = pytest.StashKey[dict[str, Nursery]]()
 _temporary = pytest.StashKey[pytest.TempPathFactory]()
 _TERMINAL = "lab-terminal"
@@ -301,7 +302,7 @@ def _keep_timeline(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> No
 
 def _keep_files(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
     if folder := _artifacts_folder(item, report):
-        report.sections.append(("lab: files", _write_artifacts(item, lab, folder, verdict_of(report))))
+        report.sections.append(("lab: files", _write_artifacts(item, report, lab, folder)))
 
 
 def _tell(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
@@ -320,15 +321,17 @@ def _artifacts_folder(item: pytest.Item, report: pytest.TestReport) -> Path | No
     return item.stash[_temporary].getbasetemp() / "lab" if report.failed else None
 
 
-def _write_artifacts(item: pytest.Item, lab: Lab, folder: Path, verdict: str) -> str:
-    """The files' names, a line each; or why there are none."""
+def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: Lab, folder: Path) -> str:
+    """The files' names, a line each; or why there are none. Where they were asked for, that travels with the report."""
     from harness import artifacts
 
     lesson = lessons.find(item.path.stem)
     claim = lesson.texts.claim if lesson else ""
     try:
-        files = artifacts.write(lab.timeline, folder, item.nodeid, verdict, claim, profile_of(item).name)
+        files = artifacts.write(lab.timeline, folder, item.nodeid, verdict_of(report), claim, profile_of(item).name)
     except LabError as error:  # no room, no right: the verdict is what matters
+        if item.config.option.lab_artifacts:
+            report.user_properties.append((_UNWRITTEN, str(error)))
         return str(error)
     return "\n".join(map(str, files))
 
@@ -408,7 +411,29 @@ def _not_the_host(base: str, in_force: dict[str, str]) -> str:
     return f"; not this host's, which differs in {keys} (--lab-sysctls=host)"
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Files that were asked for, and are not there, are no success."""
+    if _unwritten(session.config):
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def _unwritten(config: pytest.Config) -> list[str]:
+    """Why `--lab-artifacts` has not written all that it should have."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reports = (report for each in reporter.stats.values() for report in each) if reporter else ()
+    properties = (pair for report in reports for pair in getattr(report, "user_properties", []))
+    return sorted({str(why) for name, why in properties if name == _UNWRITTEN})
+
+
+def _tell_unwritten(terminalreporter: pytest.TerminalReporter) -> None:
+    if unwritten := _unwritten(terminalreporter.config):
+        terminalreporter.section("tcp-fault-lab: files")
+        for why in unwritten:
+            terminalreporter.line(f"--lab-artifacts: {why}")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    _tell_unwritten(terminalreporter)
     stats = terminalreporter.stats
     played = [
         (verdict, report, evidence)

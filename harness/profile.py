@@ -1,6 +1,7 @@
 """Which sysctls the stories run under: a base, and what is laid over it."""
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
 from harness.nursery import KeeperHandle, network
 from harness.tuning.explain import Kind, Verdict, explain, kernel_value, nearest
-from harness.tuning.lines import Line, normalised, one_network, shown
+from harness.tuning.lines import Line, normalised, one_network, shown, without_secrets
 from harness.tuning.read import read
 from harness.tuning.sysctl_d import reference_profile
 
@@ -59,7 +60,9 @@ def chosen(base: str, files: Sequence[str] = (), pairs: Sequence[str] = (), *, t
 def _line(pair: str) -> Line:
     key, equals, value = pair.partition("=")
     if not equals or not key.strip():
-        raise LabError(f"{pair!r} is no setting. Mend: write KEY=VALUE, net.ipv4.tcp_syn_retries=3")
+        raise LabError(
+            f"{without_secrets(repr(pair))} is no setting. Mend: write KEY=VALUE, net.ipv4.tcp_syn_retries=3"
+        )
     return Line(normalised(key.strip()), value.strip(), "--lab-sysctl", 0, 0)
 
 
@@ -70,12 +73,12 @@ def _wrong(base: str, lines: Sequence[Line], pairs: Sequence[Line]) -> Iterator[
             verdicts = explain([*lines, *pairs], lambda _: None, keeper)
     except LabUnavailable:  # each story says so
         return
-    for each in verdicts:
-        if each.line in pairs:
-            if each.kind not in _TAKEN:
-                yield _complaint("--lab-sysctl", each)
-        elif each.kind is Kind.REFUSED and not each.line.optional:
+    for each in verdicts[: len(lines)]:
+        if each.kind is Kind.REFUSED and not each.line.optional:
             yield _complaint(each.line.place, each)
+    for each in verdicts[len(lines) :]:
+        if each.kind not in _TAKEN:
+            yield _complaint("--lab-sysctl", each)
 
 
 def _complaint(place: str, verdict: Verdict) -> str:
@@ -117,9 +120,10 @@ def _is_setting(path: Path) -> bool:
     return path.is_file() and bool(path.stat().st_mode & 0o200) and f"net.ipv4.{path.name}" not in _NO_SETTINGS
 
 
-def governing() -> set[str]:
+@functools.cache
+def governing() -> frozenset[str]:
     """The keys that govern a scenario, by its lesson."""
-    return {key for lesson in lessons.every() for key in lesson.sysctls}
+    return frozenset(key for lesson in lessons.every() for key in lesson.sysctls)
 
 
 def in_force(under: Profile, keeper: KeeperHandle) -> dict[str, str]:
@@ -128,7 +132,7 @@ def in_force(under: Profile, keeper: KeeperHandle) -> dict[str, str]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def host_values(keys: set[str]) -> dict[str, str]:
+def host_values(keys: Set[str]) -> dict[str, str]:
     """The values in force outside of the lab, of the keys that can be read there, by name."""
     values = {}
     for key in sorted(keys):

@@ -1,8 +1,8 @@
 """The record of a whole run, as JSON: what two kernels, two hosts or two dates are compared by (harness/compare.py).
 
-Version 1, described by harness/record.schema.json. It has a line for each story, so that a diff shows which have moved.
-Of a story that was played several times it has each play. Times are seconds; what no run can repeat (ports, moments,
-sequence numbers) is not in it.
+Version 2, described by harness/record.schema.json (version 1 had other sysctls, and ECN among the flags of a course).
+It has a line for each story, so that a diff shows which have moved. Of a story that was played several times it has
+each play. Times are seconds; what no run can repeat (ports, moments, sequence numbers) is not in it.
 """
 
 import json
@@ -15,12 +15,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from harness.errors import LabError
+from harness.errors import LabError, unwritable
 from harness.outcome import findings, written
 from harness.shape import shape
 from harness.timeline import Timeline
 
-VERSION = 1
+VERSION = 2
 
 FOLDER = ".tcp-fault-lab"
 """Where records are that are called by a name."""
@@ -121,7 +121,7 @@ def make_room(path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.open("ab").close()
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise unwritable(path, error) from None
     if not was_there:
         path.resolve().unlink()
 
@@ -131,11 +131,7 @@ def save(run: Run, path: Path) -> None:
     try:
         path.write_text(text(run), encoding="utf-8", errors="replace")
     except OSError as error:
-        raise _unwritable(path, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> LabError:
-    return LabError(f"{path} cannot be written: {error.strerror}. Mend: name another file")
+        raise unwritable(path, error) from None
 
 
 def load(path: Path) -> Run:

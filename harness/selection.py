@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from harness import lessons
+from harness import lessons, profile
 
 __tracebackhide__ = True
 
@@ -13,13 +13,14 @@ DEFAULT_MAX_WAIT_S = 10.0
 
 _WORKERS_A_PROCESSOR = 3
 _WAITS_A_STORY = 3
+_ALIKE = 0.7
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lab", "tcp-fault-lab")
     group.addoption(
         "--lab-affected-by", metavar="KEY", action="append", default=[],
-        help="play only the scenarios that this sysctl governs (net.ipv4.tcp_…); again for another",
+        help="play only the scenarios that this sysctl governs (tcp_fin_timeout); again for another",
     )  # fmt: skip
     group.addoption(
         "--lab-max-wait", metavar="S", type=float, default=DEFAULT_MAX_WAIT_S,
@@ -29,18 +30,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """UsageError where no lesson names a key of `--lab-affected-by`: here, as a worker's would be an internal error."""
-    if not (asked := _asked_keys(config)):
-        return
-    known = sorted({key for lesson in lessons.every() for key in lesson.sysctls})
-    for key in asked:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1, 0.9)
-            hint = f"did you mean {near[0]}?" if near else f"these govern some: {', '.join(known)}"
+    for key in _asked_keys(config):
+        if key not in profile.governing():
+            known = {_last_name(each): each for each in sorted(profile.governing())}
+            near = difflib.get_close_matches(_last_name(key), known, 1, _ALIKE)
+            hint = f"did you mean {known[near[0]]}?" if near else f"these govern some: {', '.join(known.values())}"
             raise pytest.UsageError(f"no scenario hangs on {key!r}. Mend: {hint}")
 
 
 def _asked_keys(config: pytest.Config) -> list[str]:
-    return [key.replace("/", ".") for key in config.option.lab_affected_by]
+    """Whole: of a key that governs a scenario, its last names are enough, as the header has them."""
+    return [_whole(key.replace("/", ".")) for key in config.option.lab_affected_by]
+
+
+def _whole(key: str) -> str:
+    ending = [each for each in profile.governing() if f".{each}".endswith(f".{key}")]
+    return ending[0] if len(ending) == 1 else key
+
+
+def _last_name(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -118,10 +118,17 @@ def test_times_are_shown_as_expected_not_as_measured():
 def test_the_sysctls_that_differ_are_named():
     before, after = Run("6.18", "a", {"same": "4 5", "moved": "1", "old": ""}, ()), Run("6.18", "b", {}, ())
     after.settings.update({"same": "4\t5", "moved": "\x1b[2J", "new": "7"})
-    assert sysctls(before, after) == {"moved": ("1", "\x1b[2J"), "new": (None, "7"), "old": ("", None)}
+    assert sysctls(before, after) == {"moved": ("1", "\x1b[2J")}
     told = comparison.told(before, after, [], 80, color=False)
-    assert "sysctls that differ:\n  moved: 1 → ?[2J\n  new: not in the record → 7\n  old: empty → not in the" in told
+    assert "sysctls that differ:\n  moved: 1 → ?[2J\nin one record alone: new, old\n" in told
     assert "sysctls" not in comparison.told(before, before, [], 80, color=False)
+
+
+def test_a_sysctl_that_one_record_lacks_is_not_said_to_differ():
+    before, after = Run("6.18", "a", {"same": "4"}, ()), Run("6.18", "a", {"same": "4", "\x1b[2J": "500"}, ())
+    told = comparison.told(before, after, [], 80, color=False)
+    assert "differ" not in told
+    assert "in one record alone: ?[2J\n" in told
 
 
 def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):
@@ -182,9 +189,9 @@ def test_a_course_that_differs_is_told_by_its_first_line():
         ("[]", "of version None"),
         ('{"version": 0}', "of version 0"),
         ('{"version": true, "kernel": "", "profile": "", "settings": {}, "plays": []}', "of version True"),
-        ('{"version": 2}', "of version 2, and this program knows version 1"),
-        ('{"version": 1}', "is damaged"),
-        ('{"version": 1, "kernel": "", "profile": "", "settings": {}, "plays": [{"verdict": "green"}]}', "is damaged"),
+        ('{"version": 1}', "of version 1, and this program knows version 2"),
+        ('{"version": 2}', "is damaged"),
+        ('{"version": 2, "kernel": "", "profile": "", "settings": {}, "plays": [{"verdict": "green"}]}', "is damaged"),
         ("[" * 100_000, "is damaged"),
         ("\xff", "is damaged"),
     ],
@@ -210,7 +217,7 @@ def test_a_record_that_is_not_there_is_refused(tmp_path):
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 def test_any_json_is_read_or_refused(tmp_path_factory, found):
     path = tmp_path_factory.mktemp("record") / "x.json"
-    whole = {"version": 1, "kernel": "", "profile": "", "settings": {}, "plays": found}
+    whole = {"version": record.VERSION, "kernel": "", "profile": "", "settings": {}, "plays": found}
     for value in (found, whole):
         path.write_text(json.dumps(value))
         with contextlib.suppress(LabError):

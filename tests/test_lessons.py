@@ -13,6 +13,7 @@ import pytest
 from rich.cells import cell_len
 
 from harness import lessons
+from harness.__main__ import main
 from harness.errors import LabError
 from harness.timeline import Timeline
 from harness.views.narration import claimed, told
@@ -310,3 +311,29 @@ def test_an_unknown_name_is_exit_2(command):
     done = run(command, "no_such")
     assert (done.returncode, done.stdout) == (2, "")
     assert "there is no lesson no_such. Mend:" in done.stderr
+
+
+def test_a_page_that_cannot_be_written_is_told_before_anything_is_played(monkeypatch, capsys):
+    monkeypatch.setattr("harness.__main__._play", lambda *_, **__: 1 / 0)
+    assert main(["lesson", "close_with_unread_data", "--html", "/proc/nope/x.html"]) == 2
+    assert "/proc/nope/x.html cannot be written: No such file or directory. Mend: " in capsys.readouterr().err
+
+
+def test_a_page_may_be_sent_to_where_no_file_can_be():
+    command = [sys.executable, "-m", "harness", "lesson", "close_with_unread_data", "--html", "/dev/stdout"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=clean_environment())
+    assert done.returncode == 0, done.stderr
+    assert "<!doctype html>" in done.stdout
+
+
+def test_make_takes_a_page_with_a_space_in_its_name():
+    command = ["make", "-n", "-o", "setup", "lesson", "S=close_with_unread_data", "HTML=a page.html"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=clean_environment())
+    assert '--html "a page.html"' in done.stdout
+
+
+def test_where_no_story_was_drawn_its_page_is_no_trouble_of_the_file(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("harness.__main__._play", lambda *_, **__: 1)
+    assert main(["lesson", "close_with_unread_data", "--html", str(tmp_path / "x.html")]) == 1
+    assert capsys.readouterr().err == ""
+    assert list(tmp_path.iterdir()) == []

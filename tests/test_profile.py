@@ -82,6 +82,20 @@ def test_a_secret_is_neither_shown_nor_kept(play: Play, tmp_path) -> None:
     assert refused.returncode == 4
     assert f"{key} = '(secret)': value refused" in refused.stderr
     assert secret not in refused.stdout + refused.stderr
+    no_pair = play("def test_it(lab): pass\n", "--lab-sysctl", f"{key}:{secret}")
+    assert f"{key} (secret)" in no_pair.stderr
+    assert secret not in no_pair.stdout + no_pair.stderr
+    (tmp_path / "b.conf").write_text(f"-{key} = oops-{secret}\n")
+    forgiven = play("def test_it(lab): pass\n", "--lab-sysctl-file", str(tmp_path / "b.conf"))
+    assert f"the kernel refuses these values: {key} = (secret)" in forgiven.stdout
+    assert secret not in forgiven.stdout + forgiven.stderr
+
+
+def test_a_secret_that_a_lab_cannot_have_is_a_usage_error_like_any_other(play: Play) -> None:
+    done = play("def test_it(lab): pass\n", "--lab-sysctl", "net.ipv6.conf.wan9.stable_secret=2001:db8::1")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "--lab-sysctl: net.ipv6.conf.wan9.stable_secret = '(secret)': " in done.stderr
+    assert "2001:db8::1" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("pair", ["net.ipv4.tcp_retries2", "=5", ""])

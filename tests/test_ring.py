@@ -4,11 +4,14 @@ import os
 import re
 import socket
 from dataclasses import replace
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 
 from harness import expect
 from harness.errors import ExpectationFailed, Inconclusive
+from harness.watch import _ENDLESS, Watch
 
 SLOTS = 32768
 """Frames that the ring holds."""
@@ -102,3 +105,21 @@ def test_an_ack_storm_is_a_failed_expectation_that_can_be_read(lab):
         with pytest.raises(ExpectationFailed, match=r"bare ACKs without end: [0-9]{4,} more"):
             lab.provoke(replace(ack, flags="PA"), payload=b"who said this?")
     assert len(list(lab.timeline)) < 100
+    captured, lost = lab.evidence()
+    assert captured > _ENDLESS
+    assert lost >= 0
+
+
+def test_a_round_ends_though_another_ack_is_always_there_and_no_mark():
+    def frames(_offset_ns):
+        for _ in range(2 * _ENDLESS):
+            yield None
+        pytest.fail("it read on")
+
+    watch = object.__new__(Watch)
+    watch.captured = 0
+    watch._keeper = SimpleNamespace(ask=lambda _: {(1, 0)})
+    watch._ring = SimpleNamespace(read=frames)
+    watch._timeline = SimpleNamespace(add_frame=lambda _: None)
+    with mock.patch("harness.watch.ring.marked", return_value=None):
+        assert watch._round() == _ENDLESS

@@ -63,8 +63,25 @@ def test_several_sysctls_select_what_any_of_them_governs():
     assert "scenarios/reset_before_accept.py" not in done.stdout
 
 
+@pytest.mark.parametrize(("short", "key"), [("tcp_fin_timeout", "net.ipv4.tcp_fin_timeout"),
+                                            ("core/somaxconn", "net.core.somaxconn")])  # fmt: skip
+def test_a_sysctl_may_be_named_as_the_header_names_it(short, key):
+    done = collect("--lab-affected-by", short)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found, same = ([line for line in each.stdout.splitlines() if "::" in line]
+                   for each in (done, collect("--lab-affected-by", key)))  # fmt: skip
+    assert found == same != []
+
+
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]])
-def test_a_sysctl_that_governs_nothing_is_a_usage_error(workers):
-    done = run("--lab-affected-by", "net.ipv4.tcp_fin_timeot", *workers)
+@pytest.mark.parametrize("typed", ["net.ipv4.tcp_fin_timeot", "tcp_fin_timout", "fin_timeout", "net.ipv4.tcp_fin_time"])
+def test_a_sysctl_that_governs_nothing_is_a_usage_error(typed, workers):
+    done = run("--lab-affected-by", typed, *workers)
     assert done.returncode == 4, done.stdout
     assert "Mend: did you mean net.ipv4.tcp_fin_timeout?" in done.stderr
+
+
+def test_a_sysctl_like_no_other_is_told_which_there_are():
+    done = run("--lab-affected-by", "vm.swappiness")
+    assert done.returncode == 4, done.stdout
+    assert "Mend: these govern some: net.core.somaxconn, " in done.stderr

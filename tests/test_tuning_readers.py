@@ -59,6 +59,49 @@ def troubles(path):
     return [(place.line, place.column, place.why) for place in raised.value.places]
 
 
+PROC, KEY, SECRET = (
+    "/proc/sys/net/ipv4/tcp_fastopen_key",
+    "net.ipv4.tcp_fastopen_key",
+    "00112233-44556677-8899aabb-ccddeeff",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.sh", f"ssh host sysctl -w {KEY}={SECRET}"), ("a.sh", f"ssh host 'echo {SECRET} > {PROC}'"),
+     ("a.sh", f"ssh host 'echo {KEY}={SECRET} >> /etc/sysctl.d/a.conf'"), ("a.sh", f"sysctl -w {KEY}={SECRET}$X"),
+     ("a.sh", f"sysctl -w {KEY} = {SECRET}"), ("a.sh", f"docker run --sysctl {KEY}:{SECRET} x"),
+     ("a.sh", f"sysctl -w net/ipv6/conf/eth0/stable_secret={SECRET}$X"), ("a.conf", f"{KEY} {SECRET}"),
+     ("a.conf", f"{KEY} {SECRET} = 1"), ("a.yml", f"sysctls: ['{KEY}:{SECRET}']"),
+     ("a.yml", f"sysctls: {{{KEY}: '{SECRET}$X'}}"),
+     ("a.yml", f"sysctls: [{{name: {KEY}, value: '{SECRET}{{{{ x }}}}'}}]"),
+     ("a.yml", f"- sysctl: {{name: {KEY}, value: '{SECRET}{{{{ x }}}}'}}"),
+     ("a.yml", f"- sysctl: name={KEY} value={SECRET}{{{{x}}}}"),
+     ("a.yml", f"- sysctl: {{name: {KEY}, value: '{SECRET}{{{{ item }}}}'}}\n  loop: ['{{{{ x }}}}']")],
+)  # fmt: skip
+def test_a_secret_is_in_no_complaint(given, name, text):
+    found = troubles(given(name, text))
+    assert found
+    assert not any("00112233" in why for *_, why in found), found
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [("a.sh", f"sysctl -w {KEY}={SECRET}$X", f"{KEY} (secret): what the shell puts there is not known here"),
+     ("a.sh", f"cat x > {PROC}", f"what cat writes to {PROC} is not known here"),
+     ("a.sh", f"ssh host sysctl -w {KEY}={SECRET}", "a sysctl is set here in a way that is not read: ssh … (secret)"),
+     ("a.sh", f"ssh host 'echo {KEY}={SECRET} >> /etc/sysctl.d/a.conf'",
+      "a file of sysctls is written here: ssh … (secret). Give that file itself"),
+     ("a.sh", f"echo x > /etc/sysctl.d/{KEY}.conf",
+      f"settings written to /etc/sysctl.d/{KEY}.conf. Give that file itself"),
+     ("a.conf", f"{KEY} {SECRET}", f"no '=' in '{KEY} (secret)'"),
+     ("a.conf", KEY, f"no '=' in '{KEY}'"),
+     ("a.yml", f"sysctls: {{{KEY}: '{SECRET}$X'}}", "the template (secret) is not known here")],
+)  # fmt: skip
+def test_a_complaint_of_a_secret_says_why(given, name, text, why):
+    assert [each[2] for each in troubles(given(name, text))] == [why]
+
+
 class TestSysctlD:
     def test_a_file_is_read_line_by_line(self):
         text = "# a comment\n; another\r\n\n  net.a = 1 2\t3 \n-net.b=\nnet.c = x = y # z\n"
@@ -329,7 +372,9 @@ class TestScripts:
          f"cp {'a ' * 200}/etc/sysctl.d", "ln -s /x /etc/sysctl.d/x.conf",
          "sed -i s/1/0/ /etc/sysctl.conf", "perl -pi -e s/1/0/ /etc/sysctl.conf", "dd of=/etc/sysctl.d/x.conf",
          "curl -so /etc/sysctl.d/x.conf https://h/x", "wget https://h/x -O /etc/sysctl.d/x.conf",
-         "COPY --chmod=644 x.conf /etc/sysctl.d/", "RUN cp x.conf /etc/sysctl.d/", "$SUDO tee /etc/sysctl.d/x.conf"],
+         "COPY --chmod=644 x.conf /etc/sysctl.d/", "RUN cp x.conf /etc/sysctl.d/", "$SUDO tee /etc/sysctl.d/x.conf",
+         "cp x $ETC/sysctl.conf", "scp x h:/etc/sysctl.conf", "cp x sysctl.conf", "cp x /etc/ufw/sysctl.conf",
+         "cp x /etc/sysctl.d/$NAME.$SUFFIX", "mv x sysctl.d/y"],
     )  # fmt: skip
     def test_a_program_that_fills_a_file_of_sysctls_is_named(self, given, command):
         shortened = command if len(command) <= 80 else f"{command[:80]}…"
@@ -398,7 +443,9 @@ class TestScripts:
         ["cp /etc/sysctl.conf /etc/sysctl.conf.bak", "cp -r /etc/sysctl.d /tmp/kept", "mkdir -p /etc/sysctl.d",
          "/usr/bin/install -d -m 755 /etc/sysctl.d", "rm -f /etc/sysctl.d/x.conf", "sed -n 1p /etc/sysctl.conf",
          "curl -s https://h/sysctl.conf -o /tmp/x", "grep -o x /etc/sysctl.conf | tee /tmp/x",
-         "echo 'cp x /etc/sysctl.d/'", "chmod 644 /etc/sysctl.d/x.conf", "diff x /etc/sysctl.conf > /tmp/x"],
+         "echo 'cp x /etc/sysctl.d/'", "chmod 644 /etc/sysctl.d/x.conf", "diff x /etc/sysctl.conf > /tmp/x",
+         "mv x /etc/sysctl.d/y.conf.bak", "cp /etc/sysctl.d/y.conf{,.bak}", "cat /etc/sysctl.conf > /tmp/sysctl.conf",
+         "cp /etc/sysctl.conf /root/sysctl.conf", "echo x | tee /tmp/old-sysctl.conf", "ssh h 'cp x /tmp/sysctl.conf'"],
     )  # fmt: skip
     def test_what_only_reads_a_file_of_sysctls_or_makes_way_for_it_sets_none(self, given, command):
         assert settings(given("a.sh", f"{command}\n")) == []
@@ -593,7 +640,8 @@ class TestManifests:
         text = (
             "- stat: {path: /etc/sysctl.conf}\n- stat: path=/etc/sysctl.conf\n"
             "- file: {dest: /etc/sysctl.d, state: directory}\n- file: {path: /etc/sysctl.d/x.conf, state: absent}\n"
-            "- copy: {src: /etc/sysctl.conf, dest: /etc/sysctl.conf.bak}\n- {description: 'net.core.x = 1'}\n"
+            "- copy: {src: /etc/sysctl.conf, dest: /etc/sysctl.conf.bak}\n- copy: {src: x, dest: /tmp/sysctl.conf}\n"
+            "- copy: src=x dest=/etc/sysctl.d/x.conf.bak\n- {description: 'net.core.x = 1'}\n"
             "- volumeMounts: [{mountPath: /etc/sysctl.d}]\n- {name: to sysctl.conf, replace: {path: /x}}\n"
             "- {a.conf: 'vm.run = main', x: about net.core.x=1}\n"
         )

@@ -444,11 +444,17 @@ class TestTheCommand:
 
     @pytest.mark.parametrize(
         "arguments",
-        [["--plays", "0"], ["--max-wait", "0"], ["--no-such"], ["--json", "a", "--html", "a"],
-         ["--before", "host", "--before", "kernel"]],
-    )  # fmt: skip
+        [["--plays", "0"], ["--no-such"], ["--json", "a", "--html", "a"], ["--before", "host", "--before", "kernel"]],
+    )
     def test_bad_options_are_exit_2(self, conf, arguments) -> None:
         assert harness("whatif", conf(""), *arguments).returncode == 2
+
+    @pytest.mark.parametrize("seconds", ["0", "nan", "inf", "1e9"])
+    def test_no_time_to_wait_is_refused_by_the_name_that_it_was_given(self, conf, seconds) -> None:
+        done = harness("whatif", "--before", "reference", conf(""), "--max-wait", seconds)
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert done.stderr.startswith("--max-wait ")
+        assert "Mend: say more than 0 seconds" in done.stderr
 
 
 def test_a_fault_of_ours_claims_no_change(monkeypatch, conf, capsys) -> None:

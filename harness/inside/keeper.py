@@ -90,7 +90,7 @@ class Keeper:
             if not setting.optional:
                 raise
             if isinstance(error, RefusedValue):
-                self.refused.append(f"{setting.key} = {setting.value}")
+                self.refused.append(f"{setting.key} = {sysctls.told(setting.key, setting.value)}")
             else:
                 self.not_set.append(setting.key)
 

@@ -9,8 +9,14 @@ _NAME = re.compile(r"sysctl(?:\.d(?:/[^\s;&|<>()\"'\]]*)?|[^\s;&|<>()\"'\]]{0,20
 _FILE = re.compile(r"(^|/)sysctl\.d(/|$)|sysctl.*\.conf$|(\$\{?|\{\{\s*)\w*sysctl", re.I)
 """A path; of a variable, the name says it."""
 
+_DIRECTORY = re.compile(r"(^|/)sysctl\.d(/|$)")
+_IN_ETC = re.compile(r"(^|/)etc(/|$)")
+_NOT_KNOWN = re.compile(r"(?:[$*]|\}\})[^/]*$")
+"""A name that a variable or a glob may end."""
+
 _LAST = re.compile(r"[\"'\]]{0,2}\s{0,9}(\d?[>;&|)\n\"']|$)")
 _COMMAND_ENDS = re.compile(r"[;&|\n]")
+_PATH_BEGINS = re.compile(r"[\s\"'<>=\[]")
 _FURTHEST = 500
 """Characters between a program and the file that it writes to."""
 
@@ -28,6 +34,16 @@ def is_sysctl_file(path: str) -> bool:
     return len(path) <= LONGEST and bool(_FILE.search(path.strip()))
 
 
+def is_read_at_boot(path: str) -> bool:
+    """Whether a boot may read this file of sysctls, or this directory of them, where it lies."""
+    if not is_sysctl_file(path):
+        return False
+    folder, _, name = path.strip().rpartition("/")
+    if _DIRECTORY.search(folder):
+        return "." not in name or name.endswith(".conf") or bool(_NOT_KNOWN.search(name))
+    return not folder or bool(_IN_ETC.search(folder) or _NOT_KNOWN.search(folder)) or name == "sysctl.d"
+
+
 def fills_a_file(command: str) -> bool:
     """Whether this looks like a command that writes to a file of sysctls, by whatever program it is run."""
     command = command.replace("\\\n", " ")
@@ -37,6 +53,8 @@ def fills_a_file(command: str) -> bool:
 
 def _is_filled(command: str, name: re.Match[str]) -> bool:
     before = _COMMAND_ENDS.split(command[max(0, name.start() - _FURTHEST) : name.start()])[-1]
+    if not is_read_at_boot(_PATH_BEGINS.split(before)[-1] + name[0]):
+        return False
     if re.search(r"(>\s*|\bof=)[^\s>]*$", before):
         return True
     if not (programs := set(_PROGRAMS.findall(before))):

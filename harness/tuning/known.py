@@ -132,11 +132,6 @@ def dead(key: str) -> str:
     return _DEAD.get(key, "")
 
 
-def others() -> set[str]:
-    """The keys that can keep others from having an effect."""
-    return {rule.other for rule in _RULES}
-
-
 def without_effect(key: str, value: str, in_force: Callable[[str], str | None]) -> Iterator[tuple[str, str, str]]:
     """The other keys that keep this one from having an effect, each as (key, its value, why)."""
     for rule in _RULES:

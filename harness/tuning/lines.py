@@ -16,6 +16,13 @@ LONGEST = 4096
 
 _UNSAFE = re.compile(r"[^\t\x20-\x7e\u00a0-\ud7ff\ue000-\U0010ffff]")
 _SWAP = str.maketrans("./", "/.")
+_SECRET_KEY = re.compile(r"(tcp_fastopen_key|stable_secret)(?![\w.])")
+_SECRET = re.compile(
+    rf"{_SECRET_KEY.pattern}(?!['\"]?$)"
+    r"(?:(?! is not known here$).)+?((?:: what the shell puts there)? is not known here|['\"])?$",
+    re.S,
+)
+"""The name of a key whose value is a secret (kernel/sysctls.py), what follows it, and what a reader says of it then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,7 @@ class Found:
 
     def trouble(self, source: str, line: int, column: int, why: str) -> None:
         if len(self.troubles) < _TROUBLES_LIMIT:
+            why = without_secrets(why)
             why = why if len(why) <= _LONGEST_WHY else f"{why[:_LONGEST_WHY]}…"
             self.troubles.append(Place(source, line, column, why))
 
@@ -127,6 +135,16 @@ def normalised(key: str) -> str:
     if separator and separator[0] == "/":
         key = key.translate(_SWAP)
     return re.sub(r"\.{2,}", ".", key).strip(".")
+
+
+def names_a_secret(text: str) -> bool:
+    """Whether a text has the name of a key whose value is a secret."""
+    return bool(_SECRET_KEY.search(text))
+
+
+def without_secrets(text: str) -> str:
+    """What is said of somebody's line, without all that follows the name of a key whose value is a secret."""
+    return _SECRET.sub(r"\1 (secret)\2", text)
 
 
 def path_of(key: str) -> str:

@@ -15,8 +15,8 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from harness.tuning import scripts
-from harness.tuning.files import is_sysctl_file
-from harness.tuning.lines import LINES_LIMIT, LONGEST, Found
+from harness.tuning.files import is_read_at_boot, is_sysctl_file
+from harness.tuning.lines import LINES_LIMIT, LONGEST, Found, names_a_secret
 
 _TASKS = ("ansible.posix.sysctl", "ansible.builtin.sysctl", "ansible.legacy.sysctl", "sysctl")
 """One module: ansible-core leads the names of its own to ansible.posix (ansible_builtin_runtime.yml)."""
@@ -116,7 +116,7 @@ class _Reader:
     def _text(self, node: ScalarNode) -> None:
         filled = any(f"{name}=" in node.value for name in _FILLED_WITH)
         files = (file for name, file in _INLINE.findall(node.value) if filled or name.startswith("dest"))
-        if file := next(filter(is_sysctl_file, files), ""):
+        if file := next(filter(is_read_at_boot, files), ""):
             self._trouble(node, f"settings written to {file}. Give that file itself")
         elif sets_sysctls(node.value):
             self._trouble(node, _A_COMMAND)
@@ -129,7 +129,7 @@ class _Reader:
         for name in _DESTINATIONS:
             file, at = fields.get(name, ("", node))
             is_written = filled or (name.startswith("dest") and fields.get("state", ("", node))[0] not in _NOT_FILLED)
-            if is_written and is_sysctl_file(file):
+            if is_written and is_read_at_boot(file):
                 self._trouble(at, f"settings written to {file}. Give that file itself")
                 return True
         return False
@@ -219,9 +219,10 @@ class _Reader:
                 self._trouble(node, f"no {'value' if name else 'name'} that is a plain text")
             return
         for item in self._while_asked(self._items(task)):
+            key = self._filled(name, item)
             self._setting(
-                self._filled(name, item),
-                self._filled(value, item),
+                key,
+                self._filled(value, item, key[0] if key else ""),
                 optional=optional,
                 ansible=True,
                 sometimes=sometimes,
@@ -252,8 +253,11 @@ class _Reader:
         else:
             self._trouble(loop, "a loop over what is not written here")
 
-    def _filled(self, field: Field, item: Node | None) -> Field | None:
-        """A text with the loop's item in its place, and the node that made it. What is filled in is not read again."""
+    def _filled(self, field: Field, item: Node | None, key: str = "") -> Field | None:
+        """A text with the loop's item in its place, and the node that made it. What is filled in is not read again.
+
+        `key`: whose value it is.
+        """
         text, node = field
         if len(text) > LONGEST:
             self._trouble(node, f"longer than {LONGEST} characters")
@@ -274,7 +278,7 @@ class _Reader:
             return None
         text = "".join(pieces)
         if re.search(r"\{\{|\{%", text):
-            self._trouble(node, f"the template {text!r} is not known here")
+            self._template(node, text, key)
             return None
         return text, made_by
 
@@ -308,13 +312,17 @@ class _Reader:
             return
         text = value[0]
         if "{{" in name[0] + text or "$" in name[0] + text:
-            self._trouble(value[1], f"the template {text!r} is not known here")
+            self._template(value[1], text, name[0])
             return
         if ansible:  # plugins/modules/sysctl.py, _parse_value
             text = "1" if text.lower() in _TRUE else "0" if text.lower() in _FALSE else text
         mark = name[1].start_mark
         where = self._source, mark.line + 1, mark.column + 1
         self._found.setting(name[0], text, where, optional=optional, scope=scope, sometimes=sometimes)
+
+    def _template(self, node: Node, text: str, key: str) -> None:
+        told = "(secret)" if names_a_secret(key) else repr(text)
+        self._trouble(node, f"the template {told} is not known here")
 
     def _trouble(self, node: Node, why: str) -> None:
         self._found.trouble(self._source, node.start_mark.line + 1, node.start_mark.column + 1, why)

@@ -11,8 +11,8 @@ import re
 import sys
 from collections.abc import Iterator
 
-from harness.tuning.files import fills_a_file, is_sysctl_file
-from harness.tuning.lines import Found
+from harness.tuning.files import fills_a_file, is_read_at_boot, is_sysctl_file
+from harness.tuning.lines import Found, names_a_secret
 from harness.tuning.shell import Command, Logical, logical_lines, pipelines, printed
 
 _PROC_SYS = "/proc/sys/"
@@ -171,7 +171,7 @@ class _Reader:
             self._unread(command)
         self._output(sender if command.name == "tee" else command, written)
         for file in command.targets + (command.words[1:] if command.name == "tee" else []):
-            if is_sysctl_file(file):
+            if is_read_at_boot(file):
                 self._trouble(file, f"settings written to {file}. Give that file itself")
 
     def _sysctl(self, words: list[str]) -> None:
@@ -183,9 +183,10 @@ class _Reader:
             optional = "-e" if re.fullmatch(r"-[a-zA-Z]*e[a-zA-Z]*|--ignore", word) else optional
             settings += [] if word.startswith("-") else [word]
         writes = any(re.fullmatch(r"-[a-zA-Z]*w[a-zA-Z]*|--write", word) for word in words)
+        secret = any(map(names_a_secret, words))
         for word in settings:
             if "=" in word or writes:
-                self._setting(word, optional=optional)
+                self._setting(word, optional=optional, secret=secret)
 
     def _options(self, words: list[str]) -> None:
         """Docker's `--sysctl key=value` and `--sysctl=key=value`; podman's and nerdctl's are the same."""
@@ -199,7 +200,10 @@ class _Reader:
     def _unread(self, command: Command) -> None:
         """Name what sets a sysctl, or fills a file of them, through a program that is not known here."""
         whole = " ".join(command.words)
-        shortened = whole if len(whole) <= _LONGEST_QUOTED else whole[:_LONGEST_QUOTED] + "…"
+        if names_a_secret(whole):  # which may stand before its key
+            shortened = f"{command.name} … (secret)"
+        else:
+            shortened = whole if len(whole) <= _LONGEST_QUOTED else whole[:_LONGEST_QUOTED] + "…"
         if command.name in _SETS_NOTHING:
             return
         if _PROC_SYS in whole or _SETS.search(whole):
@@ -207,12 +211,13 @@ class _Reader:
         elif fills_a_file(whole):
             self._trouble(command.words[0], f"a file of sysctls is written here: {shortened}. Give that file itself")
 
-    def _setting(self, word: str, *, optional: str = "", scope: object = None) -> None:
+    def _setting(self, word: str, *, optional: str = "", scope: object = None, secret: bool = False) -> None:
+        """`secret`: among the words beside it is the name of a key whose value is one."""
         key, equals, value = word.partition("=")
         if equals:
             self._add(key, value, optional=optional, scope=scope)
         else:
-            self._trouble(word, f"no '=' in {word!r}")
+            self._trouble(word, f"no '=' in {'(secret)' if secret and not names_a_secret(word) else repr(word)}")
 
     def _output(self, sender: Command, targets: list[str]) -> None:
         for target in targets:

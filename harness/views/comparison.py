@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.compare import ENDING, Row, Verdict, sysctls
+from harness.compare import ENDING, Row, Verdict, in_one_alone, sysctls
 from harness.record import Run
 from harness.views.rows import printable
 
@@ -35,11 +35,13 @@ def told(before: Run, after: Run, rows: Sequence[Row], width: int, *, color: boo
     if differ := sysctls(before, after):
         lines = "\n".join(f"{printable(key)}: {_value(was)} → {_value(now)}" for key, (was, now) in differ.items())
         parts += [Text("sysctls that differ:"), Padding(Text(lines), (0, 0, 0, 2))]
+    if alone := in_one_alone(before, after):
+        parts.append(Text(f"in one record alone: {', '.join(map(printable, alone))}"))
     return printed([*parts, table(moved(told_apart(rows))), Text(summary(rows))], width, color=color)
 
 
-def _value(value: str | None) -> str:
-    return "not in the record" if value is None else printable(value) or "empty"
+def _value(value: str) -> str:
+    return printable(value) or "empty"
 
 
 def moved(rows: Iterable[Row]) -> list[Row]:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from harness import compare, lessons, record, terminal
-from harness.errors import LabError
+from harness.errors import LabError, unwritable
+from harness.profile import governing
 from harness.record import Run
 from harness.views import comparison
 from harness.views.rows import printable
@@ -36,7 +37,7 @@ def run(
             record.make_room(Path(name))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the folder below goes
     every = {lesson.name: lesson for lesson in lessons.every()}
-    tried = trial(files, before, {key for lesson in every.values() for key in lesson.sysctls})
+    tried = trial(files, before, governing())
     governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
     with tempfile.TemporaryDirectory() as folder:
         runs = _play(tried, governed, Path(folder), plays, max_wait_s, timelines=bool(html))
@@ -109,7 +110,7 @@ def _write(name: str, text: str) -> None:
     try:
         Path(name).write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
-        raise LabError(f"{name} cannot be written: {error.strerror}. Mend: name another file") from None
+        raise unwritable(name, error) from None
 
 
 def as_text(report: Report) -> str:

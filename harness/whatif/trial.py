@@ -1,6 +1,6 @@
 """What a what-if is about: the sysctls before and after, as the kernel takes them, and the keys that differ."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from harness.errors import LabError
@@ -59,7 +59,7 @@ class Trial:
         return host_value(key) if self.before.name == "host" else None
 
 
-def trial(files: Sequence[str], before: Sequence[str], governing: set[str]) -> Trial:
+def trial(files: Sequence[str], before: Sequence[str], governing: Set[str]) -> Trial:
     """Try the files, against `before`: one of BASES, over which they lie; or files, and both lie over the kernel's own.
 
     A container has not the host's values: where those are asked for, it is tried against the kernel's own.
