@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.nursery import Nursery
-from harness.tuning import command, known
+from harness.tuning import known
 from harness.tuning.explain import Kind, accepted_range, explain, host_value, kernel_value, nearest
 from harness.tuning.lines import Line, overruled
 from harness.tuning.read import read
@@ -438,26 +438,6 @@ class TestTheCommand:
             (f"{TCP}timestamps", "applied"), (f"{TCP}retries2", "applied"),
             (f"{TCP}tw_reuse", "applied"), (f"{TCP}retries2", "applied"),
         ]  # fmt: skip
-
-    def test_containers_that_set_the_same_are_tried_once_and_each_is_told_of_its_own_lines(
-        self, nursery, tmp_path, monkeypatch, capsys
-    ):
-        opened, open_lab, file = [], Nursery.open_lab, tmp_path / "a.yml"
-        monkeypatch.setattr(Nursery, "open_lab", lambda *to, **how: opened.append(to) or open_lab(*to, **how))
-        lines = ("timestamps=0", "tw_reuse=1", "syn_retries=0", "retries2=9", "retries2=8")
-        same = "\n  sysctls:" + "".join(f"\n  - {TCP}{line}" for line in lines)
-        other = f"sysctls: [{TCP}retries2=9, {TCP}tw_reuse=1]"
-        file.write_text(f"services:\n a: {same}\n b: {{{other}}}\n c: {same}\n")
-        assert command.run([str(file)], "kernel", as_json=True) == 0
-        found = [(each["verdict"], each["text"]) for each in json.loads(capsys.readouterr().out)]
-        assert len(opened) == 2
-        first, third = found[:5], found[7:]
-        assert [kind for kind, _ in first] == ["applied", "without effect", "value refused", "overridden", "applied"]
-        assert first[1][1].startswith(f"{TCP}timestamps is 0 ({file}:4): ")
-        assert first[3][1] == f"{file}:8 comes later, and decides"
-        assert found[6][0] == "applied"
-        moved = {f"{file}:4": f"{file}:12", f"{file}:8": f"{file}:16"}
-        assert third == [(kind, re.sub(r"[^\s(]+a\.yml:\d+", lambda at: moved[at[0]], text)) for kind, text in first]
 
     def test_what_one_container_has_keeps_the_kernel_from_nothing_in_another(self, nursery):
         script = (

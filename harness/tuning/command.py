@@ -5,13 +5,10 @@ import itertools
 import json
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from harness import terminal
-from harness.errors import LabError
 from harness.nursery import Nursery
 from harness.tuning.explain import (
-    Asked,
     Kind,
     Verdict,
     as_of_a_container,
@@ -47,8 +44,7 @@ def run(files: Sequence[str], before: str, *, as_json: bool) -> int:
     one_network(old)
     with contextlib.closing(Nursery(reference_profile() if before == "reference" else [])) as nursery:
         values = _values_under(old, {line.key for line in lines}, nursery) if old else {}
-        tried: dict[object, list[Any]] = {}
-        verdicts = in_each_network(lines, lambda group: _told(group, before, values, nursery, tried))
+        verdicts = in_each_network(lines, lambda group: _told(group, before, values, nursery))
     width = max(terminal.width(), _NARROWEST) if terminal.is_there() else None
     terminal.say(_as_json(verdicts) if as_json else _as_table(verdicts, width))
     return 0
@@ -60,57 +56,14 @@ def _values_under(old: Sequence[Line], keys: Iterable[str], nursery: Nursery) ->
         return {key: kernel_value(keeper)(key) for key in keys}
 
 
-def _told(
-    lines: Sequence[Line], before: str, values: dict[str, str | None], nursery: Nursery, tried: dict[object, list[Any]]
-) -> list[Verdict]:
-    """The verdicts on lines of one network. `values`: of the keys before, where a file has said something of them.
-
-    `tried`: what labs have answered until now, by what was tried there.
-    """
-    settings = tuple((bool(line.container), line.key, line.value) for line in lines)
-    if settings in tried:
-        return _verdicts(lines, before, values, _Repeated(tried[settings]))
+def _told(lines: Sequence[Line], before: str, values: dict[str, str | None], nursery: Nursery) -> list[Verdict]:
+    """The verdicts on lines of one network. `values`: of the keys before, where a file has said something of them."""
     with contextlib.closing(nursery.open_lab("", spare=False)) as keeper:
-        heard = _Heard(keeper)
-        verdicts = _verdicts(lines, before, values, heard)
-    tried[settings] = heard.answers
-    return verdicts
-
-
-def _verdicts(lines: Sequence[Line], before: str, values: dict[str, str | None], keeper: Asked) -> list[Verdict]:
-    if before == "host" and not lines[0].container:
-        return explain(lines, host_value, keeper)
-    was = values or {line.key: kernel_value(keeper)(line.key) for line in lines}
-    verdicts = explain(lines, was.get, keeper, kernel_value(keeper))
+        if before == "host" and not lines[0].container:
+            return explain(lines, host_value, keeper)
+        was = values or {line.key: kernel_value(keeper)(line.key) for line in lines}
+        verdicts = explain(lines, was.get, keeper, kernel_value(keeper))
     return [as_of_a_container(each) for each in verdicts] if before == "host" else verdicts
-
-
-class _Heard:
-    """A lab whose answers are kept, one after the other."""
-
-    def __init__(self, keeper: Asked) -> None:
-        self._keeper = keeper
-        self.answers: list[Any] = []
-
-    def ask(self, command: str, **arguments: object) -> Any:
-        try:
-            self.answers.append(self._keeper.ask(command, **arguments))
-        except LabError as error:
-            self.answers.append(error)
-            raise
-        return self.answers[-1]
-
-
-class _Repeated:
-    """The same answers, for another container that sets the same: it asks the same, and only its lines are others."""
-
-    def __init__(self, answers: list[Any]) -> None:
-        self._answers = iter(answers)
-
-    def ask(self, command: str, **arguments: object) -> Any:
-        if isinstance(answer := next(self._answers), LabError):
-            raise answer
-        return answer
 
 
 def _as_json(verdicts: Sequence[Verdict]) -> str:

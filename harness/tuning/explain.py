@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Protocol
 
 from harness.errors import LabError, NotOfANetwork, ReadOnlySysctl, RefusedValue, UnknownSysctl
 from harness.kernel.sysctls import told
+from harness.nursery import KeeperHandle
 from harness.tuning import known
 from harness.tuning.lines import Line, by_container, path_of
 from harness.tuning.sysctl_d import ROOT
@@ -51,17 +51,11 @@ class Verdict:
     text: str
 
 
-class Asked(Protocol):
-    """Whoever answers for a lab (KeeperHandle)."""
-
-    def ask(self, command: str, **arguments: object) -> Any: ...
-
-
 Before = Callable[[str], str | None]
 """The value of a key that is in force before, its fields separated by single spaces; None where there is none."""
 
 
-def explain(lines: Sequence[Line], before: Before, keeper: Asked, others: Before | None = None) -> list[Verdict]:
+def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle, others: Before | None = None) -> list[Verdict]:
     """One verdict a line. The lab's network has the effective values afterwards, as far as the kernel takes them.
 
     No verdict has a value that is a secret, in its line neither.
@@ -99,7 +93,7 @@ def host_value(key: str) -> str | None:
         return None
 
 
-def kernel_value(keeper: Asked) -> Before:
+def kernel_value(keeper: KeeperHandle) -> Before:
     """The values that a network begins with; to be asked for before anything is written."""
 
     def value(key: str) -> str | None:
@@ -115,7 +109,7 @@ def _in_fields(value: str) -> str:
     return " ".join(value.split())
 
 
-def _tried(line: Line, keeper: Asked, taken: dict[str, tuple[str, Line]]) -> Verdict | None:
+def _tried(line: Line, keeper: KeeperHandle, taken: dict[str, tuple[str, Line]]) -> Verdict | None:
     """Write it; nothing where the kernel took it: then `taken` has what it made of it, and the line."""
     if line.overridden_by:
         return _overridden(line, line.overridden_by)
@@ -200,7 +194,7 @@ def _writable_outside(key: str) -> bool:
         return False
 
 
-def _refusal(line: Line, error: RefusedValue, keeper: Asked) -> str:
+def _refusal(line: Line, error: RefusedValue, keeper: KeeperHandle) -> str:
     range_ = accepted_range(line.key, keeper)
     takes = f"takes {range_[0]} to {range_[1]}" if range_ else str(error).partition(". Mend:")[0]
     if "#" in line.value:
@@ -208,7 +202,7 @@ def _refusal(line: Line, error: RefusedValue, keeper: Asked) -> str:
     return takes
 
 
-def accepted_range(key: str, keeper: Asked) -> tuple[int, int] | None:
+def accepted_range(key: str, keeper: KeeperHandle) -> tuple[int, int] | None:
     """The least and the greatest number that the kernel takes for a key of one number; None for other keys.
 
     Found by writing, from the value in force outwards; the values in between are taken to be taken. The value in
@@ -231,7 +225,7 @@ def _furthest(good: int, bad: int, taken: Callable[[int], bool]) -> int:
     return good
 
 
-def _takes(key: str, value: str, keeper: Asked) -> bool:
+def _takes(key: str, value: str, keeper: KeeperHandle) -> bool:
     try:
         keeper.ask("write_sysctl", key=key, value=value)
     except RefusedValue:
