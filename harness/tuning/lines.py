@@ -14,7 +14,7 @@ _LONGEST_WHY = 500
 LONGEST = 4096
 """Characters of a value (sysctl.conf(5)), and of a key."""
 
-_UNSAFE = re.compile(r"[^\t\x20-\x7e\u00a0-\ud7ff\ue000-\U0010ffff]")
+_UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 _SWAP = str.maketrans("./", "/.")
 _SECRET_KEY = re.compile(r"(tcp_fastopen_key|stable_secret)(?![\w.])")
 _SECRET = re.compile(
