@@ -7,8 +7,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from harness import errors
-from harness.errors import LabError
+from harness.errors import unwritable
 from harness.outcome import outcome, written
 from harness.timeline import Timeline
 from harness.views.mermaid import mermaid
@@ -25,16 +24,11 @@ def try_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise unwritable(folder, error, "folder") from None
     finally:
         for each in missing:
             with suppress(OSError):
                 each.rmdir()
-
-
-def unwritable(path: Path, error: OSError) -> LabError:
-    """What is said of it."""
-    return errors.unwritable(path, error, "folder")
 
 
 def write(timeline: Timeline, folder: Path, story: str, verdict: str, claim: str, profile: str) -> list[Path]:
@@ -56,7 +50,7 @@ def write(timeline: Timeline, folder: Path, story: str, verdict: str, claim: str
         for ending, path in paths.items():
             _write(path, contents[ending])
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise unwritable(folder, error, "folder") from None
     return list(paths.values())
 
 

@@ -14,7 +14,7 @@ from harness.kernel.sysctls import Setting
 from harness.lab import Lab
 from harness.profile import Profile
 from harness.record import Play, Run
-from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, keeping, profile_of, verdict_of
+from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, keeping, message_of, profile_of, verdict_of
 
 __tracebackhide__ = True
 
@@ -132,11 +132,7 @@ def _without(turn: str, nodeid: str) -> str:
 
 def _reason(report: pytest.TestReport) -> str:
     """Why it is not as expected, in one line."""
-    if isinstance(report.longrepr, tuple):
-        return report.longrepr[2].removeprefix("Skipped: ")
-    crash = getattr(report.longrepr, "reprcrash", None)
-    lines = (crash.message if crash else str(report.longrepr or "")).splitlines()
-    return lines[0] if lines else ""
+    return next(iter(message_of(report).splitlines()), "")
 
 
 class Recorder:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import artifacts, lessons
-from harness.errors import LabError
+from harness import lessons
+from harness.errors import LabError, unwritable
 from harness.lessons import Lesson
 from harness.timeline import Timeline
-from harness.verdicts import verdict_of
+from harness.verdicts import message_of, verdict_of
 from harness.views import html
 
 __tracebackhide__ = True
@@ -78,7 +78,7 @@ class Reporter:
             self._folder.mkdir(parents=True, exist_ok=True)
             path.write_text(page, "utf-8", "replace")
         except OSError as error:
-            raise artifacts.unwritable(path, error) from None
+            raise unwritable(path, error, "folder") from None
 
     def _written(self, scenario: str, verdicts: dict[str, str]) -> html.Entry:
         """Write a scenario's page, where it has a lesson whose stories were played; its line of the index."""
@@ -102,10 +102,9 @@ class Reporter:
 
 def _reason(report: pytest.TestReport) -> str:
     """Why it is not as expected: the first line, and what was expected and last seen, where it says that."""
-    if isinstance(report.longrepr, tuple):
-        return report.longrepr[2].removeprefix("Skipped: ")
-    crash = getattr(report.longrepr, "reprcrash", None)
-    first, *more = (crash.message if crash else str(report.longrepr or "")).splitlines() or [""]
+    if report.skipped:
+        return message_of(report)
+    first, *more = message_of(report).splitlines() or [""]
     told = [line for line in more if line.startswith(("  expected: ", "  last seen: "))][:2]
     lines = [re.sub(r"^harness\.errors\.\w+: ", "", first), *told]
     return "\n".join(line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…" for line in lines)

@@ -57,6 +57,14 @@ def verdict_of(report: pytest.TestReport) -> str:
     return str(dict(report.user_properties).get(_PROPERTY, report.outcome))
 
 
+def message_of(report: pytest.TestReport) -> str:
+    """Why it did not pass, as the exception says; empty where it did."""
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr or "")
+
+
 @contextmanager
 def keeping(report: pytest.TestReport) -> Iterator[None]:
     """Around what is kept of a test while pytest makes its report, where any exception would end the whole session.

@@ -48,8 +48,9 @@ def sets_sysctls(command: str) -> bool:
 
 def read(text: str, source: str, found: Found) -> None:
     """Take in one script."""
-    files, conditions = _files(text), _Conditions()
-    for line in logical_lines(text):
+    lines = list(logical_lines(text))
+    files, conditions = _files(lines), _Conditions()
+    for line in lines:
         if found.full:
             return
         known = _filled_in(line.text, files) if len(line.text) <= _LONGEST_LINE else line.text
@@ -63,13 +64,13 @@ def read(text: str, source: str, found: Found) -> None:
                 _Reader(line, source, found, conditions).read(known, 0)
 
 
-def _files(text: str) -> dict[str, str]:
+def _files(lines: list[Logical]) -> dict[str, str]:
     """The variables that were given a sysctl's path, or a file of sysctls, by name.
 
     The shell's order, branches and loops are not followed: one that is given more than once is /proc/sys/$NAME.
     """
     given: dict[str, set[str]] = {}
-    for line in logical_lines(text):
+    for line in lines:
         if len(line.text) <= _LONGEST_LINE and not line.sent_by:
             for name, value in _given(line.text):
                 given.setdefault(name, set()).add(value)
@@ -126,7 +127,7 @@ class _Conditions:
 
     def take(self, line: str) -> None:
         """Go on to a line."""
-        self._line, self._at = line if len(line) <= _LONGEST_LINE else "", 0
+        self._line, self._at = line, 0
         steps = [(found.end(), 1) for found in _BEGINS.finditer(self._line)]
         steps += [(found.start(), -1) for found in _FINISHES.finditer(self._line)]
         depths = [(0, self._depths[-1][1])]
@@ -135,7 +136,7 @@ class _Conditions:
         self._depths = depths
         self._ands = [(-1, False), *((found.start(), len(found[0]) > 1) for found in _ANDS.finditer(self._line))]
 
-    def hold_back(self, word: str) -> bool:
+    def decide_about(self, word: str) -> bool:
         """Asked of the words of a line in their order."""
         at = max(self._at, self._line.find(word, self._at))
         self._at = at + len(word)
@@ -233,7 +234,7 @@ class _Reader:
             self._trouble(where, f"{where}={value}: what the shell puts there is not known here")
         else:
             place = (self._source, *self._line.position(where))
-            sometimes = self._conditions.hold_back(where)
+            sometimes = self._conditions.decide_about(where)
             self._found.setting(key, value, place, optional=optional, scope=scope, sometimes=sometimes)
 
     def _trouble(self, word: str, why: str) -> None:
