@@ -98,17 +98,13 @@ def _explain(asked: argparse.Namespace) -> int:
 
 
 def _whatif(asked: argparse.Namespace) -> int:
-    from harness.expect import LONGEST_MAX_WAIT_S
+    from harness.expect import check_max_wait
     from harness.whatif import command
 
     _nothing_else(asked)
     if asked.plays < 1:
         raise LabError("nothing would be measured. Mend: --plays of at least 1")
-    if not 0 < asked.max_wait <= LONGEST_MAX_WAIT_S:  # nor nan
-        raise LabError(
-            f"--max-wait {asked.max_wait:g}: no time to wait for a timer. "
-            f"Mend: say more than 0 seconds, and at most a week ({LONGEST_MAX_WAIT_S:g})"
-        )
+    check_max_wait("--max-wait", asked.max_wait)
     _stdin_once(asked.files, asked.before or [])
     return command.run(
         asked.files, asked.before or ["host"], plays=asked.plays, max_wait_s=asked.max_wait, json=asked.json,

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness import lessons, profile, terminal
+from harness import lessons, profile
 from harness.errors import LabError, LabUnavailable
-from harness.expect import LONGEST_MAX_WAIT_S
+from harness.expect import check_max_wait
 from harness.installed import find_program
 from harness.lab import Lab
 from harness.nursery import Nursery
@@ -30,7 +30,6 @@ SLOW_ALLOWANCE_S = 5.0
 _UNWRITTEN = "lab-unwritten"
 _nurseries = pytest.StashKey[dict[str, Nursery]]()
 _temporary = pytest.StashKey[pytest.TempPathFactory]()
-_TERMINAL = "lab-terminal"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,109 +70,44 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 
-class _Pictures:
-    """A plugin, registered under `--lab-show` in the one process that can print: each picture as soon as there is one.
-
-    Workers report in any order; then the pictures of a file come together, in the order of its stories.
-    """
-
-    def __init__(self) -> None:
-        self._awaited: dict[str, list[str]] = {}
-        """By file, those stories of workers that are not shown yet."""
-        self._drawn: dict[str, str] = {}
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        if not self._awaited:  # the others have collected the same
-            for each in ids:
-                self._awaited.setdefault(_file_of(each), []).append(each)
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when != "call" and report.passed:
-            return
-        pictures = [text for name, text in report.user_properties if name == "lab-picture" and report.when == "call"]
-        if report.nodeid not in self._awaited.get(_file_of(report.nodeid), ()):
-            for text in pictures:
-                terminal.say(f"\n{text}")
-            return
-        self._drawn.setdefault(report.nodeid, "".join(f"\n{text}" for text in pictures))
-        self._show(_file_of(report.nodeid), whole=True)
-
-    def pytest_sessionfinish(self) -> None:
-        for file in list(self._awaited):
-            self._show(file, whole=False)  # of a run that was cut short
-
-    def _show(self, file: str, *, whole: bool) -> None:
-        stories = self._awaited[file]
-        if whole and not all(each in self._drawn for each in stories):
-            return
-        for each in stories:
-            if text := self._drawn.get(each):
-                terminal.say(text)
-        self._awaited[file] = []
-
-
-def _file_of(nodeid: str) -> str:
-    return nodeid.partition("::")[0]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_configure_node(node: Any) -> None:
-    """A worker draws, and has no terminal: it is told of this one."""
-    node.workerinput[_TERMINAL] = _terminal(node.config)
-
-
-def _terminal(config: pytest.Config) -> tuple[int, bool]:
-    """Its width, and whether it wants colour."""
-    if hasattr(config, "workerinput"):
-        width, color = config.workerinput[_TERMINAL]
-        return width, color
-    return terminal.width(), terminal.wants_color(config.option.color)
-
-
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
-    if not 0 < option.lab_max_wait <= LONGEST_MAX_WAIT_S:  # nor nan
-        raise pytest.UsageError(
-            f"--lab-max-wait {option.lab_max_wait:g}: no time to wait for a timer. "
-            f"Mend: say more than 0 seconds, and at most a week ({LONGEST_MAX_WAIT_S:g})"
-        )
     try:
+        check_max_wait("--lab-max-wait", option.lab_max_wait)
         config.stash[PROFILE] = profile.chosen(
             option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl, tried=not hasattr(config, "workerinput")
         )
+        if hasattr(config, "workerinput"):
+            return
+        if option.lab_step:
+            _need_a_terminal(option)
+        _try_folders(option)
     except LabError as error:
         raise pytest.UsageError(str(error)) from None
-    if hasattr(config, "workerinput"):
-        return
     if option.lab_show:
-        config.pluginmanager.register(_Pictures())
-    if option.lab_step:
-        _need_a_terminal(option)
-    for folder in filter(None, (option.lab_artifacts, option.lab_report)):
-        _try_folder(Path(folder))
+        from harness.showing import Pictures
+
+        config.pluginmanager.register(Pictures())
     if option.lab_report:
         from harness.reporting import Reporter
 
         config.pluginmanager.register(Reporter(Path(option.lab_report), option.lab_lang))
 
 
-def _try_folder(folder: Path) -> None:
-    """Whoever names a folder that cannot be written learns it before the run, not after."""
-    from harness import artifacts
+def _try_folders(option: argparse.Namespace) -> None:
+    """Whoever names a folder that cannot be written learns it before the run, not after: LabError."""
+    for folder in filter(None, (option.lab_artifacts, option.lab_report)):
+        from harness import artifacts
 
-    try:
-        artifacts.try_folder(folder)
-    except LabError as error:
-        raise pytest.UsageError(str(error)) from None
+        artifacts.try_folder(Path(folder))
 
 
 def _need_a_terminal(option: argparse.Namespace) -> None:
-    """UsageError where nobody could see a step, or press Enter."""
+    """LabError where nobody could see a step, or press Enter."""
     if getattr(option, "dist", "no") != "no":
-        raise pytest.UsageError("--lab-step waits for Enter, and a worker has no terminal. Mend: leave -n out")
+        raise LabError("--lab-step waits for Enter, and a worker has no terminal. Mend: leave -n out")
     if option.capture != "no":
-        raise pytest.UsageError("--lab-step waits for Enter, and pytest captures the terminal. Mend: add -s")
+        raise LabError("--lab-step waits for Enter, and pytest captures the terminal. Mend: add -s")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -289,7 +223,9 @@ def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> No
         not_as_asked = [("lab-not-set", list(lab.not_set)), ("lab-refused", list(lab.refused))]
         report.user_properties += [("lab-evidence", evidence), *not_as_asked]
     if item.config.option.lab_show:
-        report.user_properties.append(("lab-picture", _picture(item, lab)))
+        from harness import showing
+
+        showing.keep(item, report, lab.timeline)
 
 
 def _keep_timeline(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
@@ -334,37 +270,6 @@ def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: Lab, fol
             report.user_properties.append((_UNWRITTEN, str(error)))
         return str(error)
     return "\n".join(map(str, files))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> None:
-    """Under `--lab-show`, a lesson's claim before its story is played, which may take seconds."""
-    if item.config.option.lab_show and not hasattr(item.config, "workerinput") and (claim := _claim(item)):
-        terminal.say(f"\n{claim}")
-
-
-def _claim(item: pytest.Item) -> str:
-    """What a lesson claims, where the item is its fault."""
-    from harness.views.narration import claimed
-
-    with contextlib.suppress(LabError):  # of a lesson that is not whole, its picture tells
-        lesson = lessons.find(item.path.stem, item.config.option.lab_lang)
-        if lesson and item.name == lesson.fault:
-            width, color = _terminal(item.config)
-            return claimed(lesson, width, color=color)
-    return ""
-
-
-def _picture(item: pytest.Item, lab: Lab) -> str:
-    """A story drawn. A worker cannot print: there, its claim comes with it."""
-    from harness.views.narration import told
-
-    language = item.config.option.lab_lang
-    lesson = lessons.find(item.path.stem, language)
-    width, color = _terminal(item.config)
-    drawn = told(lab.timeline, item.name, lesson, language, width, color=color)
-    claim = _claim(item) if hasattr(item.config, "workerinput") else ""
-    return f"{claim}\n\n{drawn}" if claim else drawn
 
 
 def _asked_to_show_passed(config: pytest.Config) -> bool:
