@@ -15,7 +15,7 @@ BEFORE ?= host
 export PATH := $(PATH):/usr/sbin:/sbin
 unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would compile every library anew
 
-WHICH = test -n "$(S)" || { echo "Which? Mend: make $@ S=close_with_unread_data (make list shows all)" >&2; exit 2; }
+WHICH = test -n "$(S)" || { echo "Which? Hint: make $@ S=close_with_unread_data (make list shows all)" >&2; exit 2; }
 
 .PHONY: scenarios named lesson quiz step list explain whatif large test check stress bench screenshot readme ladders setup \
 	tools help clean
@@ -39,16 +39,16 @@ list: setup ## all scenarios: symptom, claim, rows, the sysctls that govern them
 	@$(RUN) harness list --lang $(LESSON_LANG)
 
 explain: setup ## what becomes of each sysctl in FILE here; BEFORE=host, kernel, reference or a file
-	@test -n "$(FILE)" || { echo "Which file? Mend: make explain FILE=/etc/sysctl.d" >&2; exit 2; }
+	@test -n "$(FILE)" || { echo "Which file? Hint: make explain FILE=/etc/sysctl.d" >&2; exit 2; }
 	@$(RUN) harness explain --before "$(BEFORE)" $(ARGS) $(FILE)
 
 whatif: setup ## what the sysctls in FILE would change here; BEFORE=host, kernel, reference or a file
-	@test -n "$(FILE)" || { echo "Which file? Mend: make whatif FILE=99-tuning.conf" >&2; exit 2; }
+	@test -n "$(FILE)" || { echo "Which file? Hint: make whatif FILE=99-tuning.conf" >&2; exit 2; }
 	@$(RUN) harness whatif --before "$(BEFORE)" $(ARGS) $(FILE) || { s=$$?; test $$s = 1 || exit $$s; } # a change is an answer; as a status: python -m
 
 named:
 	@test -z "$(S)" || test -f "scenarios/$(S).py" || { \
-		echo "There is no scenario $(S). Mend: say S= one of $(notdir $(basename $(wildcard scenarios/*.py)))" >&2; \
+		echo "There is no scenario $(S). Hint: say S= one of $(notdir $(basename $(wildcard scenarios/*.py)))" >&2; \
 		exit 2; }
 
 large: setup ## the stories at the real size
@@ -83,7 +83,7 @@ setup: tools $(VENV)/ready
 
 $(VENV)/ready: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed, this is " + \
-		sys.version.split()[0] + ". Mend: make PYTHON=python3.12")'
+		sys.version.split()[0] + ". Hint: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear $(VENV)
 	$(RUN) pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
 	@touch $@

@@ -92,7 +92,7 @@ def _explain(asked: argparse.Namespace) -> int:
 
     _nothing_else(asked)
     if len(asked.before or ["host"]) > 1:
-        raise LabError("explain compares with one thing. Mend: give --before once")
+        raise LabError("explain compares with one thing. Hint: give --before once")
     _stdin_once(asked.files, asked.before or [])
     return command.run(asked.files, (asked.before or ["host"])[0], as_json=asked.json)
 
@@ -103,7 +103,7 @@ def _whatif(asked: argparse.Namespace) -> int:
 
     _nothing_else(asked)
     if asked.plays < 1:
-        raise LabError("nothing would be measured. Mend: --plays of at least 1")
+        raise LabError("nothing would be measured. Hint: --plays of at least 1")
     check_max_wait("--max-wait", asked.max_wait)
     _stdin_once(asked.files, asked.before or [])
     return command.run(
@@ -127,12 +127,12 @@ def _compare(asked: argparse.Namespace) -> int:
 
 def _stdin_once(files: list[str], before: list[str]) -> None:
     if [*files, *before].count("-") > 1:
-        raise LabError("the standard input can be read but once. Mend: give a file for the other -")
+        raise LabError("the standard input can be read but once. Hint: give a file for the other -")
 
 
 def _nothing_else(asked: argparse.Namespace) -> None:
     if asked.pytest_arguments:
-        raise LabError(f"there is no option {asked.pytest_arguments[0]} here. Mend: see --help")
+        raise LabError(f"there is no option {asked.pytest_arguments[0]} here. Hint: see --help")
 
 
 def _list(asked: argparse.Namespace) -> int:

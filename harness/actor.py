@@ -52,7 +52,7 @@ class Actor(Process):
     def resume(self) -> None:
         """Let it go on without waiting: for a call that is meant to block."""
         if self._over:
-            raise LabError(f"{self.name} has ended. Mend: start another actor")
+            raise LabError(f"{self.name} has ended. Hint: start another actor")
         if not self._moving:
             self._lab.about_to_move(self.name, self._last_step)
             self._moving = True
@@ -91,7 +91,7 @@ class Actor(Process):
     def fail_with(self, name: str, within_s: float | None = None) -> None:
         """Let it go on, and expect it to end with this error: ECONNRESET, or the exception's class where no errno."""
         if name not in errno.errorcode.values() and not _is_exception(name):
-            raise LabError(f"no error is called {name!r}. Mend: name an errno (ECONNRESET), or an exception's class")
+            raise LabError(f"no error is called {name!r}. Hint: name an errno (ECONNRESET), or an exception's class")
         report = self._go_on(f"{self.name} fails with {name}", within_s)
         if isinstance(report, Finished):
             raise failure(f"{self.name} fails", name, f"success: it returned {report.value!r}", 0.0)
@@ -108,7 +108,7 @@ class Actor(Process):
         """
         for step, times in ((since, self._left_ns), (until, self._came_ns)):
             if step not in times:
-                raise LabError(f"{self.name} has not been through {step!r}. Mend: name one of {list(times)}")
+                raise LabError(f"{self.name} has not been through {step!r}. Hint: name one of {list(times)}")
         return (self._came_ns[until] - self._left_ns[since]) / 1e9
 
     def complain(self) -> None:
@@ -222,6 +222,6 @@ def check_role(role: Callable[..., Any]) -> None:
 
     name = getattr(role, "__qualname__", repr(role))
     if not inspect.isgeneratorfunction(role):
-        raise LabError(f"{name} is no role: it is not a generator function. Mend: `yield` the name of a step in it")
+        raise LabError(f"{name} is no role: it is not a generator function. Hint: `yield` the name of a step in it")
     if "<" in name:
-        raise LabError(f"{name} cannot be found from another process. Mend: define it at the top level of its file")
+        raise LabError(f"{name} cannot be found from another process. Hint: define it at the top level of its file")

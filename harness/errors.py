@@ -9,7 +9,7 @@ class LabUnavailable(LabError):
     """This machine lacks an ability that the scenario needs. pytest skips; `--lab-strict` fails."""
 
     def __init__(self, what: str, mend: str) -> None:
-        super().__init__(f"{what}. Mend: {mend}")
+        super().__init__(f"{what}. Hint: {mend}")
         self.what = what
         self.mend = mend
 
@@ -19,7 +19,7 @@ class LabUnavailable(LabError):
 
 def unwritable(path: object, error: OSError, other: str = "file") -> LabError:
     """What is said of a file, or of a folder, that was asked for and cannot be had."""
-    return LabError(f"{path} cannot be written: {error.strerror or error}. Mend: name another {other}")
+    return LabError(f"{path} cannot be written: {error.strerror or error}. Hint: name another {other}")
 
 
 class UnknownSysctl(LabError):

@@ -60,7 +60,7 @@ class Lab(Observer):
         check_role(role)
         path = inspect.getsourcefile(role) or ""
         if path != self._roles_from:
-            raise LabError(f"{role.__qualname__} is defined in {path}. Mend: roles stand in the scenario's own file")
+            raise LabError(f"{role.__qualname__} is defined in {path}. Hint: roles stand in the scenario's own file")
         title = self._free_name(name or role.__name__)
         pid, (channel, pidfd, output) = self._keeper.ask_for_fds(
             "start_role", path=path, role=role.__qualname__, arguments=_pickled(arguments), title=title
@@ -177,7 +177,7 @@ def _pickled(arguments: tuple[Any, ...]) -> bytes:
     try:
         data = pickle.dumps(arguments)
     except Exception as error:
-        raise LabError(f"the role's arguments cannot be sent: {error}. Mend: pass plain values") from None
+        raise LabError(f"the role's arguments cannot be sent: {error}. Hint: pass plain values") from None
     if len(data) > _ARGUMENTS_LIMIT:
-        raise LabError(f"the role's arguments are {len(data)} bytes. Mend: let the role make what is so large itself")
+        raise LabError(f"the role's arguments are {len(data)} bytes. Hint: let the role make what is so large itself")
     return data

@@ -63,12 +63,12 @@ def load(name: str, language: str = "en") -> Lesson:
     except FileNotFoundError:
         if (FOLDER.parent / f"{name}.py").exists():
             mend = f"write scenarios/lessons/{name}.toml, like those beside it (README, Writing a scenario)"
-            raise LabError(f"the scenario {name} has no lesson. Mend: {mend}") from None
+            raise LabError(f"the scenario {name} has no lesson. Hint: {mend}") from None
         near = difflib.get_close_matches(name, [each.stem for each in FOLDER.glob("*.toml")], 1)
         hint = f"did you mean {near[0]}?" if near else "see `make list`"
-        raise LabError(f"there is no lesson {name}. Mend: {hint}") from None
+        raise LabError(f"there is no lesson {name}. Hint: {hint}") from None
     except tomllib.TOMLDecodeError as error:
-        raise LabError(f"{path.name} is no TOML file: {error}. Mend that line") from None
+        raise LabError(f"{path.name} is no TOML file: {error}. Correct that line") from None
     texts = _made(Texts, path, found.get(language, {}))
     lesson: Lesson = _made(Lesson, path, found | {"name": name, "texts": texts})
     return lesson
@@ -99,5 +99,5 @@ def advice(text: str) -> tuple[str, str] | None:
 def _made(kind: type[Any], path: Path, found: dict[str, Any]) -> Any:
     names = [field.name for field in fields(kind)]
     if missing := [name for name in names if not found.get(name)]:
-        raise LabError(f"{path.name} lacks {', '.join(missing)}. Mend: write it, in each of {', '.join(LANGUAGES)}")
+        raise LabError(f"{path.name} lacks {', '.join(missing)}. Hint: write it, in each of {', '.join(LANGUAGES)}")
     return kind(**{name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in names})

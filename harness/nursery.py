@@ -129,7 +129,7 @@ class Nursery:
             self._channel.send(request, (theirs.fileno(),))
         except OSError as error:
             ours.close()
-            raise LabError(f"the helper process has died ({error.strerror}). Mend: see what ended it") from None
+            raise LabError(f"the helper process has died ({error.strerror}). Hint: see what ended it") from None
         finally:
             theirs.close()
         return KeeperHandle(ours)
@@ -158,7 +158,7 @@ def _received(channel: Channel, doing: str) -> tuple[Any, list[int]]:
     try:
         value, fds = channel.receive()
     except EOFError:
-        raise LabError(f"the helper process died (asked to {doing}). Mend: see what ended it, e.g. `dmesg`") from None
+        raise LabError(f"the helper process died (asked to {doing}). Hint: see what ended it, e.g. `dmesg`") from None
     if isinstance(value, LabError):
         raise value
     return value, fds

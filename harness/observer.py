@@ -89,7 +89,7 @@ class Observer:
         """The segments between two steps (or moments), in order. Inconclusive where any segment was lost."""
         self._watch.settle()
         if lost := self._watch.lost():
-            raise Inconclusive(f"{lost} segments were lost, so no list is whole. Mend: run it again with less load")
+            raise Inconclusive(f"{lost} segments were lost, so no list is whole. Hint: run it again with less load")
         found = self.timeline.segments(self._moment(since), self._moment(until))
         return [segment for segment in found if port is None or port in segment.ports]
 
@@ -124,7 +124,7 @@ class Observer:
         ]
         if len(rows) > 1:
             which = ", ".join(f"{row.local[1]}→{row.remote[1]} {row.state}" for row in rows)
-            raise LabError(f"{len(rows)} sockets at the {end}: {which}. Mend: name one by port=")
+            raise LabError(f"{len(rows)} sockets at the {end}: {which}. Hint: name one by port=")
         return rows[0] if rows else None
 
     def state(self, end: str, port: int | None = None) -> State:
@@ -149,7 +149,7 @@ class Observer:
 
         if unknown := set(fields) - set(Socket.__dataclass_fields__):
             known = ", ".join(Socket.__dataclass_fields__)
-            raise LabError(f"a socket has no {', '.join(unknown)}. Mend: say one of {known}")
+            raise LabError(f"a socket has no {', '.join(unknown)}. Hint: say one of {known}")
         rows: list[Socket | None] = []
 
         def look() -> dict[str, Any] | None:
@@ -211,7 +211,7 @@ class Observer:
         """Connections that the end's one listener has not yet handed to accept()."""
         listeners = [row for row in self.sockets() if row.state == State.LISTEN and row.local[0] == _host(end)]
         if len(listeners) != 1:
-            raise LabError(f"{len(listeners)} listeners at the {end}. Mend: ask while there is exactly one")
+            raise LabError(f"{len(listeners)} listeners at the {end}. Hint: ask while there is exactly one")
         return listeners[0].recv_q
 
     def holders(self, end: str, port: int | None = None) -> list[str]:
@@ -245,7 +245,7 @@ class Observer:
         self._watch.settle()
         now = self._counters()
         if name not in now:
-            raise LabError(f"this kernel has no counter {name}. Mend: see `nstat -azs` for the names")
+            raise LabError(f"this kernel has no counter {name}. Hint: see `nstat -azs` for the names")
         return now[name] - self._baseline[name]
 
     def count(self) -> None:
@@ -261,7 +261,7 @@ class Observer:
         """One number of /proc/net/sockstat, "TCP tw" or "TCP orphan", say. LabError for a name not known."""
         now = memory.sockstat(self._keeper.pid)
         if name not in now:
-            raise LabError(f"sockstat has no {name!r}. Mend: say one of {', '.join(now)}")
+            raise LabError(f"sockstat has no {name!r}. Hint: say one of {', '.join(now)}")
         return now[name]
 
     def slab(self, name: str) -> memory.Slab | None:
@@ -284,13 +284,13 @@ class Observer:
 
 def _host(end: str) -> str:
     if end not in _HOSTS:
-        raise LabError(f"no host is called {end!r}. Mend: say one of {', '.join(_HOSTS)}")
+        raise LabError(f"no host is called {end!r}. Hint: say one of {', '.join(_HOSTS)}")
     return _HOSTS[end]
 
 
 def _state(name: str) -> State:
     if name not in State.__members__:
-        raise LabError(f"no state is called {name!r}. Mend: say one of {', '.join(State)}")
+        raise LabError(f"no state is called {name!r}. Hint: say one of {', '.join(State)}")
     return State[name]
 
 

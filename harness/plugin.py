@@ -105,9 +105,9 @@ def _try_folders(option: argparse.Namespace) -> None:
 def _need_a_terminal(option: argparse.Namespace) -> None:
     """LabError where nobody could see a step, or press Enter."""
     if getattr(option, "dist", "no") != "no":
-        raise LabError("--lab-step waits for Enter, and a worker has no terminal. Mend: leave -n out")
+        raise LabError("--lab-step waits for Enter, and a worker has no terminal. Hint: leave -n out")
     if option.capture != "no":
-        raise LabError("--lab-step waits for Enter, and pytest captures the terminal. Mend: add -s")
+        raise LabError("--lab-step waits for Enter, and pytest captures the terminal. Hint: add -s")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -213,7 +213,7 @@ def _seconds(least: float, most: float, why: str = "") -> Callable[[str], float]
         except ValueError:
             seconds = math.nan
         if not least <= seconds <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is refused. Mend: say {least:g} to {most:g} seconds{why}")
+            raise argparse.ArgumentTypeError(f"{text!r} is refused. Hint: say {least:g} to {most:g} seconds{why}")
         return seconds
 
     return convert
@@ -222,7 +222,7 @@ def _seconds(least: float, most: float, why: str = "") -> Callable[[str], float]
 def _whole(most: int, why: str = "") -> Callable[[str], int]:
     def convert(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is refused. Mend: say a number from 1 to {most}{why}")
+            raise argparse.ArgumentTypeError(f"{text!r} is refused. Hint: say a number from 1 to {most}{why}")
         return int(text)
 
     return convert
@@ -264,12 +264,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     asked = parser.parse_args(arguments)
     if asked.count is None and asked.duration is None:
-        parser.error("it does not probe without an end. Mend: say --count N, or --duration S")
+        parser.error("it does not probe without an end. Hint: say --count N, or --duration S")
     host = asked.address.removeprefix("[").removesuffix("]")
     try:
         found: tuple[Any, ...] = socket.getaddrinfo(host, asked.port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:
-        parser.error(f"the address {asked.address!r} does not resolve ({error}). Mend: name a host, or its IP address")
+        parser.error(f"the address {asked.address!r} does not resolve ({error}). Hint: name a host, or its IP address")
     family, target = found[0], found[4]
     ending = "RST" if asked.reset else "FIN"
     _say(f"probing {target[0]} port {target[1]}: {ending} after {asked.delay:g} s, every {asked.interval:g} s")

@@ -61,7 +61,7 @@ def _line(pair: str) -> Line:
     key, equals, value = pair.partition("=")
     if not equals or not key.strip():
         raise LabError(
-            f"{without_secrets(repr(pair))} is no setting. Mend: write KEY=VALUE, net.ipv4.tcp_syn_retries=3"
+            f"{without_secrets(repr(pair))} is no setting. Hint: write KEY=VALUE, net.ipv4.tcp_syn_retries=3"
         )
     return Line(normalised(key.strip()), value.strip(), "--lab-sysctl", 0, 0)
 
@@ -89,7 +89,7 @@ def _complaint(place: str, verdict: Verdict) -> str:
     elif verdict.kind is Kind.UNKNOWN:
         near = nearest(line.key)
         mend = f"did you mean {near}?" if near else "see `sysctl -a --pattern '^net'` for the names"
-    return shown(f"{place}: {line.key} = {sysctls.told(line.key, line.value)!r}: {verdict.kind}: {why}. Mend: {mend}")
+    return shown(f"{place}: {line.key} = {sysctls.told(line.key, line.value)!r}: {verdict.kind}: {why}. Hint: {mend}")
 
 
 def with_lines(base: str, files: Sequence[str], lines: Sequence[Line]) -> Profile:

@@ -149,7 +149,7 @@ class Recorder:
         if self._save_as:
             record.make_room(self._save_as)
         if option.lab_compare_fail and not self._old:
-            raise LabError("--lab-compare-fail has nothing to compare with. Mend: name it with --lab-compare")
+            raise LabError("--lab-compare-fail has nothing to compare with. Hint: name it with --lab-compare")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Of a test that fails at its end, too, the last report counts."""

@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
             known = {_last_name(each): each for each in sorted(profile.governing())}
             near = difflib.get_close_matches(_last_name(key), known, 1, _ALIKE)
             hint = f"did you mean {known[near[0]]}?" if near else f"these govern some: {', '.join(known.values())}"
-            raise pytest.UsageError(f"no scenario hangs on {key!r}. Mend: {hint}")
+            raise pytest.UsageError(f"no scenario hangs on {key!r}. Hint: {hint}")
 
 
 def _asked_keys(config: pytest.Config) -> list[str]:

@@ -146,7 +146,7 @@ class Timeline:
             return Moment(at, step.time_ns, step.name)
         there = ", ".join(repr(f"{step.actor}: {step.name}") for _, step in steps) or "none"
         trouble = "no step" if not found else f"{len(found)} steps"
-        raise LabError(f"{trouble} of the name {name!r}. Mend: name one of: {there}; or give what run_to() returned")
+        raise LabError(f"{trouble} of the name {name!r}. Hint: name one of: {there}; or give what run_to() returned")
 
     def segments(self, since: Moment | None = None, until: Moment | None = None) -> list[Segment]:
         """The segments captured between two moments, in the order of their capture."""

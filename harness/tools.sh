@@ -17,7 +17,7 @@ want chromium chromium "tests that look at a page in a browser are skipped"
 want mariadbd mariadb-server-core "scenarios with a real MariaDB are skipped"
 want haproxy haproxy "scenarios with a real HAProxy are skipped"
 if ! command -v "${PYTHON:-python3}" >/dev/null 2>&1; then
-    echo "tcp-fault-lab: there is no ${PYTHON}. Mend: make PYTHON=python3, or another of 3.11 or later" >&2
+    echo "tcp-fault-lab: there is no ${PYTHON}. Hint: make PYTHON=python3, or another of 3.11 or later" >&2
     exit 2
 fi
 if ! "${PYTHON:-python3}" -c 'import ensurepip, venv' >/dev/null 2>&1; then

@@ -86,7 +86,7 @@ class Watch:
             if not self._ring.wait(0.1) and self.lost():  # the ring was full: the marks themselves found no slot
                 return 0
             if time.monotonic() > deadline:
-                raise LabError("the capture does not show its own marks. Mend: see that lo of the lab is up")
+                raise LabError("the capture does not show its own marks. Hint: see that lo of the lab is up")
 
     def lost(self) -> int:
         """Segments that the capture had no room for; any number above 0 makes every list inconclusive."""

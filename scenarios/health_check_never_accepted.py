@@ -85,7 +85,7 @@ def no_ack_was_sent_for_it(lab):
     """Kept from its processor for 200 ms, HAProxy is too late: the kernel acknowledges (tcp_delack_timer)."""
     _, syn_ack, *others = lab.segments()
     if others and others[0].flags == "A" and others[0].time_ns - syn_ack.time_ns >= 200_000_000:
-        raise Inconclusive("the host kept HAProxy waiting for 200 ms. Mend: run it again with less load")
+        raise Inconclusive("the host kept HAProxy waiting for 200 ms. Hint: run it again with less load")
 
 
 def play_stuck(lab):

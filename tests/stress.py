@@ -38,5 +38,5 @@ def main(runs: int) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not sys.argv[1].isdigit() or int(sys.argv[1]) == 0:
-        sys.exit("usage: python -m tests.stress RUNS (a whole number, 1 or more). Mend: make stress N=50")
+        sys.exit("usage: python -m tests.stress RUNS (a whole number, 1 or more). Hint: make stress N=50")
     sys.exit(main(int(sys.argv[1])))

@@ -199,12 +199,12 @@ def test_a_course_that_differs_is_told_by_its_first_line():
 def test_what_is_no_record_is_refused(tmp_path, text, why):
     path = tmp_path / "x.json"
     path.write_text(text, encoding="latin-1")
-    with pytest.raises(LabError, match=f"{why}.*Mend: "):
+    with pytest.raises(LabError, match=f"{why}.*Hint: "):
         record.load(path)
 
 
 def test_a_record_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(LabError, match=r"there is no record .* Mend: save one"):
+    with pytest.raises(LabError, match=r"there is no record .* Hint: save one"):
         record.load(tmp_path / "x.json")
     with pytest.raises(LabError, match="cannot be read: Is a directory"):
         record.load(tmp_path)
@@ -227,7 +227,7 @@ def test_any_json_is_read_or_refused(tmp_path_factory, found):
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a b", "a\nb", "$x"])
 def test_a_name_for_a_record_is_a_plain_one(name):
-    with pytest.raises(LabError, match="Mend: letters"):
+    with pytest.raises(LabError, match="Hint: letters"):
         record.path_of(name)
 
 

@@ -199,17 +199,17 @@ WANTED = {
     "test_blocked_too_late": ["crash died", "asleep in recv()", "ValueError", "after step 'calm'"],
     "test_ended_in_place_of_blocking": ["talk stays blocked", "last seen: the role's end, after step 'connected'"],
     "test_blocked_elsewhere": ["listen stays blocked", "it sleeps in accept", "after step 'listening'"],
-    "test_unknown_way_of_blocking": ["'nanosleep'", "Mend: say one of accept"],
+    "test_unknown_way_of_blocking": ["'nanosleep'", "Hint: say one of accept"],
     "test_step_that_never_comes": ["expected:  step 'clam'", "bad temper, after step 'calm'", "raise ValueError"],
     "test_end_before_the_step": ["talk reaches step 'disconnected'", "the role's end; its steps were 'connected'"],
     "test_died_unnoticed": ["print_and_fail 2 died", "ECONNRESET", "words on stdout", "lab: what happened"],
     "test_killed": ["die died", "signal SIGKILL", "after step 'alive'"],
     "test_wrong_error": ["expected:  EPIPE", "last seen: ECONNRESET: [Errno 104] on purpose", "words on stdout"],
     "test_success_where_failure_was_expected": ["talk fails", "ECONNREFUSED", "success: it returned None"],
-    "test_number_for_a_step": ["not 7", "Mend: yield a string"],
+    "test_number_for_a_step": ["not 7", "Hint: yield a string"],
     "test_too_long_a_result": ["the role's result cannot be sent", "too many for one message"],
-    "test_no_generator": ["no_generator is no role", "Mend: `yield` the name of a step"],
-    "test_nested_role": ["nested cannot be found", "Mend: define it at the top level"],
+    "test_no_generator": ["no_generator is no role", "Hint: `yield` the name of a step"],
+    "test_nested_role": ["nested cannot be found", "Hint: define it at the top level"],
     "test_foreign_role": ["create_server is no role"],
     "test_unknown_sysctl": ["no sysctl net.ipv4.tcp_fin_timeuot", "did you mean net.ipv4.tcp_fin_timeout?"],
     "test_refused_value": ["refuses net.ipv4.tcp_syn_retries = '1000' (EINVAL)", "in force: 2"],
@@ -218,13 +218,13 @@ WANTED = {
     "test_unknown_counter": ["no counter TcpExtTCPAbortOnClosure", "nstat -azs"],
     "test_unknown_host": ["no host is called 'sever'", "client, server, other server"],
     "test_unknown_state": ["no state is called 'FIN_WAIT_2'", "FIN_WAIT2"],
-    "test_two_connections": ["2 sockets at the client", "Mend: name one by port="],
+    "test_two_connections": ["2 sockets at the client", "Hint: name one by port="],
     "test_missing_rule_syntax": ["nft does not understand 'tcp flogs rst'", "syntax error"],
-    "test_unknown_port_in_a_rule": ["nft does not understand 'tcp dport 70000'", "Mend the rule"],
-    "test_unknown_errno": ["no error is called 'ECONRESET'", "Mend: name an errno"],
+    "test_unknown_port_in_a_rule": ["nft does not understand 'tcp dport 70000'", "Correct the rule"],
+    "test_unknown_errno": ["no error is called 'ECONRESET'", "Hint: name an errno"],
     "test_unknown_field": ["a socket has no recvq", "recv_q"],
-    "test_unsendable_argument": ["the role's arguments cannot be sent", "Mend: pass plain values"],
-    "test_too_long_an_argument": ["the role's arguments are 70", "Mend: let the role make"],
+    "test_unsendable_argument": ["the role's arguments cannot be sent", "Hint: pass plain values"],
+    "test_too_long_an_argument": ["the role's arguments are 70", "Hint: let the role make"],
     "test_kill_after_the_end": ["as wanted"],
     "test_duration": ["a nap", "expected:  1.000 to 1.350 s", "last seen: 2.000 s"],
 }  # fmt: skip
@@ -269,5 +269,5 @@ def test_a_role_file_that_cannot_be_imported(play: Play) -> None:
         "if '_pytest' not in sys.modules:\n    raise RuntimeError('not here')\n"
     )
     assert done.returncode == 1
-    assert "cannot be imported. Mend:" in done.stdout
+    assert "cannot be imported. Hint:" in done.stdout
     assert "RuntimeError: not here" in done.stdout

@@ -43,7 +43,7 @@ def test_a_lesson_plays_out_as_recorded(name, played):
         assert not any_failed, printed
         pytest.skip(f"{name} was not played: {printed}")
     if diff := differences(recorded(name), made):
-        pytest.fail("\n".join([*diff, "Mend: read the diff; where it is meant, make ladders"]), pytrace=False)
+        pytest.fail("\n".join([*diff, "Hint: read the diff; where it is meant, make ladders"]), pytrace=False)
 
 
 def recorded(name):

@@ -82,7 +82,7 @@ def test_answers_are_not_all_the_same():
 
 
 def test_an_unknown_lesson_has_its_mend():
-    with pytest.raises(LabError, match=r"no lesson fin_wait1_made_visibel. Mend: did you mean fin_wait1_made_visible"):
+    with pytest.raises(LabError, match=r"no lesson fin_wait1_made_visibel. Hint: did you mean fin_wait1_made_visible"):
         lessons.load("fin_wait1_made_visibel")
     assert lessons.find("no_such_lesson") is None
 
@@ -90,7 +90,7 @@ def test_an_unknown_lesson_has_its_mend():
 def test_a_scenario_without_a_lesson_is_told_from_an_unknown_name(tmp_path, monkeypatch):
     monkeypatch.setattr(lessons, "FOLDER", tmp_path / "lessons")
     (tmp_path / "story.py").touch()
-    with pytest.raises(LabError, match=r"scenario story has no lesson. Mend: write scenarios/lessons/story.toml"):
+    with pytest.raises(LabError, match=r"scenario story has no lesson. Hint: write scenarios/lessons/story.toml"):
         lessons.load("story")
 
 
@@ -310,13 +310,13 @@ def test_the_list_names_all_with_rows_and_sysctls():
 def test_an_unknown_name_is_exit_2(command):
     done = run(command, "no_such")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "there is no lesson no_such. Mend:" in done.stderr
+    assert "there is no lesson no_such. Hint:" in done.stderr
 
 
 def test_a_page_that_cannot_be_written_is_told_before_anything_is_played(monkeypatch, capsys):
     monkeypatch.setattr("harness.__main__._play", lambda *_, **__: 1 / 0)
     assert main(["lesson", "close_with_unread_data", "--html", "/proc/nope/x.html"]) == 2
-    assert "/proc/nope/x.html cannot be written: No such file or directory. Mend: " in capsys.readouterr().err
+    assert "/proc/nope/x.html cannot be written: No such file or directory. Hint: " in capsys.readouterr().err
 
 
 def test_a_page_may_be_sent_to_where_no_file_can_be():

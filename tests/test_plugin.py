@@ -52,7 +52,7 @@ MS_RDONLY, MS_REMOUNT, MS_BIND = 1, 32, 4096
 assert libc.mount(b"/proc/sys", b"/proc/sys", None, MS_BIND, None) == 0
 assert libc.mount(None, b"/proc/sys", None, MS_BIND | MS_REMOUNT | MS_RDONLY, None) == 0
 """,
-        ["/proc/sys is read-only here. Mend: docker run --privileged"],
+        ["/proc/sys is read-only here. Hint: docker run --privileged"],
     ),
 }
 
@@ -78,7 +78,7 @@ def test_a_missing_ability_skips_with_reason_and_mend(play: Play) -> None:
     done = play(UNAVAILABLE)
     assert done.returncode == 0, done.stdout
     assert "1 skipped" in done.stdout
-    reason = "the program no-such-program is not there. Mend: install it, e.g. apt install no-such-program"
+    reason = "the program no-such-program is not there. Hint: install it, e.g. apt install no-such-program"
     assert f"skipped 1: {reason}" in done.stdout
 
 
@@ -224,7 +224,7 @@ def test_a_folder_that_cannot_be_written_is_told_at_the_start(
     (tmp_path / "file").write_text("")
     done = play(FULL_STORY, *workers, option, str(tmp_path / "file" / "folder"))
     assert done.returncode == 4, done.stdout
-    assert f"ERROR: {tmp_path}/file/folder cannot be written: Not a directory. Mend: name another" in done.stderr
+    assert f"ERROR: {tmp_path}/file/folder cannot be written: Not a directory. Hint: name another" in done.stderr
     assert "passed" not in done.stdout
 
 
@@ -255,7 +255,7 @@ def test_a_folder_that_is_full_in_the_middle_fails_the_run_and_says_so(play: Pla
     full = "import resource\n" + FULL_STORY + "    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 10_000_000))\n"
     done = play(full, *options, "-p", "no:cacheprovider", "--lab-artifacts", str(tmp_path / "reached"))
     assert done.returncode == 1, done.stdout
-    assert f"--lab-artifacts: {tmp_path}/reached cannot be written: File too large. Mend: " in done.stdout
+    assert f"--lab-artifacts: {tmp_path}/reached cannot be written: File too large. Hint: " in done.stdout
     assert list((tmp_path / "reached").iterdir()) == []
     assert options == ("-qq",) or "1 as expected" in done.stdout
 

@@ -100,7 +100,7 @@ def test_a_secret_that_a_lab_cannot_have_is_a_usage_error_like_any_other(play: P
 
 @pytest.mark.parametrize("pair", ["net.ipv4.tcp_retries2", "=5", ""])
 def test_what_is_no_pair_is_refused(pair: str) -> None:
-    with pytest.raises(LabError, match="Mend: write KEY=VALUE"):
+    with pytest.raises(LabError, match="Hint: write KEY=VALUE"):
         profile.chosen("kernel", (), [pair])
 
 
@@ -126,9 +126,9 @@ def test_a_lab_has_what_was_chosen(play: Play, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("pair", "why"),
     [
-        ("net.ipv4.tcp_syn_retries=0", "net.ipv4.tcp_syn_retries = '0': value refused: takes 1 to 127. Mend: give"),
+        ("net.ipv4.tcp_syn_retries=0", "net.ipv4.tcp_syn_retries = '0': value refused: takes 1 to 127. Hint: give"),
         ("net/ipv4/tcp_fin_timout=3", "net.ipv4.tcp_fin_timout = '3': unknown: no such key. "
-         "Mend: did you mean net.ipv4.tcp_fin_timeout?"),
+         "Hint: did you mean net.ipv4.tcp_fin_timeout?"),
         ("fs.file-max=1", "fs.file-max = '1': host-wide: "),
     ],
 )  # fmt: skip
@@ -146,7 +146,7 @@ def test_a_files_value_that_the_kernel_refuses_is_a_usage_error(play: Play, tmp_
     file.write_text("net.ipv4.tcp_no_such_key = 1\nnet.ipv4.tcp_rfc1337 = 300\n-net.ipv4.tcp_fin_timeout = soon\n")
     done = play(TELLS, "--lab-sysctl-file", str(file))
     assert done.returncode == 4, done.stdout
-    refusal = "99.conf:2: net.ipv4.tcp_rfc1337 = '300': value refused: takes 0 to 255. Mend: give"
+    refusal = "99.conf:2: net.ipv4.tcp_rfc1337 = '300': value refused: takes 0 to 255. Hint: give"
     assert refusal in done.stderr
     assert "fin_timeout" not in done.stderr
 
@@ -239,7 +239,7 @@ def test_max_wait_is_the_bound(play: Play) -> None:
 def test_no_time_to_wait_is_a_usage_error(play: Play, seconds: str) -> None:
     done = play(WAITS, f"--lab-max-wait={seconds}")
     assert done.returncode == 4, done.stdout
-    assert "Mend: say more than 0 seconds" in done.stderr
+    assert "Hint: say more than 0 seconds" in done.stderr
 
 
 def test_pytest_gives_more_time_where_longer_timers_are_waited_for(play: Play) -> None:

@@ -37,7 +37,7 @@ def test_a_program_is_found_where_debian_keeps_the_administrators(monkeypatch):
 
 def test_a_program_that_is_not_there_has_its_package_in_the_mend():
     with pytest.raises(
-        LabUnavailable, match=r"the program nosuchd is not there. Mend: install it, e.g. apt install nosuch"
+        LabUnavailable, match=r"the program nosuchd is not there. Hint: install it, e.g. apt install nosuch"
     ):
         find_program("nosuchd", "nosuch")
 

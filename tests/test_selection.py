@@ -78,10 +78,10 @@ def test_a_sysctl_may_be_named_as_the_header_names_it(short, key):
 def test_a_sysctl_that_governs_nothing_is_a_usage_error(typed, workers):
     done = run("--lab-affected-by", typed, *workers)
     assert done.returncode == 4, done.stdout
-    assert "Mend: did you mean net.ipv4.tcp_fin_timeout?" in done.stderr
+    assert "Hint: did you mean net.ipv4.tcp_fin_timeout?" in done.stderr
 
 
 def test_a_sysctl_like_no_other_is_told_which_there_are():
     done = run("--lab-affected-by", "vm.swappiness")
     assert done.returncode == 4, done.stdout
-    assert "Mend: these govern some: net.core.somaxconn, " in done.stderr
+    assert "Hint: these govern some: net.core.somaxconn, " in done.stderr

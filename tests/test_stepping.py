@@ -111,7 +111,7 @@ def test_it(lab):
 
 @pytest.mark.parametrize(
     ("arguments", "mend"),
-    [([], "Mend: add -s"), (["--capture=tee-sys"], "Mend: add -s"), (["-s", "-n", "1"], "Mend: leave -n out")],
+    [([], "Hint: add -s"), (["--capture=tee-sys"], "Hint: add -s"), (["-s", "-n", "1"], "Hint: leave -n out")],
 )
 def test_without_a_terminal_it_is_a_usage_error(play, arguments: list[str], mend: str) -> None:  # type: ignore[no-untyped-def]
     done = stepped(play, *arguments)

@@ -77,7 +77,7 @@ def test_a_folder_is_no_key_and_a_key_no_folder(lab, key):
     ("key", "value"), [("net.ipv4.tcp_syn_retries", 0), ("net.ipv4.tcp_syn_retries", 128), (FIN_TIMEOUT, "soon")]
 )
 def test_a_value_that_the_kernel_refuses_is_told_with_the_one_in_force(lab, key, value):
-    with pytest.raises(LabError, match=rf"refuses {key} = '{value}' \(EINVAL\); in force: {lab.sysctl(key)}\. Mend"):
+    with pytest.raises(LabError, match=rf"refuses {key} = '{value}' \(EINVAL\); in force: {lab.sysctl(key)}\. Hint"):
         lab.set_sysctl(key, value)
 
 

@@ -469,7 +469,7 @@ class TestTheCommand:
         for arguments in (["--before", "-", "-"], ["-", "-"]):
             done = run(*arguments, stdin=f"{TCP}sack = 1")
             assert (done.returncode, done.stdout) == (2, "")
-            assert "the standard input can be read but once. Mend: " in done.stderr
+            assert "the standard input can be read but once. Hint: " in done.stderr
 
     @pytest.mark.parametrize("form", [[], ["--json"]])
     def test_a_secret_is_in_no_form_of_it(self, nursery, form):
@@ -490,7 +490,7 @@ class TestTheCommand:
         done = run(*arguments, stdin="oops")
         assert (done.returncode, done.stdout) == (2, "")
         assert says in done.stderr
-        assert "Mend:" in done.stderr
+        assert "Hint:" in done.stderr
         assert "Traceback" not in done.stderr
 
     def test_a_machine_without_namespaces_is_exit_3(self, tmp_path):
@@ -504,7 +504,7 @@ class TestTheCommand:
             [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=clean_environment()
         )
         assert done.returncode == 3, done.stdout + done.stderr
-        assert "Mend:" in done.stderr
+        assert "Hint:" in done.stderr
 
     def test_hostile_values_do_nothing_to_a_terminal(self, nursery):
         done = run("-", stdin="net.ipv4.t\u202ex = 1\nnet.é = ü\n", PYTHONIOENCODING="ascii")

@@ -233,7 +233,7 @@ class TestFilesAndDirectories:
             read(paths)
         assert [place.source for place in raised.value.places] == [paths[0], paths[2], paths[3]]
         assert f"{paths[2]}:1:11: no '=' in 'y'" in str(raised.value)
-        assert "Mend:" in str(raised.value)
+        assert "Hint:" in str(raised.value)
         assert pickle.loads(pickle.dumps(raised.value)).places == raised.value.places
 
     def test_more_settings_than_any_file_has(self, given):

@@ -418,7 +418,7 @@ class TestTheCommand:
     @pytest.mark.parametrize("form", ["json", "markdown", "html"])
     def test_a_file_that_cannot_be_written_is_told_before_anything_is_played(self, conf, form, monkeypatch) -> None:
         monkeypatch.setattr("harness.whatif.command.trial", lambda *_: 1 / 0)
-        with pytest.raises(LabError, match=r"cannot be written: .*Mend: "):
+        with pytest.raises(LabError, match=r"cannot be written: .*Hint: "):
             run([conf("")], ["reference"], plays=1, max_wait_s=1, **{"json": "", "markdown": "", "html": ""}
                 | {form: "/proc/nope/x"})  # fmt: skip
 
@@ -454,7 +454,7 @@ class TestTheCommand:
         done = harness("whatif", "--before", "reference", conf(""), "--max-wait", seconds)
         assert done.returncode == 2, done.stdout + done.stderr
         assert done.stderr.startswith("--max-wait ")
-        assert "Mend: say more than 0 seconds" in done.stderr
+        assert "Hint: say more than 0 seconds" in done.stderr
 
 
 def test_a_fault_of_ours_claims_no_change(monkeypatch, conf, capsys) -> None:
@@ -558,7 +558,7 @@ class TestBaselines:
     def test_what_cannot_be_kept_or_compared_is_refused_before_anything_is_played(self, arguments) -> None:
         done = self.play("scenarios/close_with_unread_data.py", *arguments)
         assert done.returncode == 4
-        assert "Mend: " in done.stderr
+        assert "Hint: " in done.stderr
 
     def test_two_runs_with_nothing_in_common_are_no_pass(self, tmp_path) -> None:
         for name, story in (("a", "x"), ("b", "y")):

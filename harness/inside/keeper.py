@@ -186,7 +186,7 @@ class Keeper:
 
     def write_file(self, name: str, text: str) -> Reply:
         if name in ("", "..") or name != Path(name).name:
-            raise LabError(f"{name!r} is no file name. Mend: name a file of the folder itself")
+            raise LabError(f"{name!r} is no file name. Hint: name a file of the folder itself")
         folder, _ = self.folder()
         path = Path(str(folder), name)
         path.write_text(text, "utf-8")
@@ -195,7 +195,7 @@ class Keeper:
     def restore(self) -> Reply:
         """Remove every rule, whether there was one or not."""
         if trouble := _nft("add table inet lab\ndelete table inet lab\n"):
-            raise LabError(f"nft fails: {trouble}. Mend: see that drop() came before")
+            raise LabError(f"nft fails: {trouble}. Hint: see that drop() came before")
         return None, ()
 
     def drop(self, match: str) -> Reply:
@@ -204,7 +204,7 @@ class Keeper:
         if trouble and _nft(_TABLE):
             raise LabUnavailable(f"nft fails here: {trouble}", "load nf_tables, or run on a kernel that has it")
         if trouble:
-            raise LabError(f"nft does not understand {match!r}. Mend the rule (man nft):\n{trouble}")
+            raise LabError(f"nft does not understand {match!r}. Correct the rule (man nft):\n{trouble}")
         return None, ()
 
 
@@ -229,7 +229,7 @@ def _unpickled(arguments: bytes) -> tuple[object, ...]:
     try:
         given: tuple[object, ...] = pickle.loads(arguments)
     except Exception as error:
-        raise LabError(f"the role's arguments cannot be received: {error}. Mend: pass plain values") from None
+        raise LabError(f"the role's arguments cannot be received: {error}. Hint: pass plain values") from None
     return given
 
 

@@ -49,7 +49,7 @@ def _take_slot() -> tuple[socket.socket, int]:
         with contextlib.suppress(OSError):
             lock.bind(f"\0tcp-fault-lab/{slot}")
             return lock, slot
-    raise LabError(f"{SLOTS} nurseries run on this machine. Mend: end some of them")
+    raise LabError(f"{SLOTS} nurseries run on this machine. Hint: end some of them")
 
 
 def _prepare() -> tuple[dict[str, object], list[int], list[sysctls.Setting]]:

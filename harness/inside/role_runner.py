@@ -43,7 +43,7 @@ def run(channel: Channel, role: Callable[..., object], arguments: tuple[object, 
         while True:
             step = next(steps)
             if not isinstance(step, str):
-                raise TypeError(f"a role yields the name of a step, not {step!r}. Mend: yield a string")
+                raise TypeError(f"a role yields the name of a step, not {step!r}. Hint: yield a string")
             channel.send(Reached(went_on, time.monotonic_ns(), step))
             channel.receive()
             went_on = time.monotonic_ns()

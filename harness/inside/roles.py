@@ -33,16 +33,16 @@ def load(path: str) -> None:
         return
     spec = importlib.util.spec_from_file_location(path, path)
     if spec is None or spec.loader is None:
-        raise LabError(f"{path} is no Python file. Mend: define roles in a .py file")
+        raise LabError(f"{path} is no Python file. Hint: define roles in a .py file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[path]
-        raise LabError(f"{path} cannot be imported. Mend:\n{traceback.format_exc(limit=-3)}") from None
+        raise LabError(f"{path} cannot be imported. Hint:\n{traceback.format_exc(limit=-3)}") from None
     if len(os.listdir("/proc/self/task")) > 1:
-        raise LabError(f"importing {Path(path).name} starts a thread, and roles are forked. Mend: start it in the role")
+        raise LabError(f"importing {Path(path).name} starts a thread, and roles are forked. Hint: start it in the role")
 
 
 def find(path: str, qualified_name: str) -> Callable[..., Any]:
@@ -51,6 +51,6 @@ def find(path: str, qualified_name: str) -> Callable[..., Any]:
     for part in qualified_name.split("."):
         found = getattr(found, part, None)
     if not callable(found):
-        raise LabError(f"{Path(path).name} has no role {qualified_name}. Mend: define it at the top level of the file")
+        raise LabError(f"{Path(path).name} has no role {qualified_name}. Hint: define it at the top level of the file")
     role: Callable[..., Any] = found
     return role

@@ -40,7 +40,7 @@ def read(key: str) -> str:
     except _NO_SUCH_KEY:
         raise _unknown(key) from None
     except OSError as error:
-        raise LabError(f"sysctl {key} cannot be read ({_name(error)}). Mend: leave it out") from None
+        raise LabError(f"sysctl {key} cannot be read ({_name(error)}). Hint: leave it out") from None
 
 
 def write(setting: Setting) -> bool:
@@ -65,7 +65,7 @@ def write(setting: Setting) -> bool:
         if error.errno in (errno.EROFS, errno.EPERM, errno.EACCES):
             raise _read_only(setting, error) from None
         mend = "give a value inside the range that the kernel documents (ip-sysctl.rst)"
-        raise _refused(setting, f"({_name(error)}); in force: {_in_force(setting.key)}. Mend: {mend}") from None
+        raise _refused(setting, f"({_name(error)}); in force: {_in_force(setting.key)}. Hint: {mend}") from None
     finally:
         os.close(fd)
     return True
@@ -75,7 +75,7 @@ def _refuse_to_load(setting: Setting) -> None:
     """The kernel would load the module of an algorithm that it lacks (net/ipv4/tcp_cong.c): that is the host's."""
     available = read("net.ipv4.tcp_available_congestion_control")
     if setting.value not in available.split():
-        raise _refused(setting, f": loaded are {available}. Mend: modprobe tcp_{setting.value}, if there is such a one")
+        raise _refused(setting, f": loaded are {available}. Hint: modprobe tcp_{setting.value}, if there is such a one")
 
 
 def _refused(setting: Setting, why: str) -> RefusedValue:
@@ -89,7 +89,7 @@ def _read_only(setting: Setting, error: OSError) -> LabError:
     return ReadOnlySysctl(
         f"the kernel refuses {setting.key} = {told(setting.key, setting.value)!r} ({_name(error)}); "
         f"in force: {_in_force(setting.key)}. "
-        "Mend: the key is read-only in a network namespace; leave it out"
+        "Hint: the key is read-only in a network namespace; leave it out"
     )
 
 
@@ -103,7 +103,7 @@ def _in_force(key: str) -> str:
 def _path(key: str) -> Path:
     if not _KEY.fullmatch(key):
         raise NotOfANetwork(
-            f"{key!r} is no sysctl of a network namespace. Mend: name a key that begins with 'net.'; "
+            f"{key!r} is no sysctl of a network namespace. Hint: name a key that begins with 'net.'; "
             "other keys are the host's, and the lab never touches the host"
         )
     return _ROOT / key.translate(_SWAP)
@@ -116,7 +116,7 @@ def _name(error: OSError) -> str:
 def _unknown(key: str) -> UnknownSysctl:
     near = difflib.get_close_matches(key, _known(_path(key).parent), 1, 0.6)
     hint = f"did you mean {near[0]}?" if near else "see `sysctl -a --pattern '^net'` for the names"
-    return UnknownSysctl(f"this kernel has no sysctl {key} in a network namespace. Mend: {hint}")
+    return UnknownSysctl(f"this kernel has no sysctl {key} in a network namespace. Hint: {hint}")
 
 
 def _known(folder: Path) -> Iterator[str]:

@@ -196,7 +196,7 @@ def _writable_outside(key: str) -> bool:
 
 def _refusal(line: Line, error: RefusedValue, keeper: KeeperHandle) -> str:
     range_ = accepted_range(line.key, keeper)
-    takes = f"takes {range_[0]} to {range_[1]}" if range_ else str(error).partition(". Mend:")[0]
+    takes = f"takes {range_[0]} to {range_[1]}" if range_ else str(error).partition(". Hint:")[0]
     if "#" in line.value:
         return f"{takes}{_COMMENT}"
     return takes

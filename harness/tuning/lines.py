@@ -67,7 +67,7 @@ class Malformed(LabError):
     def __init__(self, places: Sequence[Place]) -> None:
         self.places = tuple(dict.fromkeys(places))
         listed = "\n".join(map(str, self.places))
-        super().__init__(f"{listed}\nNothing was used. Mend: correct these places, or take them out")
+        super().__init__(f"{listed}\nNothing was used. Hint: correct these places, or take them out")
 
     def __reduce__(self) -> tuple[type["Malformed"], tuple[tuple[Place, ...]]]:
         return Malformed, (self.places,)

@@ -67,7 +67,7 @@ def trial(files: Sequence[str], before: Sequence[str], governing: Set[str]) -> T
     """
     bases = [each for each in before if each in BASES]
     if bases and len(before) > 1:
-        raise LabError(f"--before is {bases[0]}, or files. Mend: give it alone (a file of that name is ./{bases[0]})")
+        raise LabError(f"--before is {bases[0]}, or files. Hint: give it alone (a file of that name is ./{bases[0]})")
     base, old_files = (before[0], []) if bases else ("kernel", list(before))
     lines, old = read(files), read(old_files)
     of_a_container = base == "host" and bool(lines) and all(line.container for line in lines)
