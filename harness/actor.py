@@ -74,6 +74,7 @@ class Actor(Process):
                 until = until or time.monotonic() + for_s
             elif until is not None or ended_or_stepped or time.monotonic() > deadline:
                 raise self._not_blocked(f"asleep in {in_}()", for_s, self._received() if ended_or_stepped else None)
+            self._lab.drain()
             time.sleep(POLL_S)
         self._lab.record(Step(time.monotonic_ns(), self.name, f"blocked in {in_}"))
 
@@ -135,7 +136,7 @@ class Actor(Process):
             self.resume()
             deadline += time.monotonic() - asked  # nobody's time: somebody may be looking (Lab.stepper)
             remaining_s = max(0.0, deadline - time.monotonic())
-            if not readable(self._channel.fileno(), self._pidfd, within_s=remaining_s):
+            if not self._lab.wait_for(self._channel.fileno(), self._pidfd, within_s=remaining_s):
                 raise self._hangs(what, limit_s)
             report = self._received()
             self._take(report)

@@ -46,7 +46,8 @@ class Lab(Observer):
         """Keys of the profile that a network namespace here does not have, or not to be set."""
         self.refused = keeper.refused
         """What the kernel refused of the profile, as KEY = VALUE."""
-        super().__init__(keeper, Watch(keeper, nursery.events, port, timeline), timeline, allowance_s)
+        watch = Watch(keeper, nursery.events, port, timeline, nursery.processors)
+        super().__init__(keeper, watch, timeline, allowance_s)
 
     def client_address(self, port: int) -> Endpoint:
         """The client's host with a port of the scenario's choice: nobody else is in this network."""

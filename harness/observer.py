@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import select
 import time
 from collections import Counter
 from typing import Any, NoReturn
@@ -22,6 +23,11 @@ __tracebackhide__ = True
 _HOSTS = {name: host for host, name in addresses.HOSTS.items()}
 Since = str | Moment | None
 _BETWEEN_LOOKS_S = 0.02
+
+_SHORTEST_TURN_S, _LONGEST_TURN_S = 0.005, 0.04
+"""Between two times that the capture is drained. In the longer one the ring has room for 800,000 frames a second."""
+
+_MANY_FRAMES = 1000
 
 
 class Observer:
@@ -59,6 +65,27 @@ class Observer:
             rows = sockets.read(self._keeper.table)
             self.timeline.add(Look(time.monotonic_ns(), tuple(rows), tuple(owners)))
         return moment
+
+    def wait_for(self, *fds: int, within_s: float) -> list[int]:
+        """Those of `fds` that can be read, as soon as one of them can; none when the time is over.
+
+        The capture is drained meanwhile, or a step that sends many segments would overrun the ring.
+        """
+        poller = select.poll()
+        for fd in fds:
+            poller.register(fd, select.POLLIN)
+        deadline = time.monotonic() + within_s
+        turn_s = _SHORTEST_TURN_S
+        while True:
+            remaining_s = max(0.0, deadline - time.monotonic())
+            ready = [fd for fd, _ in poller.poll(min(turn_s, remaining_s) * 1000)]
+            if ready or remaining_s <= turn_s:
+                return ready
+            turn_s = _SHORTEST_TURN_S if self._watch.drain() > _MANY_FRAMES else min(2 * turn_s, _LONGEST_TURN_S)
+
+    def drain(self) -> None:
+        """Take what was captured so far out of the ring: for loops that wait in another way than wait_for()."""
+        self._watch.drain()
 
     def about_to_move(self, actor: str, step: str) -> None:
         """Where somebody steps by hand, wait for them."""

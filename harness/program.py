@@ -24,6 +24,12 @@ class Recorder(Protocol):
     def record(self, entry: Step | Change) -> Moment:
         """Wait until the wire is quiet, then enter one record."""
 
+    def wait_for(self, *fds: int, within_s: float) -> list[int]:
+        """Those of `fds` that can be read, as soon as one of them can; the capture is drained meanwhile."""
+
+    def drain(self) -> None:
+        """Take what was captured so far out of the ring, between two looks at something else."""
+
     def about_to_move(self, actor: str, step: str) -> None:
         """An actor is let go on from a step: now, if somebody steps by hand, is the time to look."""
 
@@ -80,7 +86,7 @@ class Process:
             signal.pidfd_send_signal(self._pidfd, number)
 
     def _has_ended(self, within_s: float = 0.0) -> bool:
-        return readable(self._pidfd, within_s=within_s) == [self._pidfd]
+        return self._lab.wait_for(self._pidfd, within_s=within_s) == [self._pidfd]
 
     def _wait_for_end(self, within_s: float) -> int:
         if not self._has_ended(within_s):
@@ -102,6 +108,7 @@ class Program(Process):
         while text not in self.output():
             if time.monotonic() > deadline or self._has_ended():
                 raise failure(f"{self.name} writes", repr(text), repr(self.output()), limit)
+            self._lab.drain()
             time.sleep(POLL_S)
 
     def finish(self, within_s: float | None = None) -> int:

@@ -16,7 +16,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,9 @@ _SAMPLE_TIME, _SAMPLE_RAW = 1 << 2, 1 << 10
 _DISABLED, _USE_CLOCKID = 1 << 0, 1 << 25
 _CLOCKID_AT = 92
 _RECORD_LOST, _RECORD_SAMPLE = 2, 9
-_PAGES = 64
+_MOST_PAGES, _LEAST_PAGES, _PAGES_IN_ALL = 64, 4, 512
+"""Of a processor's buffer, and of all of them together: 2 MiB in a nursery's process, up to 128 processors."""
+
 _HEADER = struct.Struct("=IHH")
 _DATA_HEAD_AT, _DATA_TAIL_AT = 1024, 1032
 _PERF_EVENT_IOC_ENABLE, _PERF_EVENT_IOC_SET_FILTER = 0x2400, 0x40082406
@@ -50,8 +52,8 @@ class Transition:
     inferred: bool
 
 
-def open_events() -> list[int]:
-    """One perf fd a CPU, as root; OSError where the right, the tracepoint or the architecture is missing."""
+def open_events(processors: Sequence[int]) -> list[int]:
+    """One perf fd for each processor, as root; OSError if the right, the tracepoint or the architecture is missing."""
     number = _SYS_PERF_EVENT_OPEN.get(os.uname().machine)
     if number is None:
         raise OSError(f"perf_event_open has no known number on {os.uname().machine}")
@@ -67,13 +69,22 @@ def open_events() -> list[int]:
     )  # fmt: skip
     struct.pack_into("=i", attr, _CLOCKID_AT, 1)  # CLOCK_MONOTONIC
     libc = ctypes.CDLL(None, use_errno=True)
-    fds = []
-    for cpu in sorted(os.sched_getaffinity(0)):
+    fds: list[int] = []
+    for cpu in processors:
         fd = libc.syscall(number, ctypes.c_char_p(bytes(attr)), -1, cpu, -1, 8)  # PERF_FLAG_FD_CLOEXEC
         if fd < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            reason = ctypes.get_errno()
+            for each in fds:
+                os.close(each)
+            raise OSError(reason, os.strerror(reason))
         fds.append(fd)
     return fds
+
+
+def pages(processors: int) -> int:
+    """Pages of each processor's buffer, a power of two as perf_event_open(2) wants it: fewer if there are many."""
+    share = max(_LEAST_PAGES, min(_MOST_PAGES, _PAGES_IN_ALL // processors))
+    return 1 << share.bit_length() - 1
 
 
 _LAYOUT = {"skaddr": 8, "oldstate": 16, "newstate": 20, "sport": 24, "dport": 26, "family": 28, "protocol": 30,
@@ -88,12 +99,27 @@ def _fields(text: str) -> dict[str, int]:
     return {name: int(offset) for name, offset in found if not name.startswith("common_")}
 
 
+def hear(fds: list[int]) -> "Events | None":
+    """The reading end of what open_events() opened; None if there is nothing to read, or no room to read it in."""
+    try:
+        return Events(fds) if fds else None
+    except OSError:  # perf_event_mlock_kb: the states are inferred, as for an ordinary user
+        return None
+
+
 class Events:
-    """The reading end of all CPUs' buffers, in any process that was handed the fds."""
+    """The reading end of all processors' buffers, in any process that was handed the fds. OSError if it has no room."""
 
     def __init__(self, fds: list[int]) -> None:
         self._fds = fds
-        self._buffers = [mmap.mmap(fd, (1 + _PAGES) * mmap.PAGESIZE) for fd in fds]
+        self._size = pages(len(fds)) * mmap.PAGESIZE
+        self._buffers: list[mmap.mmap] = []
+        try:
+            for fd in fds:
+                self._buffers.append(mmap.mmap(fd, mmap.PAGESIZE + self._size))
+        except OSError:
+            self.close()
+            raise
         self._port: int | None = None
         self._born: set[int] = set()
         self.lost = 0
@@ -132,9 +158,8 @@ class Events:
         (head,) = struct.unpack_from("=Q", buffer, _DATA_HEAD_AT)
         (tail,) = struct.unpack_from("=Q", buffer, _DATA_TAIL_AT)
         data = memoryview(buffer)[mmap.PAGESIZE :]
-        size = _PAGES * mmap.PAGESIZE
         while tail < head:
-            at = tail % size
+            at = tail % self._size
             kind, _, length = _HEADER.unpack_from(data, at)  # records are 8-byte aligned: a header never wraps
             record = bytes(data[at : at + length])
             record += bytes(data[: length - len(record)])

@@ -3,7 +3,7 @@
 import socket
 import struct
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from harness.evidence.ring import Frame
@@ -73,8 +73,8 @@ def decode(frame: Frame) -> Segment | None:
         return None
     return Segment(
         time_ns=frame.time_ns,
-        source=(socket.inet_ntop(family, source), source_port),
-        destination=(socket.inet_ntop(family, destination), destination_port),
+        source=(_host(family, source), source_port),
+        destination=(_host(family, destination), destination_port),
         flags=_flags(bits & 0xFF, _FLAG_ORDER),
         seq=seq,
         ack=ack,
@@ -101,6 +101,11 @@ def _ip(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
     if broken or protocol != socket.IPPROTO_TCP:
         return None
     return family, source, destination, _IP_AT + header, _IP_AT + total
+
+
+@lru_cache
+def _host(family: int, address: bytes) -> str:
+    return socket.inet_ntop(family, address)
 
 
 @cache

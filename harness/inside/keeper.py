@@ -68,7 +68,6 @@ class Keeper:
         if os.stat("/proc/self/ns/net").st_ino == host_network:
             raise LabError("the lab is in the host's network namespace, and will not touch it")
         self._statuses: dict[int, int] = {}
-        self._round = 0
         self._folder = ""
         addresses.set_up_loopback()
         self.not_set: list[str] = []
@@ -97,22 +96,6 @@ class Keeper:
     def fds(self) -> tuple[int, ...]:
         """The capture, the socket table, a raw socket for provoked segments, the keeper's own pidfd."""
         return self._capture.fileno(), self._table.fileno(), self._raw.fileno(), os.pidfd_open(os.getpid())
-
-    def mark(self) -> Reply:
-        """Send a mark through every CPU's queue; returns the marks to wait for.
-
-        Each CPU queues what it sends over `lo` for itself, first in first out (net/core/dev.c, enqueue_to_backlog),
-        so a mark comes out of the capture after everything that was sent on its CPU before.
-        """
-        self._round += 1
-        cpus = os.sched_getaffinity(0)
-        try:
-            for cpu in cpus:
-                os.sched_setaffinity(0, {cpu})
-                self._capture.send(ring.mark(self._round, cpu))
-        finally:
-            os.sched_setaffinity(0, cpus)
-        return {(self._round, cpu) for cpu in cpus}, ()
 
     def start_role(self, path: str, role: str, arguments: bytes, title: str) -> Reply:
         """Fork an actor; its channel, its pidfd and its output (a file in memory) are the asker's."""

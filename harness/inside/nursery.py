@@ -15,7 +15,7 @@ from harness.channel import Channel
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import transitions
 from harness.inside import keeper, roles
-from harness.kernel import namespace, sysctls
+from harness.kernel import namespace, processors, sysctls
 
 SLOTS = 1000
 
@@ -33,8 +33,11 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     except LabError as error:
         channel.send(error)
         return
+    # Labs inherit it. A frame is queued on the processor that sent it, so their frames are on these; on others there is
+    # only what the timers of an idle processor send, as any other may run them (kernel/time/timer_migration.c).
+    os.sched_setaffinity(0, lanes := processors.lanes(os.sched_getaffinity(0), slot))
     hello, fds, usual = _prepare()
-    channel.send({**hello, "slot": slot}, tuple(fds))
+    channel.send({**hello, "slot": slot, "processors": lanes}, tuple(fds))
     for fd in fds:
         os.close(fd)
     with slot_lock, contextlib.suppress(EOFError):
@@ -66,7 +69,7 @@ def _prepare() -> tuple[dict[str, object], list[int], list[sysctls.Setting]]:
     finally:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        fds = transitions.open_events() if isolation == "root" else []
+        fds = transitions.open_events(processors.online()) if isolation == "root" else []
     except OSError:
         fds = []
     with contextlib.suppress(OSError, LabError):  # only speed is lost where the kernel does not have it
