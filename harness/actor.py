@@ -26,6 +26,7 @@ class Actor(Process):
         super().__init__(*arguments)
         self._channel = channel
         self._moving = False
+        self._resumed_ns = 0
         self._last_step = "(not started)"
         self._moment: Moment | None = None
         self._came_ns: dict[str, int] = {}
@@ -56,6 +57,7 @@ class Actor(Process):
         if not self._moving:
             self._lab.about_to_move(self.name, self._last_step)
             self._moving = True
+            self._resumed_ns = time.monotonic_ns()
             self._channel.send("go on")
 
     def stay_blocked(self, in_: str, for_s: float = 0.0) -> None:
@@ -158,6 +160,7 @@ class Actor(Process):
     def _take(self, report: Report) -> None:
         """Keep what a report says, and enter it in the timeline; at an end, when the process is gone."""
         self._moving = False
+        self._note_gaps(report)
         self._left_ns[self._last_step] = report.went_on_ns
         self._came_ns[report.step] = report.time_ns
         detail = ""
@@ -172,6 +175,12 @@ class Actor(Process):
                 self._unread_failure = report
                 detail = f"{report.name}: {report.text}"
         self._moment = self._lab.record(Step(report.time_ns, self.name, report.step, detail))
+
+    def _note_gaps(self, report: Report) -> None:
+        """How long it was kept from going on, and how long it waited for a processor on its way to what it reports."""
+        between = f"between {self._last_step!r} and {report.step!r}"
+        self._lab.note_gap((report.went_on_ns - self._resumed_ns) / 1e9, self.name, f"after {self._last_step!r}")
+        self._lab.note_gap(self._run_delay.lap_s(), self.name, between)
 
     def _end(self) -> None:
         self._over = True

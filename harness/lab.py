@@ -13,6 +13,7 @@ from harness.channel import MESSAGE_LIMIT, Channel
 from harness.errors import LabError
 from harness.evidence import wire
 from harness.evidence.sockets import Endpoint
+from harness.evidence.starvation import Gap
 from harness.evidence.wire import Segment
 from harness.installed import find_program
 from harness.kernel import addresses
@@ -161,6 +162,15 @@ class Lab(Observer):
         )
         return self.worth_waiting("connect() without an answer", interval)
 
+    def starvation(self) -> Gap | None:
+        """The longest time for which a process of this story was kept from running, if it is more than the allowance.
+
+        Then timers may have expired that the story did not mean to wait for: a failure says nothing about the kernel.
+        """
+        for actor in self._actors:
+            actor.note_starvation()
+        return self.longest_gap if self.longest_gap.seconds > self.allowance_s else None
+
     def close(self) -> None:
         """End everything and wait for its end; then ExpectationFailed if a role had died unnoticed."""
         try:
@@ -170,6 +180,7 @@ class Lab(Observer):
         finally:
             for actor in reversed(self._actors):
                 actor.close()
+            self._run_delay.close()
             self._watch.close()  # before the keeper's copy, or this process would wait for RCU (packet_release)
             self._keeper.close()
 

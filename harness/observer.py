@@ -11,6 +11,7 @@ from harness import expect, predict
 from harness.errors import ExpectationFailed, Inconclusive, LabError, NotMeasured
 from harness.evidence import counters, holders, memory, sockets
 from harness.evidence.sockets import Socket, State
+from harness.evidence.starvation import Gap, RunDelay
 from harness.evidence.wire import Segment
 from harness.kernel import addresses
 from harness.nursery import KeeperHandle
@@ -55,10 +56,15 @@ class Observer:
         self._keeper = keeper
         self._watch = watch
         self._baseline = self._counters()
+        self._run_delay = RunDelay("self")
+        self.longest_gap = Gap(0.0, "nobody", "")
+        """The longest time for which a process of this story, or pytest itself, was kept from running."""
 
     def record(self, entry: Step | Change | Finding) -> Moment:
         """Wait until the wire is quiet, then enter one record; the moment is the place after it."""
         self._watch.settle()
+        what = entry.text if isinstance(entry, Change) else entry.name
+        self.note_gap(self._run_delay.lap_s(), "pytest", f"before {what!r}")
         moment = self.timeline.add(entry)
         if self.looks_closely:
             owners = sorted({(holder.inode, holder.program) for holder in holders.read(self._keeper.pid)})
@@ -77,11 +83,18 @@ class Observer:
         deadline = time.monotonic() + within_s
         turn_s = _SHORTEST_TURN_S
         while True:
-            remaining_s = max(0.0, deadline - time.monotonic())
+            began = time.monotonic()
+            remaining_s = max(0.0, deadline - began)
             ready = [fd for fd, _ in poller.poll(min(turn_s, remaining_s) * 1000)]
+            self.note_gap(time.monotonic() - began - turn_s, "pytest", "while it waited for a process")
             if ready or remaining_s <= turn_s:
                 return ready
             turn_s = _SHORTEST_TURN_S if self._watch.drain() > _MANY_FRAMES else min(2 * turn_s, _LONGEST_TURN_S)
+
+    def note_gap(self, seconds: float, who: str, when: str) -> None:
+        """A process waited so long for a processor: the longest such gap is kept."""
+        if seconds > self.longest_gap.seconds:
+            self.longest_gap = Gap(seconds, who, when)
 
     def drain(self) -> None:
         """Take what was captured so far out of the ring: for loops that wait in another way than wait_for()."""

@@ -18,7 +18,7 @@ from harness.installed import find_program
 from harness.lab import Lab
 from harness.nursery import Nursery
 from harness.profile import Profile
-from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, judge, keeping, profile_of, verdict_of
+from harness.verdicts import IN_FORCE, LAB, PROFILE, gap_of, has_lab, judge, keeping, profile_of, verdict_of
 
 __tracebackhide__ = True
 
@@ -194,7 +194,7 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    judge(report, call)
+    judge(report, call, item.stash.get(LAB, None))
     skipped = verdict_of(report) == "skipped"
     if skipped and item.config.option.lab_strict and has_lab(item):
         report.longrepr = f"{_reason(report)} (--lab-strict lets nothing be skipped)"
@@ -371,7 +371,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in stats.get("not measured", []):
         terminalreporter.line(f"not measured: {report.nodeid.split('/')[-1]}: {_reason(report)}")
     for report in stats.get("inconclusive", []):
-        terminalreporter.line(f"inconclusive: {report.nodeid}: {report.longrepr.reprcrash.message}")
+        why = "; ".join(filter(None, (gap_of(report), report.longrepr.reprcrash.message)))
+        terminalreporter.line(f"inconclusive: {report.nodeid}: {why}")
 
 
 def _count(number: int, one: str, many: str) -> str:

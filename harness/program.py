@@ -9,6 +9,7 @@ from typing import Protocol
 
 from harness import expect
 from harness.evidence import blocked
+from harness.evidence.starvation import RunDelay
 from harness.expect import POLL_S, failure
 from harness.nursery import KeeperHandle, pid_of
 from harness.timeline import Change, Moment, Step
@@ -26,6 +27,9 @@ class Recorder(Protocol):
 
     def wait_for(self, *fds: int, within_s: float) -> list[int]:
         """Those of `fds` that can be read, as soon as one of them can; the capture is drained meanwhile."""
+
+    def note_gap(self, seconds: float, who: str, when: str) -> None:
+        """A process waited so long for a processor: the longest such gap is kept."""
 
     def drain(self) -> None:
         """Take what was captured so far out of the ring, between two looks at something else."""
@@ -46,6 +50,7 @@ class Process:
         self._output = output
         self.pid = pid_of(pidfd)
         """The process's number on the host."""
+        self._run_delay = RunDelay(self.pid)
 
     def output(self) -> str:
         """What it and its children have written to stdout and stderr so far."""
@@ -94,7 +99,12 @@ class Process:
         status: int = self._keeper.ask("exit_status", pid=self._inner_pid)
         return status
 
+    def note_starvation(self) -> None:
+        """Report how long it has waited for a processor since the last time."""
+        self._lab.note_gap(self._run_delay.lap_s(), self.name, "while it ran")
+
     def close(self) -> None:
+        self._run_delay.close()
         for fd in (self._pidfd, self._output):
             os.close(fd)
 
