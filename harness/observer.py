@@ -5,6 +5,7 @@ import math
 import select
 import time
 from collections import Counter
+from functools import cached_property
 from typing import Any, NoReturn
 
 from harness import expect, predict
@@ -55,7 +56,7 @@ class Observer:
         self.timeline = timeline
         self._keeper = keeper
         self._watch = watch
-        self._baseline = self._counters()
+        self._counters_before = counters.text(keeper.pid)
         self._run_delay = RunDelay("self")
         self.longest_gap = Gap(0.0, "nobody", "")
         """The longest time for which a process of this story, or pytest itself, was kept from running."""
@@ -283,19 +284,23 @@ class Observer:
     def counter(self, name: str) -> int:
         """How much a counter (nstat's name) has grown since the lab was ready. LabError for a name not known."""
         self._watch.settle()
-        now = self._counters()
-        if name not in now:
+        grown = self._grown()
+        if name not in grown:
             raise LabError(f"this kernel has no counter {name}. Hint: see `nstat -azs` for the names")
-        return now[name] - self._baseline[name]
+        return grown[name]
 
     def count(self) -> None:
         """Put the counters that have moved on the record."""
-        moved = ((name, now - self._baseline[name]) for name, now in self._counters().items())
-        told = tuple((name, by) for name, by in moved if by and name.startswith("TcpExt"))
+        told = tuple((name, by) for name, by in self._grown().items() if by and name.startswith("TcpExt"))
         self.timeline.add(Counted(time.monotonic_ns(), told))
 
-    def _counters(self) -> dict[str, int]:
-        return counters.read(self._keeper.pid)
+    def _grown(self) -> dict[str, int]:
+        now = counters.parse(counters.text(self._keeper.pid))
+        return {name: value - self._baseline.get(name, 0) for name, value in now.items()}
+
+    @cached_property
+    def _baseline(self) -> dict[str, int]:
+        return counters.parse(self._counters_before)
 
     def sockstat(self, name: str) -> int:
         """One number of /proc/net/sockstat, "TCP tw" or "TCP orphan", say. LabError for a name not known."""

@@ -339,6 +339,8 @@ def _tell_unwritten(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     _tell_unwritten(terminalreporter)
+    style = terminalreporter.config.option.tbstyle
+    terminalreporter.summary_failures_combined("inconclusive", "INCONCLUSIVE", style=style)
     stats = terminalreporter.stats
     played = [
         (verdict, report, evidence)

@@ -34,7 +34,7 @@ def test_the_counters_are_those_that_nstat_shows(lab):
     assert witness.finish() == 0
     lines = [line.split() for line in witness.output().splitlines() if not line.startswith("#")]
     told = {name: int(value) for name, value, _ in lines if not name.startswith(ONLY_NSTAT)}
-    seen = counters.read(actor.pid)
+    seen = counters.parse(counters.text(actor.pid))
     assert {name: seen.get(name) for name in told} == told
     assert seen.keys() - told.keys() <= NO_COUNTERS
     assert told["TcpActiveOpens"] == 1

@@ -5,11 +5,9 @@ from pathlib import Path
 _FILES = ("netstat", "snmp")
 
 
-def read(pid: int) -> dict[str, int]:
-    """All counters of the namespace that process `pid` is in."""
-    return {
-        name: value for file in _FILES for name, value in parse(Path(f"/proc/{pid}/net/{file}").read_text()).items()
-    }
+def text(pid: int) -> str:
+    """All counters of the namespace that process `pid` is in, as the kernel prints them; parse() reads it."""
+    return "".join(Path(f"/proc/{pid}/net/{file}").read_text() for file in _FILES)
 
 
 def parse(text: str) -> dict[str, int]:

@@ -77,7 +77,7 @@ def _prepare() -> tuple[dict[str, object], list[int], list[sysctls.Setting]]:
         # walking it, and the host's has a quarter of a million buckets (net/ipv4/inet_diag.c, inet_diag_dump_icsk).
         namespace.unshare(namespace.CLONE_NEWNET)
         usual += [sysctls.Setting(key, sysctls.read(key), optional=True) for key in _MADE_OF_THE_TABLE]
-        sysctls.write(sysctls.Setting("net.ipv4.tcp_child_ehash_entries", "16384"))
+        sysctls.write(sysctls.Setting("net.ipv4.tcp_child_ehash_entries", "1024"))
     return {"isolation": isolation}, fds, usual
 
 
