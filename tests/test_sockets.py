@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import Inconclusive
 from harness.evidence import sockets
 from harness.kernel import netlink
 
@@ -129,19 +130,43 @@ def test_any_answer_is_a_socket_or_a_value_error(answer):
 
 
 class Table:
-    """A netlink socket with its answers ready."""
+    """A netlink socket with its answers ready: each to the latest request, or to the one that `late` says before it."""
 
-    def __init__(self, *messages):
-        self.answers = [
-            struct.pack("=IHHII", 16 + len(body), kind, flags, 0, 0) + body for kind, flags, body in messages
-        ]
-        self.asked = 0
+    def __init__(self, *messages, late=0):
+        self.answers = list(messages)
+        self.late = late
+        self.asked = self.sequence = 0
 
     def send(self, data):
         self.asked += 1
+        _, _, _, self.sequence, _ = struct.unpack_from("=IHHII", data)
 
     def recv(self, limit):
-        return self.answers.pop(0)
+        kind, flags, body = self.answers.pop(0)
+        return struct.pack("=IHHII", 16 + len(body), kind, flags, self.sequence - self.late, 0) + body
+
+
+class Interrupted:
+    """The real table, whose reader is interrupted after so many receptions, as by Ctrl-C or pytest-timeout's alarm."""
+
+    def __init__(self, table, after):
+        self.table = table
+        self.left = after
+
+    def send(self, data):
+        self.table.send(data)
+
+    def recv(self, limit):
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        return self.table.recv(limit)
+
+
+def listen_often(address):
+    host, port = address
+    held = [socket.create_server((host, port + n)) for n in range(700)]  # noqa: F841
+    yield "listening"
 
 
 def test_a_torn_dump_is_read_again_and_a_refusal_is_an_error():
@@ -151,4 +176,39 @@ def test_a_torn_dump_is_read_again_and_a_refusal_is_an_error():
     assert [each.state for each in sockets.read(table)] == ["LISTEN"]
     assert table.asked == 3
     with pytest.raises(PermissionError):
-        list(netlink.ask(Table((2, 0, struct.pack("=i", -errno.EPERM))), 20, 0, b""))
+        netlink.ask(Table((2, 0, struct.pack("=i", -errno.EPERM))), 20, 0, b"")
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_an_interrupted_dump_does_not_spoil_the_next_look(lab, after):
+    lab.start(listen_often, lab.server_address, to="listening")
+    table = lab._keeper.table
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            sockets.read(Interrupted(table, after))
+    rows = sockets.read(table)  # EBUSY, or a mixture of two dumps, where old answers are not told from new ones
+    assert sorted(row.local[1] - lab.server_address[1] for row in rows) == list(range(700))
+
+
+def test_an_answer_to_an_older_request_is_no_answer():
+    row, done = bytes([2, 10, 0, 0]) + bytes(68), struct.pack("=i", 0)
+    table = Table((20, 0x2, row), (3, 0x2, done), late=1)
+    with pytest.raises(IndexError):  # it asks for more, and Table has no more
+        netlink.ask(table, 20, netlink.NLM_F_DUMP, b"")
+
+
+def test_a_table_that_changes_at_every_read_is_inconclusive():
+    end = (3, 0x12, struct.pack("=i", 0))
+    table = Table(*[end] * 1000)
+    with pytest.raises(Inconclusive, match=r"changed during each of \d+ reads.* Hint: "):
+        sockets.read(table)
+    assert table.asked < 1000
+
+
+def test_a_netlink_message_without_a_length_is_an_error():
+    class Senseless(Table):
+        def recv(self, limit):
+            return bytes(32)
+
+    with pytest.raises(ValueError, match="netlink message of 0 bytes"):
+        netlink.ask(Senseless(), 20, 0, b"")

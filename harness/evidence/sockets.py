@@ -3,12 +3,13 @@
 Structures: include/uapi/linux/inet_diag.h. `ss` is the independent witness in this room's tests.
 """
 
+import contextlib
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.errors import Inconclusive
 from harness.kernel import netlink
 
 
@@ -70,6 +71,8 @@ _EVERY_STATE = (1 << 13) - 1
 """Not bit 13, TCP_BOUND_INACTIVE: Linux 6.8 and later would add each socket that is only bound, as CLOSED."""
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_MOST_READS = 100
+"""Of a table that changes during each of them: a read takes a millisecond, so this is soon over."""
 
 
 def open_table() -> socket.socket:
@@ -78,18 +81,21 @@ def open_table() -> socket.socket:
 
 
 def read(table: socket.socket) -> list[Socket]:
-    """Every TCP socket of the namespace, of both families, minisocks (TIME_WAIT, SYN_RECV) included."""
-    while True:
-        try:
-            return [row for family in _FAMILIES for row in _dump(table, family)]
-        except netlink.DumpInterrupted:
-            continue
+    """Every TCP socket of the namespace, of both families, minisocks (TIME_WAIT, SYN_RECV) included.
+
+    Inconclusive if the table changes during every read.
+    """
+    for _ in range(_MOST_READS):
+        with contextlib.suppress(netlink.DumpInterrupted):
+            return [decode(answer) for family in _FAMILIES for answer in _dump(table, family)]
+    raise Inconclusive(
+        f"the socket table changed during each of {_MOST_READS} reads. Hint: run it again with fewer connections"
+    )
 
 
-def _dump(table: socket.socket, family: int) -> Iterator[Socket]:
+def _dump(table: socket.socket, family: int) -> list[bytes]:
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _EVERY_STATE)
-    for answer in netlink.ask(table, _SOCK_DIAG_BY_FAMILY, netlink.NLM_F_DUMP, request):
-        yield decode(answer)
+    return netlink.ask(table, _SOCK_DIAG_BY_FAMILY, netlink.NLM_F_DUMP, request)
 
 
 def decode(answer: bytes) -> Socket:
