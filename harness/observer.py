@@ -56,7 +56,7 @@ class Observer:
         self.timeline = timeline
         self._keeper = keeper
         self._watch = watch
-        self._counters_before = counters.text(keeper.pid)
+        self._counters_before = counters.texts(keeper.pid)
         self._run_delay = RunDelay("self")
         self.longest_gap = Gap(0.0, "nobody", "")
         """The longest time for which a process of this story, or pytest itself, was kept from running."""
@@ -282,7 +282,10 @@ class Observer:
         return [change.new for change in changes]
 
     def counter(self, name: str) -> int:
-        """How much a counter (nstat's name) has grown since the lab was ready. LabError for a name not known."""
+        """How much a counter (nstat's name) has grown since the lab was ready. LabError for a name not known.
+
+        The kernel names some counters only once they are not 0 (IcmpMsgInType3): those began at 0.
+        """
         self._watch.settle()
         grown = self._grown()
         if name not in grown:
@@ -295,12 +298,12 @@ class Observer:
         self.timeline.add(Counted(time.monotonic_ns(), told))
 
     def _grown(self) -> dict[str, int]:
-        now = counters.parse(counters.text(self._keeper.pid))
+        now = counters.numbers(counters.texts(self._keeper.pid))
         return {name: value - self._baseline.get(name, 0) for name, value in now.items()}
 
     @cached_property
     def _baseline(self) -> dict[str, int]:
-        return counters.parse(self._counters_before)
+        return counters.numbers(self._counters_before)
 
     def sockstat(self, name: str) -> int:
         """One number of /proc/net/sockstat, "TCP tw" or "TCP orphan", say. LabError for a name not known."""
@@ -334,9 +337,10 @@ def _host(end: str) -> str:
 
 
 def _state(name: str) -> State:
-    if name not in State.__members__:
-        raise LabError(f"no state is called {name!r}. Hint: say one of {', '.join(State)}")
-    return State[name]
+    try:
+        return State(name)
+    except ValueError:
+        raise LabError(f"no state is called {name!r}. Hint: use one of {', '.join(State)}") from None
 
 
 def _named(port: int | None) -> str:

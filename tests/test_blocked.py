@@ -116,6 +116,7 @@ def test_no_call_answers_to_two_words():
         ("running\n", "x86_64", None),
         ("-1 0x7ffd 0x7f3c\n", "x86_64", None),
         ("", "x86_64", None),
+        ("0x2b 0x3\n", "x86_64", "syscall 0x2b"),
     ],
 )
 def test_a_line_of_the_kernel_is_read(line, machine, call):

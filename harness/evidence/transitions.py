@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.evidence.sockets import STATES, Endpoint, State
+from harness.evidence.sockets import Endpoint, State, state_of
 from harness.kernel import namespace
 
 _TRACEFS = Path("/sys/kernel/tracing")
@@ -181,18 +181,18 @@ class Events:
 def decode(sample: bytes) -> tuple[int, Transition] | None:
     """A PERF_RECORD_SAMPLE's body (time, raw size, raw record): the socket's address in the kernel, and its change.
 
-    None where it is no TCP socket.
+    None if it is not a TCP socket.
     """
     time_ns, _ = struct.unpack_from("=QI", sample)
     address, old, new, sport, dport, family, protocol, *addresses = _RAW.unpack_from(sample, 12)
-    if protocol != socket.IPPROTO_TCP or old not in STATES or new not in STATES:
+    if protocol != socket.IPPROTO_TCP or family not in (socket.AF_INET, socket.AF_INET6):
         return None
     source, destination = addresses[:2] if family == socket.AF_INET else addresses[2:]
     return address, Transition(
         time_ns,
         (socket.inet_ntop(family, source), sport),
         (socket.inet_ntop(family, destination), dport),
-        STATES[old],
-        STATES[new],
+        state_of(old),
+        state_of(new),
         inferred=False,
     )
