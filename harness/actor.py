@@ -11,7 +11,7 @@ from typing import Any
 from harness.channel import Channel
 from harness.errors import ExpectationFailed, LabError
 from harness.evidence import blocked
-from harness.expect import POLL_S, failure
+from harness.expect import POLL_S, failure, time_limit_s
 from harness.inside.reports import Failed, Finished, Reached, Report
 from harness.program import Process, readable
 from harness.timeline import Moment, Step
@@ -131,7 +131,7 @@ class Actor(Process):
 
     def _go_on(self, what: str, within_s: float | None, step: str | None = None) -> Report:
         """Let it go on until it comes to `step`, or to its end; what it reported there."""
-        limit_s = within_s or self._lab.deadline_s
+        limit_s = time_limit_s(within_s, self._lab.deadline_s)
         deadline = time.monotonic() + limit_s
         while True:
             asked = time.monotonic()

@@ -183,7 +183,9 @@ class Observer:
         def look() -> dict[str, str]:
             return {end: self.state(end, port) for end in wanted}
 
-        expect.poll(f"the states of the connection{_named(port)}", wanted, look, within_s or self.deadline_s)
+        expect.poll(
+            f"the states of the connection{_named(port)}", wanted, look, expect.time_limit_s(within_s, self.deadline_s)
+        )
 
     def expect_socket(self, end: str, port: int | None = None, within_s: float | None = None, **fields: Any) -> Socket:
         """Wait until one end has these values (state, recv_q, send_q, inode, …, as Socket names them)."""
@@ -197,7 +199,7 @@ class Observer:
             rows[:] = [self.socket(end, port)]
             return {name: getattr(rows[0], name) for name in fields} if rows[0] else None
 
-        expect.poll(f"the {end}'s socket{_named(port)}", fields, look, within_s or self.deadline_s)
+        expect.poll(f"the {end}'s socket{_named(port)}", fields, look, expect.time_limit_s(within_s, self.deadline_s))
         assert rows[0] is not None
         return rows[0]
 
@@ -246,7 +248,7 @@ class Observer:
         def look() -> dict[str, int]:
             return dict(Counter(str(row.state) for row in self.sockets()))
 
-        expect.poll("the sockets in each state", wanted, look, within_s or self.deadline_s)
+        expect.poll("the sockets in each state", wanted, look, expect.time_limit_s(within_s, self.deadline_s))
 
     def accept_queue(self, end: str = "server") -> int:
         """Connections that the end's one listener has not yet handed to accept()."""

@@ -10,7 +10,7 @@ from typing import Protocol
 from harness import expect
 from harness.evidence import blocked
 from harness.evidence.starvation import RunDelay
-from harness.expect import POLL_S, failure
+from harness.expect import POLL_S, failure, time_limit_s
 from harness.nursery import KeeperHandle, pid_of
 from harness.timeline import Change, Moment, Step
 
@@ -114,16 +114,20 @@ class Program(Process):
 
     def expect_output(self, text: str, within_s: float | None = None) -> None:
         """Wait until it has written `text`."""
-        deadline = time.monotonic() + (limit := within_s or self._lab.deadline_s)
-        while text not in self.output():
-            if time.monotonic() > deadline or self._has_ended():
-                raise failure(f"{self.name} writes", repr(text), repr(self.output()), limit)
+        limit_s = time_limit_s(within_s, self._lab.deadline_s)
+        deadline = time.monotonic() + limit_s
+        while True:
+            ended = self._has_ended()  # first: what it writes last, it writes before its end
+            if text in self.output():
+                return
+            if ended or time.monotonic() >= deadline:
+                raise failure(f"{self.name} writes", repr(text), repr(self.output()), limit_s)
             self._lab.drain()
             time.sleep(POLL_S)
 
     def finish(self, within_s: float | None = None) -> int:
         """Wait for its end; its exit status, -N where signal N ended it."""
-        status = self._wait_for_end(within_s or self._lab.deadline_s)
+        status = self._wait_for_end(time_limit_s(within_s, self._lab.deadline_s))
         self._lab.record(Step(time.monotonic_ns(), self.name, "finished", f"exit status {status}"))
         return status
 
@@ -133,4 +137,4 @@ def readable(*fds: int, within_s: float) -> list[int]:
     poller = select.poll()
     for fd in fds:
         poller.register(fd, select.POLLIN)
-    return [fd for fd, _ in poller.poll(within_s * 1000)]
+    return [fd for fd, _ in poller.poll(max(0.0, within_s) * 1000)]  # a negative time would be for ever
