@@ -1,5 +1,6 @@
 """One run: a private network, its actors and all evidence of it. Opens everything, closes it in reverse order."""
 
+import contextlib
 import inspect
 import pickle
 import time
@@ -40,15 +41,19 @@ class Lab(Observer):
         self._roles_from = roles_from
         self._actors: list[Actor | Program] = []
         keeper = nursery.open_lab(roles_from)
-        timeline = Timeline(time.monotonic_ns())
         self.pinned: set[str] = set()
         """The sysctls that the story itself has set: whatever the profile says of them, it was not tried here."""
         self.not_set = keeper.not_set
         """Keys of the profile that a network namespace here does not have, or not to be set."""
         self.refused = keeper.refused
         """What the kernel refused of the profile, as KEY = VALUE."""
-        watch = Watch(keeper, nursery.events, port, timeline, nursery.processors)
-        super().__init__(keeper, watch, timeline, allowance_s)
+        with contextlib.ExitStack() as opened:
+            opened.callback(keeper.close)
+            timeline = Timeline(time.monotonic_ns())
+            watch = Watch(keeper, nursery.events, port, timeline, nursery.processors)
+            opened.callback(watch.close)
+            super().__init__(keeper, watch, timeline, allowance_s)
+            opened.pop_all()
 
     def client_address(self, port: int) -> Endpoint:
         """The client's host with a port of the scenario's choice: nobody else is in this network."""

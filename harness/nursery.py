@@ -37,9 +37,11 @@ class KeeperHandle:
         """Of the profile, where its lines forgive that: keys that cannot be set here; KEY = VALUE that is refused."""
         self._sockets = [socket.socket(fileno=fd) for fd in fds[:3]]
         self.capture, self.table, self.raw = self._sockets
-        self.pid = pid_of(fds[3])
-        """The keeper's number on the host; /proc/PID/net is the lab's."""
-        os.close(fds[3])
+        try:
+            self.pid = pid_of(fds[3])
+            """The keeper's number on the host; /proc/PID/net is the lab's."""
+        finally:
+            os.close(fds[3])
         self._devices = os.open(f"/proc/{self.pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
 
     def ask(self, command: str, **arguments: object) -> Any:
@@ -95,23 +97,36 @@ class Nursery:
         self._profile = profile
         ours, theirs = Channel.pair()
         boot = json.dumps([theirs.fileno(), [os.getpid(), *(also_watch or [])], sys.path])
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT, boot],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-        )
-        theirs.close()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _BOOT, boot],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         self._channel = ours
-        hello, fds = _received(ours, "start the nursery")
+        self._spare: KeeperHandle | None = None
+        self.events: transitions.Events | None = None
+        try:
+            self._hear_greeting()
+        except BaseException:
+            self.close()
+            raise
+        self.pid = self._process.pid
+
+    def _hear_greeting(self) -> None:
+        hello, fds = _received(self._channel, "start the nursery")
         self.unavailable: LabUnavailable | None = hello.get("unavailable")
         self.isolation: str = hello.get("isolation", "none")
         self.slot: int = hello["slot"]
         self.processors: list[int] = hello["processors"]
         """The processors that its labs run on."""
         self.events = transitions.hear(fds)
-        self.pid = self._process.pid
-        self._spare: KeeperHandle | None = None
 
     @property
     def alive(self) -> bool:
@@ -126,11 +141,11 @@ class Nursery:
         """
         if self.unavailable:
             raise self.unavailable
-        keeper = self._spare or self._order(roles_from)
-        self._spare = self._order(roles_from) if spare else None
+        keeper, self._spare = self._spare or self._order(roles_from), None
         try:
+            self._spare = self._order(roles_from) if spare else None
             keeper.wait_until_ready()
-        except LabError:
+        except BaseException:
             keeper.close()
             raise
         return keeper
@@ -141,9 +156,11 @@ class Nursery:
         request = {"profile": self._profile, "roles_from": roles_from, "host_network": host_network}
         try:
             self._channel.send(request, (theirs.fileno(),))
-        except OSError as error:
+        except BaseException as error:
             ours.close()
-            raise LabError(f"the helper process has died ({error.strerror}). Hint: see what ended it") from None
+            if isinstance(error, OSError):
+                raise LabError(f"the helper process has died ({error.strerror}). Hint: see what ended it") from None
+            raise
         finally:
             theirs.close()
         return KeeperHandle(ours)

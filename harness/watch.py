@@ -41,12 +41,16 @@ class Watch:
         """Frames that came out of the capture, marks left out."""
         self._no_room = 0
         self._storm = ""
-        self._sent_before = self._start_counting()
         self._marks_seen = 0
         self._uncaptured, self._uncaptured_before = 0, 0
         self._quiet_at = -1
-        if events:
-            events.follow(port)
+        try:
+            self._sent_before = self._start_counting()
+            if events:
+                events.follow(port)
+        except BaseException:
+            self.close()
+            raise
 
     def _start_counting(self) -> int:
         """Read away what the set-up itself may have sent; the number of frames until then."""
