@@ -57,11 +57,39 @@ def played(folder: Path, stories: list[str], *options: str) -> dict[str, tuple[s
     found = {}
     for case in ElementTree.parse(result).iter("testcase"):
         source = (case.get("classname") or "").rpartition(".")[2]
-        trouble = next(iter(case), None)
-        verdict = ("passed", "") if trouble is None else (trouble.tag, trouble.get("message") or "")
         # The first of them counts: what dies at the end of a story that has failed is told as an error of its own.
-        found.setdefault(source if source.startswith("mutant_") else f"{source}::{case.get('name')}", verdict)
+        found.setdefault(source if source.startswith("mutant_") else f"{source}::{case.get('name')}", verdict_of(case))
     return found
+
+
+def verdict_of(case: ElementTree.Element) -> tuple[str, str]:
+    """What a test case of a JUnit file says: "passed", or "failure", "error" or "skipped" with its message.
+
+    Other elements (properties, system-out) may stand before that.
+    """
+    trouble = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
+    return ("passed", "") if trouble is None else (trouble.tag, trouble.get("message") or "")
+
+
+FAILS_TWICE = """
+def role():
+    yield "ready"
+    raise ValueError("of its own accord")
+
+def test_it(lab):
+    actor = lab.start(role, to="ready")
+    actor.resume()
+    actor._wait_for_end(5)
+    assert False, "the play"
+"""
+
+
+def test_a_story_that_fails_twice_has_failed(tmp_path: Path) -> None:
+    """Its role has died as well, which is told when the lab is closed: pytest writes <properties> before <failure>."""
+    story = tmp_path / "mutant_0.py"
+    story.write_text(FAILS_TWICE)
+    verdict, message = played(tmp_path, [str(story)])["mutant_0"]
+    assert (verdict, message.split("\n")[0]) == ("failure", "AssertionError: the play")
 
 
 def spoilt(verdict: tuple[str, str]) -> bool:
