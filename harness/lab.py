@@ -64,7 +64,7 @@ class Lab(Observer):
 
         With `to`, it has been run to that step when this returns.
         """
-        check_role(role)
+        check_role(role, arguments)
         path = inspect.getsourcefile(role) or ""
         if path != self._roles_from:
             raise LabError(f"{role.__qualname__} is defined in {path}. Hint: roles stand in the scenario's own file")
@@ -84,6 +84,18 @@ class Lab(Observer):
         program = Program(self._free_name(name or Path(argv[0]).name), self, self._keeper, pid, pidfd, output)
         self._actors.append(program)
         return program
+
+    def never_moved(self) -> list[str]:
+        """The names of the actors that no verb has let go on yet."""
+        return [actor.name for actor in self._actors if isinstance(actor, Actor) and not actor.moved]
+
+    def check_played(self) -> None:
+        """LabError if actors were started and none was ever moved: such a play shows nothing."""
+        if self._actors and len(unmoved := self.never_moved()) == len(self._actors):
+            raise LabError(
+                f"nothing was played: {', '.join(unmoved)} started, and never moved. "
+                'Hint: let an actor go on, e.g. by run_to("listening")'
+            )
 
     def _free_name(self, name: str) -> str:
         taken = {actor.name for actor in self._actors}

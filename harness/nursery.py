@@ -51,6 +51,8 @@ class KeeperHandle:
 
     def ask_for_fds(self, command: str, **arguments: object) -> tuple[Any, list[int]]:
         """The same, for a command whose answer carries fds: they are the caller's to close."""
+        if self._channel.fileno() < 0:
+            raise LabError("this lab is closed. Hint: use a lab only in the test that asked for it")
         self._asked += 1
         with contextlib.suppress(BrokenPipeError):
             self._channel.send((self._asked, command, arguments))

@@ -178,8 +178,11 @@ def pytest_runtest_setup() -> Generator[None, Any, Any]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, Any, Any]:
-    return (yield from _skipping_what_is_unavailable())
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    result = yield from _skipping_what_is_unavailable()
+    if lab := item.stash.get(LAB, None):
+        lab.check_played()
+    return result
 
 
 def _skipping_what_is_unavailable() -> Generator[None, Any, Any]:

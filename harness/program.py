@@ -8,6 +8,7 @@ import time
 from typing import Protocol
 
 from harness import expect
+from harness.errors import LabError
 from harness.evidence import blocked
 from harness.evidence.starvation import RunDelay
 from harness.expect import POLL_S, failure, time_limit_s
@@ -33,6 +34,9 @@ class Recorder(Protocol):
 
     def drain(self) -> None:
         """Take what was captured so far out of the ring, between two looks at something else."""
+
+    def never_moved(self) -> list[str]:
+        """The names of the actors that have not been let go on yet."""
 
     def about_to_move(self, actor: str, step: str) -> None:
         """An actor is let go on from a step: now, if somebody steps by hand, is the time to look."""
@@ -72,7 +76,7 @@ class Process:
         """SIGSTOP, and wait until it stands still: from then on the kernel alone answers for its sockets."""
         self._signal(signal.SIGSTOP)
         stopped = f"{self.name} is stopped"
-        expect.poll(stopped, True, lambda: blocked.is_stopped(self.pid), self._lab.deadline_s)
+        expect.poll(stopped, True, self._stands_still, self._lab.deadline_s)
         return self._lab.record(Change(time.monotonic_ns(), stopped))
 
     def go_on(self) -> Moment:
@@ -85,6 +89,11 @@ class Process:
         self._signal(signal.SIGKILL)
         self._wait_for_end(self._lab.deadline_s)
         return self._lab.record(Change(time.monotonic_ns(), f"{self.name} is killed"))
+
+    def _stands_still(self) -> bool:
+        if self._has_ended():
+            raise LabError(f"{self.name} has ended. Hint: stop it while it runs")
+        return blocked.is_stopped(self.pid)
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has ended, and whoever wants to know will hear of it

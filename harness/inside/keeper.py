@@ -105,8 +105,13 @@ class Keeper:
         output = _output_file()
         pid = os.fork()
         if pid == 0:
-            role_runner.become_actor(theirs.fileno(), output, title)
-            os._exit(role_runner.run(theirs, found, given))
+            try:
+                role_runner.become_actor(theirs.fileno(), output, title)
+                os._exit(role_runner.run(theirs, found, given))
+            except BaseException:  # this must not go on as a second keeper
+                traceback.print_exc()
+            finally:
+                os._exit(1)
         theirs.close()
         return pid, (os.dup(ours.fileno()), os.pidfd_open(pid), output)
 
