@@ -21,6 +21,8 @@ _BOOT = (
     "from harness.inside import nursery; nursery.main(fd, watched)"
 )
 
+_CLOSED = "this lab is closed. Hint: use a lab only in the test that asked for it"
+
 
 class KeeperHandle:
     """The line to one lab's keeper."""
@@ -52,7 +54,7 @@ class KeeperHandle:
     def ask_for_fds(self, command: str, **arguments: object) -> tuple[Any, list[int]]:
         """The same, for a command whose answer carries fds: they are the caller's to close."""
         if self._channel.fileno() < 0:
-            raise LabError("this lab is closed. Hint: use a lab only in the test that asked for it")
+            raise LabError(_CLOSED)
         self._asked += 1
         with contextlib.suppress(BrokenPipeError):
             self._channel.send((self._asked, command, arguments))
@@ -74,6 +76,8 @@ class KeeperHandle:
 
         drivers/net/loopback.c, loopback_xmit: netif_rx(), then dev_lstats_add(), with bottom halves off.
         """
+        if self._devices < 0:
+            raise LabError(_CLOSED)
         line = os.pread(self._devices, 4096, 0).partition(b"lo:")[2]
         return int(line.split(None, 2)[1])
 
@@ -84,6 +88,7 @@ class KeeperHandle:
         self._channel.close()
         if self._devices >= 0:
             os.close(self._devices)
+        self._devices = -1
         for sock in self._sockets:
             sock.close()
 

@@ -44,7 +44,7 @@ def interrupt(*_, **__):
 
 @pytest.mark.parametrize(
     ("owner", "name", "trouble"),
-    [(Ring, "__init__", fail), (counters, "read", fail), (Ring, "read", interrupt), (lab_room, "Timeline", interrupt)],
+    [(Ring, "__init__", fail), (counters, "texts", fail), (Ring, "read", interrupt), (lab_room, "Timeline", interrupt)],
     ids=["ring", "counters", "Ctrl-C in a read", "Ctrl-C before"],
 )
 def test_a_lab(nursery, monkeypatch, owner, name, trouble):
@@ -98,6 +98,11 @@ def test_a_nursery(monkeypatch, owner, name, trouble):
             pytest.skip("no tracepoint: nothing is opened there")
     before = held()
     monkeypatch.setattr(owner, name, trouble)
+    if trouble is fail and owner in (transitions, mmap):  # no room for the tracepoint: states are inferred
+        with contextlib.closing(Nursery([])) as made:
+            assert made.events is None
+        assert held() == before
+        return
     with pytest.raises((OSError, KeyboardInterrupt)) as seen:
         Nursery([])
     assert held() == before, seen.value

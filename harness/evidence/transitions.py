@@ -100,10 +100,17 @@ def _fields(text: str) -> dict[str, int]:
 
 
 def hear(fds: list[int]) -> "Events | None":
-    """The reading end of what open_events() opened; None if there is nothing to read, or no room to read it in."""
+    """The reading end of what open_events() opened; None if there is nothing to read, or no room to read it in.
+
+    Room is limited by kernel.perf_event_mlock_kb; without it, states are inferred, as for an ordinary user.
+    """
     try:
         return Events(fds) if fds else None
-    except OSError:  # perf_event_mlock_kb: the states are inferred, as for an ordinary user
+    except BaseException as error:
+        for fd in fds:
+            os.close(fd)
+        if not isinstance(error, OSError):
+            raise
         return None
 
 
@@ -113,13 +120,7 @@ class Events:
     def __init__(self, fds: list[int]) -> None:
         self._fds = fds
         self._size = pages(len(fds)) * mmap.PAGESIZE
-        self._buffers: list[mmap.mmap] = []
-        try:
-            for fd in fds:
-                self._buffers.append(mmap.mmap(fd, mmap.PAGESIZE + self._size))
-        except OSError:
-            self.close()
-            raise
+        self._buffers = [mmap.mmap(fd, mmap.PAGESIZE + self._size) for fd in fds]
         self._port: int | None = None
         self._born: set[int] = set()
         self.lost = 0
