@@ -30,6 +30,10 @@ class ReadOnlySysctl(LabError):
     """The key is there, and cannot be written in a network namespace."""
 
 
+class SharedSysctl(LabError):
+    """The key is there, but is not known to belong to a network namespace: writing it might change the host."""
+
+
 class RefusedValue(LabError):
     """The kernel does not take this value for this key."""
 

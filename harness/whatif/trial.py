@@ -44,9 +44,7 @@ class Trial:
             key, value = each.line.key, " ".join(each.line.value.split())
             if value == self._value_before(key):
                 continue
-            if each.kind is Kind.HOST_WIDE:
-                found[key] = "host-wide: it cannot be tried in a namespace"
-            elif each.kind is Kind.UNTRIED:
+            if each.kind in (Kind.HOST_WIDE, Kind.UNTRIED):
                 found[key] = f"{each.kind}: {each.text}"
             elif each.kind is Kind.APPLIED and key not in self.changed:
                 found[key] = "what it was, and has become, cannot be read"
