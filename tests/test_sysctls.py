@@ -108,6 +108,7 @@ REACH_THE_HOST = [
 """In a namespace's tables, and not the namespace's alone."""
 
 FROM_A_NEWER_KERNEL = "net.ipv4.tcp_from_a_newer_kernel"
+NOT_THE_NAMESPACES = [*REACH_THE_HOST, FROM_A_NEWER_KERNEL, "net.core.rmem_max", "net.netfilter.nf_log_all_netns"]
 
 
 class Files:
@@ -118,7 +119,7 @@ class Files:
 
     def __init__(self, root: Path) -> None:
         real = {str(path.relative_to("/proc/sys")): path for path in Path("/proc/sys/net").rglob("*") if path.is_file()}
-        added = [key.replace(".", "/") for key in (*REACH_THE_HOST, FROM_A_NEWER_KERNEL)]
+        added = [key.replace(".", "/") for key in NOT_THE_NAMESPACES]
         for name in {*real, *added}:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text("1")
@@ -151,9 +152,6 @@ def files(tmp_path, monkeypatch):
     monkeypatch.setattr(sysctls, "_ROOT", tmp_path)
     monkeypatch.setattr("harness.tuning.explain.ROOT", tmp_path)
     return Files(tmp_path)
-
-
-NOT_THE_NAMESPACES = [*REACH_THE_HOST, FROM_A_NEWER_KERNEL, "net.core.rmem_max", "net.netfilter.nf_log.2"]
 
 
 def test_only_what_is_known_to_be_the_namespaces_is_written(files):

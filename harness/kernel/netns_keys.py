@@ -126,6 +126,8 @@ _KEYS = {
         nf_conntrack_timestamp nf_conntrack_udp_timeout nf_conntrack_udp_timeout_stream nf_flowtable_tcp_timeout
         nf_flowtable_udp_timeout
     """,
+    # net/netfilter/nf_log.c, nf_log_sysctl_table: a protocol family's logger, among those that are loaded
+    "net.netfilter.nf_log": "0 1 2 3 4 5 6 7 8 9 10 11 12",
     # net/bridge/br_netfilter_hooks.c, brnf_table
     "net.bridge": """
         bridge-nf-call-arptables bridge-nf-call-ip6tables bridge-nf-call-iptables bridge-nf-filter-pppoe-tagged
