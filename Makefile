@@ -95,4 +95,4 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .tools
