@@ -17,7 +17,7 @@ _NEIGHBOUR = """
 _KEYS = {
     # net/core/sysctl_net_core.c, netns_core_table; net/xfrm/xfrm_sysctl.c, xfrm_table
     "net.core": """
-        optmem_max rps_default_mask somaxconn tstamp_allow_data txrehash xfrm_acq_expires xfrm_aevent_etime
+        optmem_max somaxconn tstamp_allow_data txrehash xfrm_acq_expires xfrm_aevent_etime
         xfrm_aevent_rseqth xfrm_larval_drop
     """,
     # net/unix/sysctl_net_unix.c, unix_table
@@ -156,6 +156,9 @@ _KEYS = {
 _OWNED = {folder: frozenset(names.split()) for folder, names in _KEYS.items()}
 
 _REACH_THE_HOST = {
+    "net.core.rps_default_mask":
+        "each device made after it adds to a static key of the whole machine, rps_needed, and none takes away from it "
+        "(net/core/net-sysfs.c)",
     "net.ipv4.tcp_allowed_congestion_control":
         "one list for the whole machine, and writable in a namespace before Linux 5.13 (97684f0970f6)",
     "net.netfilter.nf_conntrack_max":
