@@ -77,7 +77,7 @@ def play(lab, first_to_close, address=None, ports=PORTS[:1]):
 
 def allow_reuse(lab, delay_ms, timestamps=1):
     if not lab.sysctl(DELAY, default=""):
-        raise LabUnavailable(f"this kernel has no {DELAY}. Hint: play this on a kernel that has it")
+        raise LabUnavailable(f"this kernel has no {DELAY}", "play this on Linux 6.14 or later")
     lab.set_sysctl("net.ipv4.tcp_timestamps", timestamps)
     lab.set_sysctl("net.ipv4.tcp_tw_reuse", 1)
     lab.set_sysctl(DELAY, delay_ms)
