@@ -31,6 +31,10 @@ _SHORTEST_TURN_S, _LONGEST_TURN_S = 0.005, 0.04
 
 _MANY_FRAMES = 1000
 
+_LONGEST_PAUSE_S, _DENSE_FROM_S, _PAUSE_WHILE_DUE_S = 0.25, 0.05, 0.005
+"""Between two looks at a state that must last; before its end, when looks become dense; once its end would be right,
+which may take 2 s after a minute (predict.wheel_granularity_s)."""
+
 
 class Observer:
     """Hosts are "client", "server" and "other server"; times are seconds.
@@ -220,8 +224,9 @@ class Observer:
         def passed_s() -> float:
             return (time.monotonic_ns() - since.time_ns) / 1e9
 
-        seen, gone_s, held_s, due_s = _state(state), 0.0, 0.0, math.inf
+        seen, gone_s, held_s, due_s, pause_s = _state(state), 0.0, 0.0, math.inf, 0.0
         while seen == state and gone_s <= allowed.at_most_s:
+            self.wait_for(within_s=pause_s)
             looked_s = passed_s()
             row = self.socket(end, port)
             seen = row.state if row else State.CLOSED
@@ -230,7 +235,7 @@ class Observer:
                 # What its timer says lasts, even if the next look comes late; the quickest look says it best.
                 held_s = max(held_s, looked_s + row.timer.expires_s)
                 due_s = gone_s + row.timer.expires_s
-            time.sleep(expect.POLL_S)
+                pause_s = _pause_s(interval.at_least_s - gone_s, row.timer.expires_s)
         # A look that came too late, on a busy host, does not say when it ended; what its timer said last does.
         took_s = gone_s if gone_s in allowed else min(gone_s, due_s)
         self.finding(name, Duration(took_s, allowed))
@@ -330,6 +335,17 @@ class Observer:
         with contextlib.suppress(ExpectationFailed):
             self._watch.settle()
         return self._watch.captured, self._watch.lost()
+
+
+def _pause_s(to_earliest_s: float, expires_s: float) -> float:
+    """How long to wait between two looks at a state: until shortly before its row's timer, or its right end, is due.
+
+    An end that comes too early is seen _LONGEST_PAUSE_S later at most, and before the earliest end that is right.
+    """
+    if to_earliest_s <= 0:
+        return _PAUSE_WHILE_DUE_S
+    ahead_s = min(to_earliest_s, expires_s or to_earliest_s)
+    return min(max(expect.POLL_S, ahead_s - _DENSE_FROM_S), _LONGEST_PAUSE_S)
 
 
 def _host(end: str) -> str:
