@@ -72,6 +72,8 @@ class Channel:
             for fd in fds:
                 os.close(fd)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        for fd in fds:
+            os.set_inheritable(fd, False)  # Python 3.11's recv_fds() does not pass its flags on
         if not data:
             raise EOFError("the other end of the channel is gone")
         return data, fds

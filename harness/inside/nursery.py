@@ -26,6 +26,7 @@ _MADE_OF_THE_TABLE = ("net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backl
 def main(channel_fd: int, watched_pids: list[int]) -> None:
     """The whole life of a nursery; returns when nobody needs it any more."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; a lab's own keeper undoes this
+    os.set_inheritable(channel_fd, False)  # Popen's pass_fds had to make it so; a lab's programs must not have it
     channel = Channel.from_fd(channel_fd)
     watched = [os.pidfd_open(pid) for pid in watched_pids]
     try:
