@@ -3,13 +3,11 @@
 import argparse
 import re
 import sys
-import tempfile
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import child, lessons, terminal
+from harness import lessons, terminal
 from harness.errors import LabError, LabUnavailable, unwritable
 from harness.lessons import Lesson
 
@@ -38,6 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, BrokenPipeError):
         return 130
     except Exception:
+        import traceback
+
         traceback.print_exc()
         return 3  # a 1 would claim a change
     return status
@@ -172,6 +172,8 @@ def _lesson(asked: argparse.Namespace) -> int:
     lesson = lessons.load(asked.name, asked.lang)
     if not asked.html:
         return _play(lesson, asked, lesson.fault, lesson.control)
+    import tempfile
+
     from harness import record
 
     page = Path(asked.html)
@@ -224,6 +226,8 @@ def _step(asked: argparse.Namespace) -> int:
 
 
 def _play(lesson: Lesson, asked: argparse.Namespace, *stories: str, options: tuple[str, ...] = ()) -> int:
+    from harness import child
+
     sys.stdout.flush()
     chosen = [f"{lesson.path}::{story}" for story in stories]
     shown = ["--lab-show", "--lab-lang", asked.lang, *options, *asked.pytest_arguments]

@@ -6,9 +6,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Any
 
+from harness.asking import CLOSED, KeeperHandle, received
 from harness.channel import Channel
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import transitions
@@ -21,55 +20,27 @@ _BOOT = (
     "from harness.inside import nursery; nursery.main(fd, watched)"
 )
 
-_CLOSED = "this lab is closed. Hint: use a lab only in the test that asked for it"
 
-
-class KeeperHandle:
-    """The line to one lab's keeper."""
+class LabKeeper(KeeperHandle):
+    """The line to one lab's keeper, and the sockets that the keeper has opened inside."""
 
     def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+        super().__init__(channel)
         self._sockets: list[socket.socket] = []
         self._devices = -1
-        self._asked = 0
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> list[int]:
         """Take what the keeper hands out when the lab stands: from then on it may be asked for things."""
-        (self.not_set, self.refused), fds = self._answer(0, "set up a lab")
-        """Of the profile, where its lines forgive that: keys that cannot be set here; KEY = VALUE that is refused."""
-        self._sockets = [socket.socket(fileno=fd) for fd in fds[:3]]
+        *opened, pidfd = super().wait_until_ready()
+        self._sockets = [socket.socket(fileno=fd) for fd in opened]
         self.capture, self.table, self.raw = self._sockets
         try:
-            self.pid = pid_of(fds[3])
+            self.pid = pid_of(pidfd)
             """The keeper's number on the host; /proc/PID/net is the lab's."""
         finally:
-            os.close(fds[3])
+            os.close(pidfd)
         self._devices = os.open(f"/proc/{self.pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
-
-    def ask(self, command: str, **arguments: object) -> Any:
-        """Run one of the keeper's commands and return its value; LabError says why not."""
-        value, _ = self.ask_for_fds(command, **arguments)
-        return value
-
-    def ask_for_fds(self, command: str, **arguments: object) -> tuple[Any, list[int]]:
-        """The same, for a command whose answer carries fds: they are the caller's to close."""
-        if self._channel.fileno() < 0:
-            raise LabError(_CLOSED)
-        self._asked += 1
-        with contextlib.suppress(BrokenPipeError):
-            self._channel.send((self._asked, command, arguments))
-        return self._answer(self._asked, command)
-
-    def _answer(self, number: int, doing: str) -> tuple[Any, list[int]]:
-        while True:
-            (answered, value), fds = _received(self._channel, doing)
-            if answered == number:
-                break
-            for fd in fds:  # the answer to a question that a signal (Ctrl-C, pytest-timeout) made us forget
-                os.close(fd)
-        if isinstance(value, LabError):
-            raise value
-        return value, fds
+        return []
 
     def frames_sent(self) -> int:
         """How many frames `lo` of the lab has ever sent; each is counted once it is queued, before it is received.
@@ -77,7 +48,7 @@ class KeeperHandle:
         drivers/net/loopback.c, loopback_xmit: netif_rx(), then dev_lstats_add(), with bottom halves off.
         """
         if self._devices < 0:
-            raise LabError(_CLOSED)
+            raise LabError(CLOSED)
         line = os.pread(self._devices, 4096, 0).partition(b"lo:")[2]
         return int(line.split(None, 2)[1])
 
@@ -85,7 +56,7 @@ class KeeperHandle:
         """End everything that runs in the lab, and wait for its end; the namespaces follow by themselves."""
         with contextlib.suppress(LabError):
             self.ask("end")
-        self._channel.close()
+        super().close()
         if self._devices >= 0:
             os.close(self._devices)
         self._devices = -1
@@ -117,7 +88,7 @@ class Nursery:
         finally:
             theirs.close()
         self._channel = ours
-        self._spare: KeeperHandle | None = None
+        self._spare: LabKeeper | None = None
         self.events: transitions.Events | None = None
         try:
             self._hear_greeting()
@@ -127,7 +98,7 @@ class Nursery:
         self.pid = self._process.pid
 
     def _hear_greeting(self) -> None:
-        hello, fds = _received(self._channel, "start the nursery")
+        hello, fds = received(self._channel, "start the nursery")
         self.unavailable: LabUnavailable | None = hello.get("unavailable")
         self.isolation: str = hello.get("isolation", "none")
         self.slot: int = hello["slot"]
@@ -140,7 +111,7 @@ class Nursery:
         """Whether the helper still runs."""
         return self._process.poll() is None
 
-    def open_lab(self, roles_from: str, *, spare: bool = True) -> KeeperHandle:
+    def open_lab(self, roles_from: str, *, spare: bool = True) -> LabKeeper:
         """A fresh lab, in which the roles of one file may be played. LabUnavailable says what is missing.
 
         The next one, if there will be one, is ordered at the same time, and stands before it is wanted: the kernel's
@@ -157,7 +128,7 @@ class Nursery:
             raise
         return keeper
 
-    def _order(self, roles_from: str) -> KeeperHandle:
+    def _order(self, roles_from: str) -> LabKeeper:
         ours, theirs = Channel.pair()
         host_network = os.stat("/proc/self/ns/net").st_ino
         request = {"profile": self._profile, "roles_from": roles_from, "host_network": host_network}
@@ -170,7 +141,7 @@ class Nursery:
             raise
         finally:
             theirs.close()
-        return KeeperHandle(ours)
+        return LabKeeper(ours)
 
     def close(self) -> None:
         """End the helper and wait for its end."""
@@ -180,26 +151,6 @@ class Nursery:
             self._spare.close()
         self._channel.close()
         self._process.wait()
-
-
-@contextlib.contextmanager
-def network(profile: list[Setting]) -> Iterator[KeeperHandle]:
-    """A network of its own with these sysctls, in which nothing is played: to try what the kernel takes."""
-    with (
-        contextlib.closing(Nursery(profile)) as nursery,
-        contextlib.closing(nursery.open_lab("", spare=False)) as keeper,
-    ):
-        yield keeper
-
-
-def _received(channel: Channel, doing: str) -> tuple[Any, list[int]]:
-    try:
-        value, fds = channel.receive()
-    except EOFError:
-        raise LabError(f"the helper process died (asked to {doing}). Hint: see what ended it, e.g. `dmesg`") from None
-    if isinstance(value, LabError):
-        raise value
-    return value, fds
 
 
 def pid_of(pidfd: int) -> int:

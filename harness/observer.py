@@ -15,7 +15,7 @@ from harness.evidence.sockets import Socket, State
 from harness.evidence.starvation import Gap, RunDelay
 from harness.evidence.wire import Segment
 from harness.kernel import addresses
-from harness.nursery import KeeperHandle
+from harness.nursery import LabKeeper
 from harness.stepping import Stepper
 from harness.timeline import Change, Counted, Duration, Finding, Look, Moment, Step, Timeline, Untried
 from harness.watch import Watch
@@ -54,7 +54,7 @@ class Observer:
     looks_closely = False
     """Whether each step is followed by a look at the sockets and their owners: for whoever will see the story."""
 
-    def __init__(self, keeper: KeeperHandle, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
+    def __init__(self, keeper: LabKeeper, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
         self.allowance_s = allowance_s
         """Time that the scheduler may take to wake who waits for a timer."""
         self.timeline = timeline

@@ -8,11 +8,12 @@ import time
 from typing import Protocol
 
 from harness import expect
+from harness.asking import KeeperHandle
 from harness.errors import LabError
 from harness.evidence import blocked
 from harness.evidence.starvation import RunDelay
 from harness.expect import POLL_S, failure, time_limit_s
-from harness.nursery import KeeperHandle, pid_of
+from harness.nursery import pid_of
 from harness.timeline import Change, Moment, Step
 
 __tracebackhide__ = True

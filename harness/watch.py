@@ -9,7 +9,7 @@ from harness.evidence import ring
 from harness.evidence.sockets import Socket
 from harness.evidence.transitions import Events
 from harness.kernel import addresses
-from harness.nursery import KeeperHandle
+from harness.nursery import LabKeeper
 from harness.timeline import Change, Look, Timeline
 
 __tracebackhide__ = True
@@ -28,7 +28,7 @@ class Watch:
     """The observers of one lab. No settle time: marks and a count of all frames prove that the capture is complete."""
 
     def __init__(
-        self, keeper: KeeperHandle, events: Events | None, port: int, timeline: Timeline, processors: list[int]
+        self, keeper: LabKeeper, events: Events | None, port: int, timeline: Timeline, processors: list[int]
     ) -> None:
         self._keeper = keeper
         self._events = events

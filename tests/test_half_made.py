@@ -10,11 +10,12 @@ import pytest
 
 from harness import lab as lab_room
 from harness import nursery as nursery_room
+from harness.asking import KeeperHandle
 from harness.errors import LabError
 from harness.evidence import counters, transitions
 from harness.evidence.ring import Ring
 from harness.lab import Lab
-from harness.nursery import KeeperHandle, Nursery
+from harness.nursery import Nursery
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_a_keeper_whose_spare_one_cannot_be_ordered(nursery, monkeypatch):
 
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(nursery_room.subprocess, "Popen"), (nursery_room, "_received"), (transitions, "Events"), (mmap, "mmap")],
+    [(nursery_room.subprocess, "Popen"), (nursery_room, "received"), (transitions, "Events"), (mmap, "mmap")],
 )
 @pytest.mark.parametrize("trouble", [fail, interrupt])
 def test_a_nursery(monkeypatch, owner, name, trouble):

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from harness.asking import KeeperHandle
 from harness.errors import LabError, NotOfANetwork, ReadOnlySysctl, RefusedValue, SharedSysctl, UnknownSysctl
 from harness.kernel.netns_keys import why_not_written
 from harness.kernel.sysctls import told
-from harness.nursery import KeeperHandle
 from harness.tuning import known
 from harness.tuning.lines import Line, by_container, path_of
 from harness.tuning.sysctl_d import ROOT

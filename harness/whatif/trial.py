@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from harness.errors import LabError
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
-from harness.nursery import network
 from harness.profile import BASES, Profile, host_values, with_lines
+from harness.sandbox import network
 from harness.tuning import known
 from harness.tuning.explain import Kind, Verdict, explain, host_value, in_each_network, kernel_value
 from harness.tuning.lines import Line, shown
