@@ -67,7 +67,7 @@ check: setup ## format, lint, types, import rules
 stress: setup ## N runs of all scenarios beside as many busy loops as there are processors
 	$(RUN) tests.stress $(N)
 
-bench: setup ## what a scenario costs beyond the kernel's own waits
+bench: setup ## what a scenario, explain, collecting and the capture cost; exits with 1 if a bar is missed
 	$(RUN) tests.bench
 
 screenshot: setup ## takes the picture in the README anew

@@ -7,7 +7,7 @@ import platform
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,10 +15,12 @@ from harness import lessons, profile
 from harness.errors import LabError, LabUnavailable
 from harness.expect import check_max_wait
 from harness.installed import find_program
-from harness.lab import Lab
-from harness.nursery import Nursery
 from harness.profile import Profile
 from harness.verdicts import IN_FORCE, LAB, PROFILE, gap_of, has_lab, judge, keeping, profile_of, verdict_of
+
+if TYPE_CHECKING:  # imported where a lab is opened: collecting does not need them
+    from harness.lab import Lab
+    from harness.nursery import Nursery
 
 __tracebackhide__ = True
 
@@ -28,7 +30,7 @@ ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
 
 _UNWRITTEN = "lab-unwritten"
-_nurseries = pytest.StashKey[dict[str, Nursery]]()
+_nurseries: "pytest.StashKey[dict[str, Nursery]]" = pytest.StashKey()
 _temporary = pytest.StashKey[pytest.TempPathFactory]()
 
 
@@ -136,8 +138,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         nursery.close()
 
 
-def _nursery(config: pytest.Config, under: Profile) -> Nursery:
+def _nursery(config: pytest.Config, under: Profile) -> "Nursery":
     """This process's one nursery for a profile, started when it is first needed."""
+    from harness.nursery import Nursery
+
     nurseries = config.stash.setdefault(_nurseries, {})
     if under.name in nurseries and not nurseries[under.name].alive:
         nurseries.pop(under.name).close()
@@ -152,8 +156,10 @@ def _controller(config: pytest.Config) -> list[int]:
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Lab"]:
     """One private network, clean, under the run's sysctls; everything in it ends with the test."""
+    from harness.lab import Lab
+
     option = request.config.option
     allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
     nursery = _nursery(request.config, profile_of(request.node))
@@ -215,7 +221,7 @@ def pytest_runtest_makereport(
     return report
 
 
-def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
     """With the report travel the count of segments, the verdict and the picture."""
     evidence = (0, 0)
     try:
@@ -231,7 +237,7 @@ def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> No
         showing.keep(item, report, lab.timeline)
 
 
-def _keep_timeline(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+def _keep_timeline(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
     """Of a story that fails at its end, too."""
     if item.config.option.lab_report and (report.when == "call" or report.failed):
         from harness.reporting import keep
@@ -239,12 +245,12 @@ def _keep_timeline(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> No
         keep(item, report, lab.timeline, item.stash[_temporary].getbasetemp() / "lab")
 
 
-def _keep_files(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+def _keep_files(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
     if folder := _artifacts_folder(item, report):
         report.sections.append(("lab: files", _write_artifacts(item, report, lab, folder)))
 
 
-def _tell(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+def _tell(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
     if report.failed or (report.when == "call" and _asked_to_show_passed(item.config)):
         from harness.views.transcript import transcript
 
@@ -260,7 +266,7 @@ def _artifacts_folder(item: pytest.Item, report: pytest.TestReport) -> Path | No
     return item.stash[_temporary].getbasetemp() / "lab" if report.failed else None
 
 
-def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: Lab, folder: Path) -> str:
+def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: "Lab", folder: Path) -> str:
     """The files' names, a line each; or why there are none. Where they were asked for, that travels with the report."""
     from harness import artifacts
 

@@ -4,6 +4,7 @@ import json
 import platform
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,10 +12,12 @@ from harness import compare, record, terminal
 from harness.errors import LabError
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
-from harness.lab import Lab
 from harness.profile import Profile
 from harness.record import Play, Run
 from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, keeping, message_of, profile_of, verdict_of
+
+if TYPE_CHECKING:
+    from harness.lab import Lab
 
 __tracebackhide__ = True
 
@@ -106,7 +109,7 @@ def _keep(item: pytest.Item, report: pytest.TestReport) -> None:
     report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "play": told}))
 
 
-def _told(item: pytest.Item, report: pytest.TestReport, lab: Lab | None) -> Play:
+def _told(item: pytest.Item, report: pytest.TestReport, lab: "Lab | None") -> Play:
     """The record of its play; where timelines are wanted, that is kept, too."""
     turn = turn_of(item)
     told = record.play(

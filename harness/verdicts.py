@@ -7,16 +7,19 @@ while its processes were kept from running), and not measured.
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 
 from harness.errors import Inconclusive, NotMeasured
-from harness.lab import Lab
 from harness.profile import Profile
+
+if TYPE_CHECKING:
+    from harness.lab import Lab
 
 __tracebackhide__ = True
 
-LAB = pytest.StashKey[Lab]()
+LAB: "pytest.StashKey[Lab]" = pytest.StashKey()
 """Of an item, once its lab is open."""
 
 PROFILE = pytest.StashKey[Profile]()
