@@ -42,7 +42,7 @@ def has_lab(item: pytest.Item) -> bool:
     return "lab" in getattr(item, "fixturenames", [])
 
 
-def judge(report: pytest.TestReport, call: pytest.CallInfo[None], lab: Lab | None) -> None:
+def judge(report: pytest.TestReport, call: pytest.CallInfo[None], lab: "Lab | None") -> None:
     """Give the report of a call the lab's own verdict: its exception tells it, or a lab whose processes were starved.
 
     Inconclusive stays a failure; not measured becomes a skip, as nothing is wrong. Neither is ever green.

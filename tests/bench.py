@@ -29,8 +29,8 @@ ROOT = ROLES.parent.parent
 ROUNDS = 20
 STORIES_A_ROUND = 5
 ALLOWANCE_S = 0.25
-SEGMENTS = 8_000
-"""With their ACKs, fewer than the 32,768 that the capture has room for."""
+SEGMENTS, MANY_SEGMENTS = 8_000, 1_000_000
+"""Without their ACKs: fewer than the 32,768 frames that the capture has room for, and thirty times as many."""
 
 EXPLAIN = [sys.executable, "-m", "harness", "explain", "docs/99-tuning.conf"]
 BARE_PYTHON = [sys.executable, "-c", "pass"]
@@ -161,21 +161,35 @@ def play_once(nursery: Nursery, laps: Laps) -> None:
         lab.close()
 
 
-def capture_us(nursery: Nursery) -> float:
-    """Microseconds of this process's processor time for each segment of a step that sends many, until all are read."""
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What the capture of one step takes of pytest's process: processor time and memory for each segment."""
+
+    segments: int
+    us: float
+    bytes: float
+
+
+def capture(nursery: Nursery, segments: int) -> Captured:
+    """A step that sends so many segments, until all are read. SystemExit if one is lost."""
     with closing(Lab(nursery, str(ROLES), ALLOWANCE_S)) as lab:
         server = lab.start(swallow, lab.server_address, to="listening")
-        client = lab.start(pour, lab.server_address, SEGMENTS, to="connected")
+        client = lab.start(pour, lab.server_address, segments, to="connected")
         server.resume()
-        before, start = lab.evidence()[0], time.process_time()
-        client.run_to("poured")
+        before, memory, start = lab.evidence()[0], resident_bytes(), time.process_time()
+        client.run_to("poured", within_s=300)
         spent_s = time.process_time() - start
         captured, lost = lab.evidence()
+        grown = resident_bytes() - memory
         if lost:
             raise SystemExit(f"the capture lost {lost} segments")
         client.finish()
         server.finish()
-    return spent_s / (captured - before) * 1e6
+    return Captured(captured - before, spent_s / (captured - before) * 1e6, grown / (captured - before))
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def timed(run: Callable[[], object]) -> float:
@@ -252,7 +266,8 @@ def main() -> int:
     with closing(Nursery(reference_profile())) as nursery, tempfile.TemporaryDirectory() as folder:
         Path(folder, "test_nothing.py").write_text("def test_nothing(): ...\n")
         seconds = measure(nursery, laps, Path(folder))
-        segment_us = statistics.median(capture_us(nursery) for _ in range(5))
+        segment_us = statistics.median(capture(nursery, SEGMENTS).us for _ in range(5))
+        many = capture(nursery, MANY_SEGMENTS)
         isolation = nursery.isolation
     console = Console()
     console.print(table_of_parts(laps, isolation))
@@ -260,6 +275,7 @@ def main() -> int:
     collecting, alone = (statistics.median(seconds[name]) for name in ("collecting scenarios/", "pytest alone"))
     print(f"collecting takes {collecting - alone:.2f} s more than pytest alone")
     print(f"the capture takes {segment_us:.1f} µs of processor time a segment ({SEGMENTS:,} sent in one step)")
+    print(f"a step of {many.segments:,} segments: none lost, {many.us:.1f} µs and {many.bytes:.0f} bytes for each")
     if names := missed(BARS, seconds):
         print(f"MISSED: {'; '.join(names)}")
     return 1 if names else 0
