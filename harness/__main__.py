@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness import lessons, terminal
-from harness.errors import LabError, LabUnavailable, unwritable
+from harness import files, lessons, terminal
+from harness.errors import LabError, LabUnavailable
 from harness.lessons import Lesson
 
 if TYPE_CHECKING:
@@ -172,19 +172,12 @@ def _lesson(asked: argparse.Namespace) -> int:
     lesson = lessons.load(asked.name, asked.lang)
     if not asked.html:
         return _play(lesson, asked, lesson.fault, lesson.control)
-    import tempfile
-
-    from harness import record
-
     page = Path(asked.html)
-    record.make_room(page)
-    with tempfile.TemporaryDirectory() as folder:
-        status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", folder))
+    files.check(page)
+    with files.temporary_folder() as folder:
+        status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", str(folder)))
         if (made := Path(folder, f"{lesson.name}.html")).exists():
-            try:
-                page.write_bytes(made.read_bytes())
-            except OSError as error:
-                raise unwritable(page, error) from None
+            files.write(page, made.read_bytes())
     return status
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import lessons, profile
+from harness import files, lessons, profile
 from harness.errors import LabError, LabUnavailable
 from harness.expect import check_max_wait
 from harness.installed import find_program
@@ -30,6 +30,9 @@ ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
 
 _UNWRITTEN = "lab-unwritten"
+_WORKER = "lab-worker"
+"""With a worker's input travels its name, if each worker plays every story (--dist each)."""
+
 _nurseries: "pytest.StashKey[dict[str, Nursery]]" = pytest.StashKey()
 _temporary = pytest.StashKey[pytest.TempPathFactory]()
 
@@ -96,12 +99,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Reporter(Path(option.lab_report), option.lab_lang))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """So that the files of one worker's play do not replace those of another's."""
+    if node.config.option.dist == "each":
+        node.workerinput[_WORKER] = node.gateway.id
+
+
 def _try_folders(option: argparse.Namespace) -> None:
     """Whoever names a folder that cannot be written learns it before the run, not after: LabError."""
     for folder in filter(None, (option.lab_artifacts, option.lab_report)):
-        from harness import artifacts
-
-        artifacts.try_folder(Path(folder))
+        files.check_folder(Path(folder))
 
 
 def _need_a_terminal(option: argparse.Namespace) -> None:
@@ -273,12 +281,15 @@ def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: "Lab", f
     lesson = lessons.find(item.path.stem)
     claim = lesson.texts.claim if lesson else ""
     try:
-        files = artifacts.write(lab.timeline, folder, item.nodeid, verdict_of(report), claim, profile_of(item).name)
+        written = artifacts.write(
+            lab.timeline, folder, item.nodeid, verdict_of(report), claim, profile_of(item).name,
+            getattr(item.config, "workerinput", {}).get(_WORKER, ""),
+        )  # fmt: skip
     except LabError as error:  # no room, no right: the verdict is what matters
         if item.config.option.lab_artifacts:
             report.user_properties.append((_UNWRITTEN, str(error)))
         return str(error)
-    return "\n".join(map(str, files))
+    return "\n".join(map(str, written))
 
 
 def _asked_to_show_passed(config: pytest.Config) -> bool:

@@ -4,7 +4,6 @@ So a change of a lesson's story is a diff that somebody reads. This file is a pl
 of each story that has passed into a folder.
 """
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import lessons
+from harness import files, lessons
 from harness.shape import shape
 from tests.playing import run_pytest
 
@@ -31,11 +30,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     lab.looks_closely = True
     yield
     text = "".join(f"{line}\n" for line in shape(lab.timeline))
-    (item.config.option.ladders_into / _file(item.path.stem, item.name)).write_text(text)
+    files.write(item.config.option.ladders_into / _file(item.path.stem, item.name), text)
 
 
 def _file(scenario: str, story: str) -> str:
-    return re.sub(r"\W+", "_", f"{scenario} {story}")
+    return files.name_for(f"{scenario} {story}", f"{scenario}::{story}")
 
 
 def play(stories: list[tuple[Path, str]], *options: str) -> tuple[dict[tuple[str, str], str], str, bool]:
@@ -83,11 +82,11 @@ def write() -> int:
     if not all(ladders.values()):
         print(printed)
         return 1
-    FOLDER.mkdir(exist_ok=True)
-    for path in FOLDER.iterdir():
-        path.unlink()
     for name, text in ladders.items():
-        (FOLDER / f"{name}.txt").write_text(text)
+        files.write(FOLDER / f"{name}.txt", text)
+    for path in FOLDER.iterdir():  # now that the new ones are there
+        if path.stem not in ladders:
+            path.unlink()
     return 0
 
 

@@ -1,14 +1,16 @@
 """pytest's side: verdicts, options, header, closing section, as a user of pytest would expect them."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from harness import artifacts, lessons
+from harness import artifacts, lessons, record
 from harness.errors import LabError
 from harness.timeline import Timeline
 from harness.views.html import spoken
@@ -241,12 +243,12 @@ def test_trying_a_folder_leaves_nothing_behind(play: Play, tmp_path: Path, optio
 FULL_DISK = """
 import pathlib
 
-def full(self, *others, write=pathlib.Path.{name}, **named):
-    if "reached" in str(self) and "here" not in str(self):
+def full(self, target, replace=pathlib.Path.replace):
+    if "reached" in str(target):
         raise OSError(28, "No space left on device")
-    return write(self, *others, **named)
+    return replace(self, target)
 
-pathlib.Path.{name} = full
+pathlib.Path.replace = full
 """
 
 
@@ -266,11 +268,10 @@ def test_a_file_that_was_there_stays_where_there_is_no_room_for_another(tmp_path
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     old = [path.read_bytes() for path in paths]
 
-    def half(path, data, write=Path.write_bytes):
-        write(path, data[: len(data) // 2])
+    def full(fd):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(LabError, match="No space left on device"):
         artifacts.write(*told)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
@@ -278,12 +279,69 @@ def test_a_file_that_was_there_stays_where_there_is_no_room_for_another(tmp_path
 
 
 def test_a_report_that_cannot_be_written_at_the_end_fails_the_run_and_says_so(play: Play, tmp_path: Path) -> None:
-    full = FULL_DISK.format(name="write_text")
-    done = play(full + FULL_STORY, "--lab-report", str(tmp_path / "reached"))
+    done = play(FULL_DISK + FULL_STORY, "--lab-report", str(tmp_path / "reached"))
     assert done.returncode == 1, done.stdout
-    assert f"--lab-report: {tmp_path}/reached/index.html cannot be written: No space left on device" in done.stdout
+    assert f"--lab-report: {tmp_path}/reached cannot be written: No space left on device" in done.stdout
     assert "1 as expected" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_two_scenarios_of_one_name_have_a_page_and_files_each(tmp_path: Path) -> None:
+    lesson = lessons.load("close_with_unread_data")
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{lesson.name}.py").write_text(
+            f"def {lesson.fault}(lab): lab.finding('in', {folder!r})\n"
+        )
+    made = tmp_path / "made"
+    done = run_pytest(tmp_path / "a", str(tmp_path / "b"), f"--rootdir={tmp_path}", "-o", "python_files=*.py",
+                      "--lab-report", str(made), "--lab-artifacts", str(made))  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = sorted(json.loads(path.read_text())["findings"][0]["value"] for path in made.glob("*.json"))
+    assert found == ["a", "b"]
+    pages = [path for path in made.glob("*.html") if path.name != "index.html"]
+    assert len(pages) == 2
+    assert all(f'href="{path.name}"' in (made / "index.html").read_text() for path in pages)
+
+
+@pytest.fixture(scope="module")
+def played_by_each(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Two workers that play both stories; one of the four plays fails."""
+    folder = tmp_path_factory.mktemp("each")
+    lesson = lessons.load("close_with_unread_data")
+    (folder / f"{lesson.name}.py").write_text(f"""
+def test_a(lab):
+    lab.finding("one", 1)
+
+def {lesson.fault}(lab, worker_id):
+    assert worker_id == "gw0"
+""")
+    made = folder / "made"
+    options = [f"--lab-save={made}/run.json", f"--lab-artifacts={made}/files", f"--lab-report={made}", "--lab-show"]
+    return made, run_pytest(folder / f"{lesson.name}.py", "--dist", "each", "--tx", "2*popen", *options, "-k", "test")
+
+
+def test_every_workers_play_is_in_the_record(played_by_each: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    made, done = played_by_each
+    assert "1 failed, 3 passed" in done.stdout, done.stdout + done.stderr
+    plays = record.load(made / "run.json").plays
+    assert Counter(play["verdict"] for play in plays) == {"passed": 3, "failed": 1}
+    assert sorted(Counter(play["story"] for play in plays).values()) == [2, 2]
+
+
+def test_every_workers_play_has_files_and_a_picture(
+    played_by_each: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    made, done = played_by_each
+    assert len(list((made / "files").iterdir())) == 4 * 3
+    assert done.stdout.count("test_a ─") == 2, done.stdout
+
+
+def test_a_worker_whose_play_passed_does_not_hide_one_that_failed(
+    played_by_each: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    made, _ = played_by_each
+    assert "failed" in (made / "index.html").read_text()
 
 
 UNTELLABLE = {

@@ -3,13 +3,13 @@
 import platform
 import signal
 import sys
-import tempfile
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness import compare, lessons, record, terminal
-from harness.errors import LabError, unwritable
+from harness import compare, lessons, terminal
+from harness.errors import LabError
+from harness.files import check, temporary_folder, write
 from harness.profile import governing
 from harness.record import Run
 from harness.views import comparison
@@ -34,13 +34,13 @@ def run(
         raise LabError(f"{asked[0]} cannot hold two forms. Hint: name a file for each")
     for name in asked:
         if name != "-":
-            record.make_room(Path(name))
+            check(Path(name))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the folder below goes
     every = {lesson.name: lesson for lesson in lessons.every()}
     tried = trial(files, before, governing())
     governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
-    with tempfile.TemporaryDirectory() as folder:
-        runs = _play(tried, governed, Path(folder), plays, max_wait_s, timelines=bool(html))
+    with temporary_folder() as folder:
+        runs = _play(tried, governed, folder, plays, max_wait_s, timelines=bool(html))
         alive = tried.changed.keys() - tried.without_effect.keys()
         report = Report(
             tried, platform.release(), plays, tuple(compare.compare(*runs)) if runs else (), governed,
@@ -49,12 +49,21 @@ def run(
         )  # fmt: skip
         written = {json: as_json(report), markdown: "\n".join(as_markdown(report)) + "\n"}
         if html:
-            written[html] = _page(report, Path(folder))
+            written[html] = _page(report, folder)
+    unwritten = [error for name, text in written.items() if name not in ("", "-") and (error := _unwritten(name, text))]
     terminal.say(written["-"].rstrip("\n") if "-" in written else as_text(report))
-    for name, text in written.items():
-        if name and name != "-":
-            _write(name, text)
+    for error in unwritten:
+        raise error
     return report.status
+
+
+def _unwritten(name: str, text: str) -> LabError | None:
+    """Write a file, or return why not: the user still gets the other files, and the report."""
+    try:
+        write(Path(name), text)
+    except LabError as error:
+        return error
+    return None
 
 
 def _play(
@@ -104,13 +113,6 @@ def _page(report: Report, folder: Path) -> str:
     from harness.whatif.page import page
 
     return page(report, folder)
-
-
-def _write(name: str, text: str) -> None:
-    try:
-        Path(name).write_text(text, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise unwritable(name, error) from None
 
 
 def as_text(report: Report) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import child, record, workers
+from harness import child, files, record, workers
 from harness.errors import LabUnavailable
 from harness.lessons import Lesson
 from harness.record import Run
@@ -33,7 +33,8 @@ def play(
     """
     turns = folder / "turns.json"
     profiles = {name: _settings(trial, name) for name in (BEFORE, AFTER)}
-    turns.write_text(json.dumps({"profiles": profiles, "plays": plays, "folder": str(folder), "timelines": timelines}))
+    asked_for = {"profiles": profiles, "plays": plays, "folder": str(folder), "timelines": timelines}
+    files.write(turns, json.dumps(asked_for))
     options = ["-qq", "--no-header", "-p", "no:cacheprovider", "-n", str(_workers(lessons, plays)), "--maxschedchunk=1"]
     asked = [f"--lab-turns={turns}", f"--lab-max-wait={max_wait_s}"]
     done = child.pytest([*options, *asked, *(str(lesson.path) for lesson in lessons)], quietly=True)
