@@ -22,6 +22,9 @@ def unwritable(path: object, error: OSError, other: str = "file") -> LabError:
     return LabError(f"{path} cannot be written: {error.strerror or error}. Hint: name another {other}")
 
 
+ASSERTS_ARE_NEEDED = "PYTHONOPTIMIZE, or python -O, leaves out the asserts that this program is made of. Hint: unset it"
+
+
 class UnknownSysctl(LabError):
     """This kernel has no such key in a network namespace."""
 

@@ -11,12 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import files, lessons, profile
-from harness.errors import LabError, LabUnavailable
+from harness import files, lessons, profile, terminal
+from harness.errors import ASSERTS_ARE_NEEDED, LabError, LabUnavailable
 from harness.expect import check_max_wait
 from harness.installed import find_program
 from harness.profile import Profile
-from harness.verdicts import IN_FORCE, LAB, PROFILE, gap_of, has_lab, judge, keeping, profile_of, verdict_of
+from harness.verdicts import (
+    IN_FORCE,
+    LAB,
+    PROFILE,
+    gap_of,
+    has_lab,
+    judge,
+    keeping,
+    profile_of,
+    verdict_of,
+    was_interrupted,
+)
 
 if TYPE_CHECKING:  # imported where a lab is opened: collecting does not need them
     from harness.lab import Lab
@@ -24,7 +35,7 @@ if TYPE_CHECKING:  # imported where a lab is opened: collecting does not need th
 
 __tracebackhide__ = True
 
-pytest_plugins = ["harness.selection", "harness.recording"]
+pytest_plugins = ["harness.selection", "harness.recording", "harness.endings"]
 
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
@@ -78,6 +89,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
     try:
+        if not __debug__:
+            raise LabError(ASSERTS_ARE_NEEDED)
+        if option.lab_show or option.lab_step:
+            terminal.check_language(option.lab_lang)
         check_max_wait("--lab-max-wait", option.lab_max_wait)
         config.stash[PROFILE] = profile.chosen(
             option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl, tried=not hasattr(config, "workerinput")
@@ -183,7 +198,18 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     try:
         yield lab
     finally:
-        lab.close()
+        with _nothing_to_say(request.session):
+            lab.close()
+
+
+@contextlib.contextmanager
+def _nothing_to_say(session: pytest.Session) -> Iterator[None]:
+    """After an interrupt, which may have come in the middle of anything, nothing that is found undone is a failure."""
+    try:
+        yield
+    except Exception:
+        if not was_interrupted(session):
+            raise
 
 
 @pytest.hookimpl(wrapper=True)
@@ -295,6 +321,14 @@ def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: "Lab", f
 def _asked_to_show_passed(config: pytest.Config) -> bool:
     """`-rP` and `-rA` print what a passed test has to say: here, its transcript."""
     return bool(set(config.option.reportchars) & {"P", "A"})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A transcript has stand-ins for what the encoding lacks; left to itself, pytest prints escapes (\\u2500)."""
+    report.sections[:] = [
+        (name, terminal.fitting(text) if name.startswith("lab: ") else text) for name, text in report.sections
+    ]
 
 
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:

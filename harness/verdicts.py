@@ -42,6 +42,11 @@ def has_lab(item: pytest.Item) -> bool:
     return "lab" in getattr(item, "fixturenames", [])
 
 
+def was_interrupted(session: pytest.Session) -> bool:
+    """Whether the run has ended with Ctrl-C: what is torn down then has nothing to complain of."""
+    return session.exitstatus == pytest.ExitCode.INTERRUPTED
+
+
 def judge(report: pytest.TestReport, call: pytest.CallInfo[None], lab: "Lab | None") -> None:
     """Give the report of a call the lab's own verdict: its exception tells it, or a lab whose processes were starved.
 

@@ -38,7 +38,7 @@ def test_each_missed_bar_is_named_and_is_an_exit_status(monkeypatch, capsys):
 def judged(monkeypatch, seconds) -> int:
     """The exit status for made-up measurements."""
     monkeypatch.setattr(bench, "Nursery", lambda profile: _Nothing())
-    monkeypatch.setattr(bench, "capture_us", lambda nursery: 7.0)
+    monkeypatch.setattr(bench, "capture", lambda nursery: bench.Captured(1_200_000, 2.0, 86.0))
     monkeypatch.setattr(bench, "measure", lambda nursery, laps, empty: laps.seconds.update(part=[1.0] * 20) or seconds)
     return bench.main()
 

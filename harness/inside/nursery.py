@@ -27,6 +27,7 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     """The whole life of a nursery; returns when nobody needs it any more."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; a lab's own keeper undoes this
     os.set_inheritable(channel_fd, False)  # Popen's pass_fds had to make it so; a lab's programs must not have it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # for actors: a command's pytest ignores it (child.py)
     channel = Channel.from_fd(channel_fd)
     watched = [os.pidfd_open(pid) for pid in watched_pids]
     try:

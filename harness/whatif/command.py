@@ -1,7 +1,6 @@
 """`python -m harness whatif`: reads, plays, compares, tells."""
 
 import platform
-import signal
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -35,7 +34,6 @@ def run(
     for name in asked:
         if name != "-":
             check(Path(name))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the folder below goes
     every = {lesson.name: lesson for lesson in lessons.every()}
     tried = trial(files, before, governing())
     governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
@@ -73,7 +71,7 @@ def _play(
         return None
     if sys.stderr.isatty():
         what, times = comparison.counted(len(governed), "scenario"), comparison.counted(plays, "time")
-        sys.stderr.write(f"playing {what}, {times} before and {times} after …\n")
+        terminal.complain(f"playing {what}, {times} before and {times} after ...")
     chosen = list(governed.values())
     return playing.play(tried, chosen, folder, plays=plays, max_wait_s=max_wait_s, timelines=timelines)
 
