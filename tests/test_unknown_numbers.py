@@ -2,6 +2,7 @@
 
 import socket
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -95,3 +96,44 @@ def test_every_change_of_a_tcp_socket_is_a_transition(old, new, protocol, family
     else:
         assert (decoded[1].old, decoded[1].new) == (sockets.state_of(old), sockets.state_of(new))
         assert isinstance(decoded[1].new, State)
+
+
+row_of = st.builds(
+    lambda state, ends, recv_q, send_q, timer, expires_s, inode: Socket(
+        sockets.state_of(state), *ends, recv_q, send_q, Timer(timer, expires_s, 0), inode, 0
+    ),
+    st.integers(0, 20), st.sampled_from([(CLIENT, SERVER), (SERVER, CLIENT), (SERVER, ("0.0.0.0", 0))]),
+    st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1),
+    st.sampled_from(sockets.TIMERS) | st.integers(6, 255).map("timer {}".format),
+    st.floats(0, 2**32 / 1000), st.integers(0, 3),
+)  # fmt: skip
+entry = (
+    st.lists(row_of, max_size=3).map(lambda table: Look(0, tuple(table), ((1, "serve"), (2, "call"))))
+    | st.builds(
+        lambda old, new, ends: Transition(0, *ends, sockets.state_of(old), sockets.state_of(new), inferred=False),
+        st.integers(-1, 20), st.integers(-1, 20), st.sampled_from([(CLIENT, SERVER), (SERVER, CLIENT)]),
+    )
+    | st.sampled_from(["S", "SA", "A", "PA", "FA", "R", "RA", "SEC", ""])
+    | st.sampled_from([Step(0, "serve", "listening"), Step(0, "call", "connected")])
+)  # fmt: skip
+
+
+@given(st.lists(entry, max_size=12), st.lists(st.booleans(), min_size=12, max_size=12))
+@settings(deadline=None, derandomize=True, max_examples=40)
+def test_every_view_takes_whatever_the_kernel_says(entries, forth):
+    """In any order, also one that no TCP would have."""
+    timeline = Timeline(0)
+    for at, (each, there) in enumerate(zip(entries, forth, strict=False), 1):
+        if isinstance(each, str):
+            ends = (CLIENT, SERVER) if there else (SERVER, CLIENT)
+            timeline.add_frame(frame(at * 10**6, *ends, each, seq=at, ack=at if "A" in each else 0))
+        else:
+            timeline.add(replace(each, time_ns=at * 10**6))
+    assert isinstance(printed(ladder(timeline, 80), 80, color=False), str)
+    assert isinstance(transcript(timeline), str)
+    assert isinstance(mermaid(timeline), str)
+    assert isinstance(html.page("story", {}, [html.Story("test_it", "passed", timeline)]), str)
+    assert isinstance(pcapng.pcapng(timeline), bytes)
+    assert isinstance(shape(timeline), list)
+    record = outcome(timeline, story="a", verdict="passed", kernel="7.3", profile="reference")
+    assert list(complaints(record, SCHEMA)) == []
