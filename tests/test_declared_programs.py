@@ -17,7 +17,7 @@ def verdicts_without_programs(folder: Path, *paths: Path) -> dict[str, str]:
     """By story: "" if it passed, or why it did not, on a machine whose PATH has no program at all."""
     environment = clean_environment() | {"PATH": str(folder)}
     result = folder / "result.xml"
-    command = [*pytest_command(paths[0], *map(str, paths[1:])), "-n", "2", f"--junitxml={result}", "-o",
+    command = [*pytest_command(paths[0], *map(str, paths[1:])), "-n", "2", "--lab-slow", f"--junitxml={result}", "-o",
                "junit_family=xunit1"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200, cwd=ROOT)
     assert result.exists(), done.stdout + done.stderr

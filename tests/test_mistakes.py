@@ -420,7 +420,8 @@ def troubles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[s
     folder = tmp_path_factory.mktemp("mistakes")
     (folder / "stories.py").write_text(STORIES)
     result = folder / "result.xml"
-    run_pytest(folder / "stories.py", f"--junitxml={result}", "-o", "junit_family=xunit1", within_s=100)
+    options = ("--lab-slow", f"--junitxml={result}", "-o", "junit_family=xunit1")
+    run_pytest(folder / "stories.py", *options, within_s=100)
     told: dict[str, list[tuple[str, str]]] = {}
     for case in ElementTree.parse(result).iter("testcase"):
         texts = [(each.get("message") or "", each.text or "") for each in case if each.tag in ("failure", "error")]
@@ -471,6 +472,6 @@ def test_a_file_that_starts_a_thread_is_refused_each_time_and_alone(tmp_path: Pa
     (tmp_path / "b_none.py").write_text(
         'def role():\n    yield "ready"\n\ndef test_it(lab):\n    lab.start(role, to="ready")\n'
     )
-    done = run_pytest(tmp_path / "a_thread.py", str(tmp_path / "b_none.py"), "-n", "0")
+    done = run_pytest(tmp_path / "a_thread.py", str(tmp_path / "b_none.py"), "--lab-slow")
     assert "2 failed, 2 passed" in done.stdout, done.stdout
     assert len(re.findall(r"^E .*importing a_thread.py starts a thread.* Hint: ", done.stdout, re.M)) == 2

@@ -42,6 +42,9 @@ class State(StrEnum):
         unknown._name_ = unknown._value_ = str(value)
         return unknown
 
+    def __reduce_ex__(self, protocol: object) -> tuple[type["State"], tuple[str]]:
+        return State, (str(self),)  # by value: some releases of Python 3.11 pickle by name, which unknown ones lack
+
 
 _STATES = dict(enumerate(State, 1)) | {12: State.SYN_RECV}
 """By the kernel's number (include/net/tcp_states.h); 12, TCP_NEW_SYN_RECV, is what others call SYN_RECV."""
