@@ -16,8 +16,8 @@ from harness.kernel.sysctls import Setting
 __tracebackhide__ = True
 
 _BOOT = (
-    "import json, sys; fd, watched, sys.path[:] = json.loads(sys.argv[1]);"
-    "from harness.inside import nursery; nursery.main(fd, watched)"
+    "import json, os, sys; fd, watched, sys.path[:] = json.loads(sys.argv[1]);"
+    "from harness.inside import nursery; nursery.main(fd, watched); os._exit(0)"
 )
 
 

@@ -134,7 +134,8 @@ def _may_isolate() -> bool:
             unshare(CLONE_NEWNET | CLONE_NEWPID)
             # To make them is CAP_SYS_ADMIN's right; to use them takes CAP_NET_ADMIN and CAP_NET_RAW, and a root of
             # a container may have the first alone.
-            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+            # An AF_INET socket asks for the same right as a capture, and closes without waiting for RCU.
+            with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
                 fcntl.ioctl(raw, _SIOCSIFFLAGS, _IFREQ_FLAGS.pack(b"lo", _IFF_UP))
         except OSError:
             os._exit(1)
