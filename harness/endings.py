@@ -29,6 +29,7 @@ class _Ending:
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._session: pytest.Session | None = None
+        self._is_interrupted = False
         self._is_settled = False
 
     @pytest.hookimpl(tryfirst=True)
@@ -38,12 +39,18 @@ class _Ending:
             self._end(failure)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
+        """Once all is played, an interrupt is the run's status, and lets files and summary be written."""
+        try:
+            return (yield)
+        finally:
+            self._take_interrupts(session)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """All has been played. From here on an interrupt is the run's status, and lets files and summary be written."""
-        self._session = session
-        with contextlib.suppress(ValueError):  # in a worker's thread, where no signal is handled
-            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-                signal.signal(signal.SIGINT, self._interrupted)
+        self._take_interrupts(session)
+        if self._is_interrupted:  # since the loop, whose status pytest has entered meanwhile
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
         try:
             return (yield)
         except (OSError, terminal.OutputFailed) as error:
@@ -60,13 +67,20 @@ class _Ending:
         if signal.getsignal(signal.SIGINT) == self._interrupted and not _is_the_program():
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
+    def _take_interrupts(self, session: pytest.Session) -> None:
+        self._session = session
+        with contextlib.suppress(ValueError):  # in a worker's thread, where no signal is handled
+            if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, self._interrupted)
+
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        """A second interrupt, of whoever will not wait for the summary, ends the run at once."""
+        """A second interrupt, of a user who does not want to wait for the summary, ends the run at once."""
         assert self._session
-        if self._is_settled or was_interrupted(self._session):
+        if self._is_settled or self._is_interrupted or was_interrupted(self._session):
             with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: it is just being written
                 sys.stdout.flush()
             os._exit(pytest.ExitCode.INTERRUPTED)
+        self._is_interrupted = True
         self._session.exitstatus = pytest.ExitCode.INTERRUPTED
 
     def _end(self, failure: terminal.OutputFailed) -> NoReturn:
