@@ -17,7 +17,6 @@ from harness.shape import shape
 from tests.playing import run_pytest
 
 FOLDER = Path(__file__).parent / "ladders"
-WITHIN_S = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,7 +42,8 @@ def play(stories: list[tuple[Path, str]], *options: str) -> tuple[dict[tuple[str
     A story that failed is played once more, alone: it has no shape that could differ, and looks after each step may on
     a crowded host cost it the second that its kernel gives it. A shape that was made is never made again.
     """
-    found, done = _play(stories, "-n", "4", *options)
+    workers = min(4, len(stories) // 8)  # to start one costs as much as to play several
+    found, done = _play(stories, "-n", str(workers), *options)
     missing = [(path, story) for path, story in stories if (path.stem, story) not in found]
     if missing and done.returncode:
         again, done = _play(missing, *options)
@@ -57,7 +57,7 @@ def _play(
     with tempfile.TemporaryDirectory() as folder:
         names = [f"{path}::{story}" for path, story in stories]
         plugin = ["-p", "tests.ladders", "--ladders-into", folder, "-q", "-rs"]
-        done = run_pytest(Path(names[0]), *names[1:], *plugin, *options, within_s=WITHIN_S)
+        done = run_pytest(Path(names[0]), *names[1:], *plugin, *options)
         files = {(path.stem, story): Path(folder, _file(path.stem, story)) for path, story in stories}
         return {each: path.read_text() for each, path in files.items() if path.exists()}, done
 

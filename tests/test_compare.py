@@ -204,7 +204,7 @@ def test_a_record_that_is_not_there_is_refused(tmp_path):
                     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(
                         ["version", "kernel", "profile", "settings", "plays", "story", "verdict", "reason", "pinned",
                          "findings", "name", "value", "seconds", "from", "to"]), inner), max_leaves=25))  # fmt: skip
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 def test_any_json_is_read_or_refused(tmp_path_factory, found):
     path = tmp_path_factory.mktemp("record") / "x.json"
     whole = {"version": record.VERSION, "kernel": "", "profile": "", "settings": {}, "plays": found}

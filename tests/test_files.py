@@ -42,7 +42,7 @@ def fill():
 
 def run_script(source: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", source, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment(), timeout=50)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
 
 
 USERS = pytest.mark.parametrize("user", [AS_ROOT_OF_A_USER_NAMESPACE, AS_AN_ORDINARY_USER], ids=["root", "user"])

@@ -10,8 +10,6 @@ from harness import lessons
 from tests import ladders
 from tests.test_lessons import NAMES
 
-pytestmark = pytest.mark.timeout(ladders.WITHIN_S + 10)
-
 CHANGED = [
     # one more message
     ("full_accept_queue", "test_control_with_one_place_more_the_next_segment_is_enough[0]",

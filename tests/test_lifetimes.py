@@ -159,7 +159,7 @@ def test_what_ends_early_is_a_failure_however_early(lasting, ends_s) -> None:
 
 
 @given(st.floats(0.0, 8.0) | st.floats(4.9, 5.6), st.lists(st.floats(0.05, 3.0), max_size=4))
-@settings(deadline=None, derandomize=True, max_examples=200, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, max_examples=200, suppress_health_check=list(HealthCheck))
 def test_no_early_end_passes_whatever_the_row_s_timers_say(lab, ends_s, timers_s) -> None:
     """An end earlier than 20 ms before the time is never green, and a right one always is, if no look is late."""
     with pytest.MonkeyPatch.context() as patched:

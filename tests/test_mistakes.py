@@ -199,8 +199,8 @@ def test_a_step_that_was_passed(lab):
     actor.run_to("first")
 
 def test_a_step_that_was_passed_and_the_role_blocks(lab):
-    lab.deadline_s = 0.2
     actor = lab.start(wait, to="ready")
+    lab.deadline_s = 0.2
     actor.run_to("ready")
 
 def test_exit(lab):
@@ -267,7 +267,7 @@ def test_fork_and_let_the_child_speak_last(lab):
     actor.finish()
     lab.deadline_s = 5.0
     from harness.program import readable
-    assert readable(actor._channel.fileno(), within_s=5.0)
+    assert readable(actor._channel.fileno(), within_s=50.0)
 
 def test_become_a_daemon(lab):
     lab.start(become_a_daemon).finish()
@@ -278,19 +278,19 @@ def test_ask_for_pytest(lab):
 def test_killed_at_a_step(lab):
     actor = lab.start(two_steps, to="first")
     os.kill(actor.pid, signal.SIGKILL)
-    assert actor._has_ended(5)
+    assert actor._has_ended(50)
     actor.run_to("second")
 
 def test_killed_at_a_step_and_resumed(lab):
     actor = lab.start(two_steps, to="first")
     os.kill(actor.pid, signal.SIGKILL)
-    assert actor._has_ended(5)
+    assert actor._has_ended(50)
     actor.resume()
 
 def test_killed_at_a_step_and_left(lab):
     actor = lab.start(two_steps, to="first")
     os.kill(actor.pid, signal.SIGKILL)
-    assert actor._has_ended(5)
+    assert actor._has_ended(50)
 
 def test_used_after_kill(lab):
     actor = lab.start(two_steps, to="first")
@@ -421,7 +421,7 @@ def troubles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[s
     (folder / "stories.py").write_text(STORIES)
     result = folder / "result.xml"
     options = ("--lab-slow", f"--junitxml={result}", "-o", "junit_family=xunit1")
-    run_pytest(folder / "stories.py", *options, within_s=100)
+    run_pytest(folder / "stories.py", *options)
     told: dict[str, list[tuple[str, str]]] = {}
     for case in ElementTree.parse(result).iter("testcase"):
         texts = [(each.get("message") or "", each.text or "") for each in case if each.tag in ("failure", "error")]
@@ -429,7 +429,6 @@ def troubles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[s
     return told
 
 
-@pytest.mark.timeout(110)
 @pytest.mark.parametrize("story", WANTED)
 def test_a_mistake_is_one_clear_error(troubles: dict[str, list[tuple[str, str]]], story: str) -> None:
     [(message, text)] = troubles[story]
@@ -438,7 +437,6 @@ def test_a_mistake_is_one_clear_error(troubles: dict[str, list[tuple[str, str]]]
     assert not re.search(r"harness/(?!errors)\S+\.py:\d+", text), "a traceback of the harness"
 
 
-@pytest.mark.timeout(110)
 def test_what_is_no_mistake_is_green(troubles: dict[str, list[tuple[str, str]]]) -> None:
     assert {story for story, found in troubles.items() if not found} == GREEN
     assert set(troubles) == GREEN | set(WANTED)

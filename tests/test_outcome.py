@@ -9,7 +9,7 @@ import socket
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import outcome as room
@@ -302,7 +302,6 @@ def test_an_empty_run_has_a_record():
 
 
 @given(st.text(), st.text(), st.text(), st.floats(), st.integers())
-@settings(deadline=None)
 def test_any_text_and_value_fits_the_schema(step, detail, change, number, integer):
     timeline = run(0, 40001, 8000, 0, 7, reported=True)
     timeline.add(Step(70, "actor", step, detail))

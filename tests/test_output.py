@@ -23,8 +23,6 @@ CLOSED = "the standard output is closed. Hint: redirect it to a file, or to /dev
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 NAME = "close_with_unread_data"
 
-pytestmark = pytest.mark.timeout(300)  # a busy machine is no failure
-
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:

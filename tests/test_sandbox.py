@@ -13,7 +13,7 @@ from harness.errors import LabError, LabUnavailable
 from harness.inside.network_keeper import NetworkKeeper
 from harness.kernel.sysctls import Setting
 from harness.sandbox import network
-from tests.playing import ROOT, clean_environment
+from tests.playing import GENEROUS_S, ROOT, clean_environment
 
 RETRIES = "net.ipv4.tcp_syn_retries"
 
@@ -57,7 +57,7 @@ def run(script: str) -> subprocess.Popen[str]:
 
 
 def test_explain_forks_once_and_starts_no_program_and_no_capture():
-    output, notes = run(COUNTED).communicate(timeout=60)
+    output, notes = run(COUNTED).communicate()
     assert "net.ipv4.tcp_fin_timeout" in output
     assert notes.splitlines() == ["os.fork"]
 
@@ -91,7 +91,7 @@ def test_it_ends_with_a_parent_that_is_killed(as_user):
         keepers = psutil.Process(parent.pid).children()
         parent.kill()
     assert len(keepers) == 1
-    assert psutil.wait_procs(keepers, timeout=30)[1] == []
+    assert psutil.wait_procs(keepers, timeout=GENEROUS_S)[1] == []
 
 
 def test_an_ordinary_user_may_set_sysctls_there():
@@ -99,7 +99,7 @@ def test_an_ordinary_user_may_set_sysctls_there():
         f"with network([]) as keeper:\n    keeper.ask('write_sysctl', key='{RETRIES}', value='4')\n"
         f"    print(os.geteuid() != 0, keeper.ask('read_sysctl', key='{RETRIES}'))"
     )
-    output, errors = run(AS_AN_ORDINARY_USER + story).communicate(timeout=60)
+    output, errors = run(AS_AN_ORDINARY_USER + story).communicate()
     assert output == "True 4\n", errors
 
 

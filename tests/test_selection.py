@@ -1,14 +1,12 @@
 """Which stories are played, in which order, by how many workers."""
 
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 
 from harness import selection, workers
-from tests.playing import ROOT, clean_environment
+from tests.playing import ROOT, run_module
 
 
 def story(name, waits=None):
@@ -17,10 +15,7 @@ def story(name, waits=None):
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "scenarios/", *arguments],
-        capture_output=True, text=True, cwd=ROOT, env=clean_environment(),
-    )  # fmt: skip
+    return run_module("pytest", "-q", "scenarios/", *arguments)
 
 
 def collect(*arguments):

@@ -9,7 +9,7 @@ import socket
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import Inconclusive
@@ -120,7 +120,6 @@ likely = st.builds(
 
 
 @given(st.binary(max_size=100) | likely)
-@settings(deadline=None, derandomize=True)
 def test_any_answer_of_a_known_family_is_a_socket(answer):
     if len(answer) < 72 or answer[0] not in (socket.AF_INET, socket.AF_INET6):
         with pytest.raises(ValueError, match="inet_diag_msg"):

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import lessons
@@ -42,7 +42,6 @@ def test_nor_is_it_written():
 
 
 @given(st.text("net.ipv4/_-\\\0 ", max_size=30).map("net".__add__))
-@settings(deadline=None)
 def test_no_key_leads_out_of_the_networks_folder(key):
     try:
         path = sysctls._path(key)

@@ -5,7 +5,7 @@ import struct
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.evidence import sockets, transitions
@@ -88,7 +88,6 @@ def test_the_tracepoint_s_unknown_states_are_shown():
 
 @given(st.integers(-(2**31), 2**31 - 1), st.integers(0, 20), st.sampled_from([6, 6, 6, 17]),
        st.sampled_from([2, 10, 10, 1, 99]), st.binary(min_size=40, max_size=60))  # fmt: skip
-@settings(deadline=None, derandomize=True)
 def test_every_change_of_a_tcp_socket_is_a_transition(old, new, protocol, family, rest):
     decoded = transitions.decode(sample(old, new, protocol, family, rest))
     if protocol != socket.IPPROTO_TCP or family not in (socket.AF_INET, socket.AF_INET6):

@@ -53,7 +53,6 @@ def test_what_a_segment_does_is_told_without_ecn():
 
 
 @given(st.integers(0, 2**12 - 1), st.binary(max_size=40).map(lambda data: data[: len(data) // 4 * 4]))
-@settings(deadline=None, derandomize=True)
 def test_no_flag_goes_unseen(bits, options):
     every = decode(frame_by_hand(bits, options)).all_flags
     letters, _, reserved = every.partition("+")
@@ -91,21 +90,20 @@ def test_a_frame_may_be_cut_anywhere():
 
 
 @given(st.sampled_from([b"", ETHERNET, ETHERNET + b"\x45"]), st.binary(max_size=200))
-@settings(deadline=None)
 def test_garbage_is_a_segment_or_nothing(start, data):
     segment = decode(start + data)
     assert segment is None or isinstance(segment, wire.Segment)
 
 
 @given(st.integers(12, len(WHOLE) - 1), st.binary(min_size=1, max_size=8), st.integers(14, len(WHOLE)))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_damaged_frame_is_a_segment_or_nothing(at, damage, end):
     segment = decode((WHOLE[:at] + damage + WHOLE[at + len(damage) :])[:end])
     assert segment is None or isinstance(segment, wire.Segment)
 
 
 @given(st.integers(0, 255), st.binary(max_size=40).map(lambda options: options + bytes(-len(options) % 4)))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_senseless_options_harm_nothing(bits, options):
     segment = decode(frame_by_hand(bits, options, b"four"))
     assert (segment.source, segment.destination, segment.seq, segment.length) == (CLIENT, SERVER, 100, 4)
@@ -121,7 +119,7 @@ NUMBERS = st.integers(0, 2**32 - 1)
 
 
 @given(ADDRESSES, st.text("FSRPAUECN", max_size=9), NUMBERS, NUMBERS, OPTIONS, st.binary(max_size=50))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_scapy_reads_the_same(addresses, flags, seq, ack, options, payload):
     source, destination = addresses
     ip = inet6.IPv6 if ":" in source else inet6.IP
