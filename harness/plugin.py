@@ -17,6 +17,7 @@ from harness.errors import ASSERTS_ARE_NEEDED, LabError, LabUnavailable
 from harness.expect import check_max_wait
 from harness.installed import find_program
 from harness.profile import Profile
+from harness.tracebacks import number_lines
 from harness.verdicts import (
     IN_FORCE,
     LAB,
@@ -248,6 +249,8 @@ def _skipping_what_is_unavailable() -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    if call.excinfo:
+        _number_lines(call.excinfo)
     report = yield
     judge(report, call, item.stash.get(LAB, None))
     skipped = verdict_of(report) == "skipped"
@@ -265,6 +268,18 @@ def pytest_runtest_makereport(
         with keeping(report):
             _tell(item, report, lab)
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    _number_lines(excinfo)
+
+
+def _number_lines(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    before = excinfo.value.__traceback__
+    number_lines(excinfo.value)
+    if excinfo.value.__traceback__ is not before:
+        excinfo.traceback = pytest.ExceptionInfo.from_exception(excinfo.value).traceback
 
 
 def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:

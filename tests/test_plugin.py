@@ -7,14 +7,24 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from types import TracebackType
 
 import pytest
 
 from harness import artifacts, lessons, record
 from harness.errors import LabError
 from harness.timeline import Timeline
+from harness.tracebacks import number_lines
 from harness.views.html import spoken
-from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment, pytest_command, run_pytest
+from tests.playing import (
+    AS_ROOT_OF_A_USER_NAMESPACE,
+    ROOT,
+    Play,
+    clean_environment,
+    pytest_command,
+    run_module,
+    run_pytest,
+)
 
 FULL_STORY = """
 import socket
@@ -127,10 +137,64 @@ def test_a_root_that_lacks_a_capability_plays_as_an_ordinary_user_does(tmp_path:
 
 def test_a_timeout_in_the_middle_of_a_question_is_a_plain_failure(play: Play) -> None:
     endless = FULL_STORY.replace('assert lab.state("server") == "CLOSED"', "while True:\n        lab.sockets()")
-    done = play(endless, "--timeout=1")
+    limited = endless.replace("def test_listens", "@pytest.mark.timeout(1, func_only=True)\ndef test_listens")
+    done = play(f"import pytest\n{limited}")
     assert done.returncode == 1, done.stdout
     assert "Timeout (>1.0s)" in done.stdout
     assert "0 as expected, 1 not" in done.stdout
+
+
+IN_A_LOOP = """
+import signal
+import pytest
+
+def loop():
+    never = 0
+    for _ in range(10**15):
+        if never:
+            pass
+
+{test}
+    loop()
+
+def test_begins():
+    pass
+"""
+"""In CPython 3.11 the jump back to the head of such a loop has no line number (cpython issue 107901)."""
+
+
+def test_a_time_limit_in_a_loop_fails_that_test_and_not_the_session(play: Play) -> None:
+    done = play(IN_A_LOOP.format(test="@pytest.mark.timeout(0.2)\ndef test_loops():"))
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+    assert "1 failed, 1 passed" in done.stdout
+    assert "Timeout (>0.2s)" in done.stdout
+    assert "story.py:9: Failed" in done.stdout
+
+
+def test_an_interrupt_in_a_loop_is_no_internal_error(play: Play) -> None:
+    alarm = (
+        "    signal.signal(signal.SIGALRM, signal.default_int_handler)\n    signal.setitimer(signal.ITIMER_REAL, 0.2)"
+    )
+    done = play(IN_A_LOOP.format(test=f"def test_loops():\n{alarm}"), "--timeout=0")
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+    assert done.returncode == 2, done.stdout
+    assert "story.py:9: KeyboardInterrupt" in done.stdout
+
+
+def test_each_traceback_of_a_chain_of_errors_is_given_its_lines() -> None:
+    def unnumbered(error: Exception) -> Exception:
+        past_the_end = 1 << 20
+        return error.with_traceback(TracebackType(None, sys._getframe(), past_the_end, -1))
+
+    cause, context, error = (unnumbered(ValueError(name)) for name in ("cause", "context", "error"))
+    error.__cause__, error.__context__, cause.__context__ = cause, context, error
+    assert error.__traceback__.tb_lineno is None
+    number_lines(error)
+    last_line = 3 + unnumbered.__code__.co_firstlineno - 1
+    assert {each.__traceback__.tb_lineno for each in (cause, context, error)} == {last_line}
+    numbered = error.__traceback__
+    number_lines(error)
+    assert error.__traceback__ is numbered
 
 
 def test_order_does_not_matter_and_randomly_may_be_named(play: Play) -> None:
@@ -151,10 +215,7 @@ def test_collecting_imports_nothing_heavy() -> None:
 
 
 def test_unknown_scenario_file_is_a_usage_error() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "scenarios/no_such_fault.py"], capture_output=True, text=True, cwd=ROOT,
-        env=clean_environment(),
-    )  # fmt: skip
+    done = run_module("pytest", "scenarios/no_such_fault.py")
     assert done.returncode == 4
     assert "file or directory not found: scenarios/no_such_fault.py" in done.stdout + done.stderr
 
@@ -371,12 +432,12 @@ def test_begins():
     pass
 """
     record = tmp_path / "kept.json"
-    done = play(gone, *workers, "--timeout=9", "--lab-artifacts", str(tmp_path / "folder"), "--lab-save", str(record))
+    done = play(gone, *workers, "--lab-artifacts", str(tmp_path / "folder"), "--lab-save", str(record))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "INTERNALERROR" not in done.stdout + done.stderr
     assert "1 failed, 1 passed" in done.stdout
     assert "what it has shown cannot be kept: " in done.stdout
-    assert ("Timeout (>9.0s)" if what == "a real alarm" else "it was eaten") in done.stdout
+    assert ("Timeout (>60.0s)" if what == "a real alarm" else "it was eaten") in done.stdout
     assert "0 as expected, 1 not" in done.stdout
     assert '"verdict":"failed"' in record.read_text().replace(": ", ":")
 
@@ -384,8 +445,7 @@ def test_begins():
 def test_a_report_has_a_page_for_each_lesson_and_an_index(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     chosen = [f"scenarios/{name}.py" for name in ("close_with_unread_data", "reset_before_accept")]
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", *chosen, "--lab-report", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    done = run_module("pytest", "-q", "-n", "2", *chosen, "--lab-report", str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     pages = {path.name: path.read_text() for path in folder.iterdir()}
     assert set(pages) == {"index.html", "close_with_unread_data.html", "reset_before_accept.html"}
@@ -448,8 +508,7 @@ def test_a_lesson_that_fails_says_on_its_page_what_was_expected(tmp_path: Path) 
     page = tmp_path / "lesson.html"
     control = lessons.load("full_accept_queue").control
     lesson = ["full_accept_queue", "--lab-sysctl", "net.core.somaxconn=1", "-k", control, "--html", str(page)]
-    command = [sys.executable, "-m", "harness", "lesson", *lesson]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    done = run_module("harness", "lesson", *lesson)
     assert done.returncode == 1, done.stdout + done.stderr
     [(_, reason)] = figures(page)
     assert re.fullmatch("call 4 died\n  expected:  step &#x27;connected&#x27;\n  last seen: ETIMEDOUT: .*", reason)
@@ -491,14 +550,13 @@ def test_a(lab):
 
 def test_a_lesson_as_a_page(tmp_path: Path) -> None:
     page = tmp_path / "lesson.html"
-    command = [sys.executable, "-m", "harness", "lesson", "close_with_unread_data", "--html", str(page)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    done = run_module("harness", "lesson", "close_with_unread_data", "--html", str(page))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "and no TIME_WAIT remains at either end" in page.read_text()
-    command[-1] = str(tmp_path / "no" / "such" / "folder.html")
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    deep = tmp_path / "no" / "such" / "folder.html"
+    done = run_module("harness", "lesson", "close_with_unread_data", "--html", str(deep))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert Path(command[-1]).read_text().count("<figure") == page.read_text().count("<figure")
+    assert deep.read_text().count("<figure") == page.read_text().count("<figure")
 
 
 def test_a_quiz_claims_nothing_where_nothing_was_played() -> None:
