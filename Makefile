@@ -56,7 +56,7 @@ large: setup ## the stories at the real size
 
 # Two workers a processor: some of these tests start many processes of their own.
 test: setup ## the project's own tests
-	PYTEST_XDIST_AUTO_NUM_WORKERS=$$((2 * $$(nproc))) $(RUN) pytest tests/ -n auto --dist loadfile $(ARGS)
+	PYTEST_XDIST_AUTO_NUM_WORKERS=$$((2 * $$(nproc))) $(RUN) pytest tests/ -n auto $(ARGS)
 
 check: setup ## format, lint, types, import rules
 	$(RUN) ruff format --check .
@@ -64,8 +64,8 @@ check: setup ## format, lint, types, import rules
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports --no-logo 2>&1 | sed -n '/^Contracts$$/,$$p'; exit $${PIPESTATUS[0]}
 
-stress: setup ## N runs of all scenarios beside as many busy loops as there are processors
-	$(RUN) tests.stress $(N)
+stress: setup ## N runs of all scenarios beside busy loops; ARGS="--tests --loops 4" the tests, "--side-by-side 2" two at once
+	$(RUN) tests.stress $(N) $(ARGS)
 
 bench: setup ## what a scenario, explain, collecting and the capture cost; exits with 1 if a bar is missed
 	$(RUN) tests.bench
