@@ -17,8 +17,8 @@ unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would co
 
 WHICH = test -n "$(S)" || { echo "Which? Hint: make $@ S=close_with_unread_data (make list shows all)" >&2; exit 2; }
 
-.PHONY: scenarios named lesson quiz step list explain whatif large test check stress bench screenshot readme ladders setup \
-	tools help clean
+.PHONY: scenarios named lesson quiz step list explain whatif large test check stress ablate bench screenshot readme ladders \
+	setup tools help clean
 
 scenarios: named setup ## all scenarios, for real; S=close_with_unread_data plays one of them
 	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/ -n auto) $(ARGS)
@@ -66,6 +66,9 @@ check: setup ## format, lint, types, import rules
 
 stress: setup ## N runs of all scenarios beside busy loops; ARGS="--tests --loops 4" the tests, "--side-by-side 2" two at once
 	$(RUN) tests.stress $(N) $(ARGS)
+
+ablate: named setup ## takes every input out of each scenario in turn, and reports what no test misses; S= for one scenario
+	$(RUN) tests.ablation $(S)
 
 bench: setup ## what a scenario, explain, collecting and the capture cost; exits with 1 if a bar is missed
 	$(RUN) tests.bench
