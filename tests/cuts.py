@@ -34,8 +34,6 @@ Piece = tuple[str, int, str]
 """Its kind, its line and its text."""
 
 Node = TypeVar("Node", bound=ast.AST)
-Key = tuple[str, str, str]
-"""Scenario, function and text: all cuts that have them in common are one entry in tests/unmissed.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +49,9 @@ class Cut:
     tests: tuple[str, ...]
 
     @property
-    def key(self) -> Key:
-        """What it is listed by."""
-        return self.scenario, self.function, self.text
+    def key(self) -> str:
+        """What it is listed by in tests/unmissed.toml."""
+        return f"{self.scenario}.{self.function}: {self.text}"
 
 
 def cuts_of(scenario: str, source: str) -> list[Cut]:
@@ -180,7 +178,7 @@ def _with_another_parameter(function: ast.FunctionDef, mark: ast.Call, tree: ast
     mark.keywords = []
     for row in rows:
         for column, value in enumerate(row):
-            others = [other[column] for other in rows if ast.unparse(other[column]) != ast.unparse(value)]
+            others = _others(rows, row, column)
             if not others:
                 continue
             text = f"={ast.unparse(value)} of ({', '.join(map(ast.unparse, row))})"
@@ -193,6 +191,15 @@ def _with_another_parameter(function: ast.FunctionDef, mark: ast.Call, tree: ast
                 mark.args[1] = ast.List([ast.Tuple(cells, ast.Load())], ast.Load())
                 yield "parameter", value.lineno, names[column] + text
     mark.args[1], mark.keywords = before, before_keywords
+
+
+def _others(rows: list[list[ast.expr]], row: list[ast.expr], column: int) -> list[ast.expr]:
+    """Other values of one column; first those of the rows that differ in more, as two causes may have one effect."""
+    texts = [[ast.unparse(cell) for cell in each] for each in rows]
+    own = [ast.unparse(cell) for cell in row]
+    differing = [number for number, other in enumerate(texts) if other[column] != own[column]]
+    differing.sort(key=lambda number: -sum(a != b for a, b in zip(texts[number], own, strict=True)))
+    return [rows[number][column] for number in differing]
 
 
 def _with_another_value(function: ast.FunctionDef, name: str, value: ast.expr) -> Iterator[str]:

@@ -33,4 +33,9 @@ MUTANTS = [
         'lab.drop(f"tcp dport {CHALLENGE_LOST} tcp flags & (syn | ack) == ack")',
         "pass",
     ),
+    Mutant(
+        "test_control_the_same_firewall_is_harmless_where_the_server_closes",
+        '    lab.provoke(replace(lab.segments(port=RST_LOST)[-1], flags="R"))\n',
+        "",
+    ),
 ]
