@@ -5,7 +5,7 @@ import struct
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.evidence import sockets, transitions
@@ -118,7 +118,7 @@ entry = (
 
 
 @given(st.lists(entry, max_size=12), st.lists(st.booleans(), min_size=12, max_size=12))
-@settings(deadline=None, derandomize=True, max_examples=40)
+@settings(max_examples=40)
 def test_every_view_takes_whatever_the_kernel_says(entries, forth):
     """In any order, also one that no TCP would have."""
     timeline = Timeline(0)
