@@ -28,9 +28,21 @@ CHANGED = [
 
 @pytest.fixture(scope="module")
 def played(request):
-    """Every lesson's two stories, in one run."""
-    stories = [story for lesson in lessons.every() for story in ladders.stories_of(lesson)]
-    return ladders.play(stories, *(["--lab-strict"] if request.config.option.lab_strict else []))
+    """Every lesson's two stories, in one run; those that differ from the record once more, alone.
+
+    On a machine with far more to do than processors a timer (a delayed ACK) may expire between two steps that follow
+    each other at once otherwise. A story that was changed differs each time.
+    """
+    strict = ["--lab-strict"] if request.config.option.lab_strict else []
+    every = list(lessons.every())
+    shapes, printed, any_failed = ladders.play([story for each in every for story in ladders.stories_of(each)], *strict)
+    differ = [
+        each for each in every if (made := ladders.ladder(each, shapes)) and differences(recorded(each.name), made)
+    ]
+    if differ:
+        again, _, _ = ladders.play([story for each in differ for story in ladders.stories_of(each)], "-n", "0", *strict)
+        shapes |= again
+    return shapes, printed, any_failed
 
 
 @pytest.mark.parametrize("name", NAMES)

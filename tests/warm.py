@@ -5,12 +5,14 @@ own all the same, with its own arguments, environment, folder and files; and it 
 pytest then rewrites their assertions.
 """
 
+import contextlib
 import gc
 import importlib
 import os
 import pkgutil
 import runpy
 import select
+import signal
 import sys
 
 from _pytest.config import default_plugins
@@ -53,7 +55,8 @@ class Forks:
     def _ended(self, pidfd: int) -> None:
         number, asker = self._runs.pop(pidfd)
         _, status = os.waitpid(number, 0)
-        os.write(asker, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        with contextlib.suppress(BrokenPipeError):  # the asker was interrupted, and has killed it
+            os.write(asker, f"{os.waitstatus_to_exitcode(status)}\n".encode())
         os.close(asker)
         os.close(pidfd)
 
@@ -73,7 +76,10 @@ class Forks:
             os.environ.update(environment)
             sys.path[0] = folder
             return module, arguments
-        os.write(asker, f"{number}\n".encode())
+        try:
+            os.write(asker, f"{number}\n".encode())
+        except BrokenPipeError:  # the asker was interrupted before it knew whom to kill
+            os.kill(number, signal.SIGKILL)
         self._runs[os.pidfd_open(number)] = number, asker
         for file in files:
             os.close(file)
