@@ -44,6 +44,7 @@ def test_it(lab):
     client.finish()
 """
 
+OPTIONS = ("-p", "no:xdist", "-p", "no:cacheprovider")
 STORY_MOMENTS = range(20, 2000, 110)
 END_MOMENTS = range(1, 1100, 90)
 
@@ -95,7 +96,7 @@ def test_an_interrupt_ends_a_run_without_a_complaint(tmp_path: Path, phase: str,
     """A moment that a run did not reach is a 99: there would be nothing to see."""
     (tmp_path / "story.py").write_text(STORY)
     (out := tmp_path / "out").mkdir()
-    options = pytest_command(tmp_path / "story.py", "-p", "no:xdist", "-p", "no:cacheprovider")[3:]
+    options = pytest_command(tmp_path / "story.py", *OPTIONS, f"--basetemp={tmp_path}/t")[3:]
     command = [sys.executable, "-c", PLAYED, phase, str(out), ",".join(map(str, moments)), *options]
     done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), cwd=ROOT)
     assert done.stderr == ""
