@@ -119,7 +119,7 @@ def test_no_more_time_waits_than_configured(lab):
         lab.not_measured(name, most if most >= 0 else "no limit", f"more than {MOST} sockets")
     pin(lab, {RANGE: "50000 59999"}, but=[BUCKETS])
     lab.start(serve, lab.server_address, to="listening").resume()
-    lab.start(use_ports, lab.server_address, most + 3, to="enough").finish()
+    lab.start(use_ports, lab.server_address, most + 3).finish()
     left = limits.time_waits(most + 3, most)
     lab.finding(name, lab.sockstat("TCP tw"))
     assert (lab.sockstat("TCP tw"), lab.counter("TcpExtTCPTimeWaitOverflow")) == (left, most + 3 - left)

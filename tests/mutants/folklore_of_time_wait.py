@@ -31,5 +31,6 @@ MUTANTS = [
         "",
     ),
     Mutant("test_control_without_rfc1337_one_reset_ends_time_wait", "wait(lab, rfc1337=0)", "wait(lab, rfc1337=1)"),
+    Mutant("test_control_without_rfc1337_one_reset_ends_time_wait", 'flags="R", ', ""),
     Mutant("test_control_without_rfc1337_one_reset_ends_time_wait", 'play(lab, "server")\n', 'play(lab, "client")\n'),
 ]
