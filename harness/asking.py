@@ -55,12 +55,17 @@ class KeeperHandle:
         self._channel.close()
 
 
+def died(doing: str) -> LabError:
+    """What a caller is told when a helper is gone, and what it was asked for."""
+    return LabError(f"the helper process died (asked to {doing}). Hint: see what ended it, e.g. `dmesg`")
+
+
 def received(channel: Channel, doing: str) -> tuple[Any, list[int]]:
     """The next message and its fds. LabError when the helper is gone, or when that is its message."""
     try:
         value, fds = channel.receive()
     except EOFError:
-        raise LabError(f"the helper process died (asked to {doing}). Hint: see what ended it, e.g. `dmesg`") from None
+        raise died(doing) from None
     if isinstance(value, LabError):
         raise value
     return value, fds

@@ -3,11 +3,12 @@
 import contextlib
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
 
-from harness.asking import CLOSED, KeeperHandle, received
+from harness.asking import CLOSED, KeeperHandle, died, received
 from harness.channel import Channel
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import transitions
@@ -27,28 +28,31 @@ class LabKeeper(KeeperHandle):
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
         self._sockets: list[socket.socket] = []
-        self._devices = -1
+        self._pidfd = self._devices = -1
+        self._end = select.poll()
 
     def wait_until_ready(self) -> list[int]:
         """Take what the keeper hands out when the lab stands: from then on it may be asked for things."""
         *opened, pidfd = super().wait_until_ready()
         self._sockets = [socket.socket(fileno=fd) for fd in opened]
         self.capture, self.table, self.raw = self._sockets
-        try:
-            self.pid = pid_of(pidfd)
-            """The keeper's number on the host; /proc/PID/net is the lab's."""
-        finally:
-            os.close(pidfd)
+        self._pidfd = pidfd
+        self._end.register(pidfd, select.POLLIN)
+        self.pid = pid_of(pidfd)
+        """The keeper's number on the host; /proc/PID/net is the lab's."""
         self._devices = os.open(f"/proc/{self.pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
         return []
 
     def frames_sent(self) -> int:
         """How many frames `lo` of the lab has ever sent; each is counted once it is queued, before it is received.
 
-        drivers/net/loopback.c, loopback_xmit: netif_rx(), then dev_lstats_add(), with bottom halves off.
+        drivers/net/loopback.c, loopback_xmit: netif_rx(), then dev_lstats_add(), with bottom halves off. LabError if
+        the lab is closed, or if its keeper has died and everything in it with it.
         """
         if self._devices < 0:
             raise LabError(CLOSED)
+        if self._end.poll(0):
+            raise died("keep the lab")
         line = os.pread(self._devices, 4096, 0).partition(b"lo:")[2]
         return int(line.split(None, 2)[1])
 
@@ -57,9 +61,10 @@ class LabKeeper(KeeperHandle):
         with contextlib.suppress(LabError):
             self.ask("end")
         super().close()
-        if self._devices >= 0:
-            os.close(self._devices)
-        self._devices = -1
+        for fd in (self._pidfd, self._devices):
+            if fd >= 0:
+                os.close(fd)
+        self._pidfd = self._devices = -1
         for sock in self._sockets:
             sock.close()
 

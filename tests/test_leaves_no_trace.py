@@ -144,7 +144,7 @@ def test_when_the_helper_dies_its_test_says_so_and_the_next_gets_another(play: P
         "no:xdist",
     )
     assert "1 failed, 1 passed" in done.stdout, done.stdout
-    assert "the helper process died (asked to mark). Hint:" in done.stdout
+    assert "the helper process died (asked to keep the lab). Hint:" in done.stdout
     assert "1 as expected, 1 not" in done.stdout
 
 

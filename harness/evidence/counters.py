@@ -11,8 +11,14 @@ _FILES = ("netstat", "snmp")
 
 
 def texts(pid: int) -> list[tuple[Path, str]]:
-    """All counters of the namespace that process `pid` is in, as the kernel prints them: numbers() reads them."""
-    return [(path, path.read_text()) for path in (Path(f"/proc/{pid}/net/{file}") for file in _FILES)]
+    """All counters of the namespace that process `pid` is in, as the kernel prints them: numbers() reads them.
+
+    LabError if the process is gone.
+    """
+    try:
+        return [(path, path.read_text()) for path in (Path(f"/proc/{pid}/net/{file}") for file in _FILES)]
+    except (FileNotFoundError, ProcessLookupError):
+        raise LabError(f"the helper process died ({pid}). Hint: see what ended it, e.g. `dmesg`") from None
 
 
 def numbers(texts: list[tuple[Path, str]]) -> dict[str, int]:
