@@ -26,8 +26,8 @@ def drawn_from() -> str:
     views = ROOT / "harness" / "views"
     lesson = [lessons.load(NAME).path, lessons.FOLDER / f"{NAME}.toml"]
     drawing = [views / f"{name}.py" for name in ("html", "svg", "rows", "states", "words")]
-    files = sorted([*lesson, *drawing, *(views / "page").iterdir()])
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(ROOT)}" for path in files]
+    sources = sorted([*lesson, *drawing, *(views / "page").iterdir()])
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(ROOT)}" for path in sources]
     return "\n".join(lines) + "\n"
 
 

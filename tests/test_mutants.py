@@ -111,7 +111,7 @@ def test_a_story_that_fails_twice_has_failed(tmp_path: Path) -> None:
     """Its role has died as well, which is told when the lab is closed: pytest writes <properties> before <failure>."""
     story = tmp_path / "mutant_0.py"
     story.write_text(FAILS_TWICE)
-    verdict, message = played([str(story)], "--lab-slow")["mutant_0"]
+    verdict, message = played([str(story)])["mutant_0"]
     assert (verdict, message.split("\n")[0]) == ("failure", "AssertionError: the play")
 
 
