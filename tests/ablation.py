@@ -22,7 +22,7 @@ TESTS_IN_ONE_RUN = 240
 """Each worker of a run collects the files of all its tests."""
 
 TESTS_A_WORKER = 4
-"""At least, as a worker takes half a second to start."""
+"""At least, as a worker takes half a second to start; fewer tests are played without one."""
 
 PATIENCE_S = 1800.0
 HASTE = "from harness.lab import Lab\n\nLab.deadline_s = 1.5\n"
@@ -76,7 +76,7 @@ def play(sources: dict[str, str], tests: Tests, folder: Path, sysctls: Sequence[
             (folder / f"{file}.py").write_text(sources[file])
         names = [f"{folder}/{file}.py::{test}" for file, test in some]
         result = folder / "result.xml"
-        crowd = min(workers, -(-len(some) // TESTS_A_WORKER))
+        crowd = min(workers, len(some) // TESTS_A_WORKER)
         options = (*OPTIONS, *sysctls, "-n", str(crowd), "--junitxml", str(result))
         done = run_pytest(Path(names[0]), *names[1:], *options, within_s=PATIENCE_S)
         if done.returncode not in (0, 1):

@@ -55,7 +55,7 @@ MISSED_THERE = [
 ]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_what_no_test_misses_is_found_and_nothing_else(tmp_path: Path) -> None:
     findings = find_unmissed({"story": STORY}, set(), tmp_path)
     assert sorted(cut.text for cut in findings.unmissed) == sorted(UNMISSED_THERE)

@@ -53,7 +53,7 @@ MUTANTS = [
     ),
     Mutant(
         "test_control_accepting_in_one_place_and_greeting_in_another_survives_the_same_probes",
-        "threading.Thread(target=greet, args=[connection], daemon=True).start()",
+        "threading.Thread(target=greet, args=[connection]).start()",
         "greet(connection)",
     ),
 ]
