@@ -1,5 +1,6 @@
 """What the tests share: their time limit, which worker has which, hypothesis, and playing a scenario."""
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from xdist.scheduler import LoadScopeScheduling
 
 from harness.lab import Lab
 from tests.playing import GENEROUS_S, Play, WarmPython, run_pytest
+
+# A shell starts a background job with SIGINT ignored, and programs inherit that: here, some are to be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LIMIT_S = 600
 """The only time limit of a test and of all that it starts. It ends a test that hangs, and no other."""
