@@ -3,7 +3,7 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.tuning import manifests, scripts, sysctl_d
+from harness.tuning import scripts, sysctl_d, yaml_documents
 from harness.tuning.lines import Found, Malformed, Place, shown, wrong_with
 
 CASES = 10_000
@@ -68,7 +68,7 @@ _ALIASES = "- &a [" + "x, " * 10_000 + "]\n" + "- sysctl: {name: 'a.{{item}}', v
 @each_is_read_or_refused(CASES * 3 // 10)
 def test_manifests(text):
     found = Found()
-    manifests.read(text, "a.yml", found)
+    yaml_documents.read(text, "a.yml", found)
     is_sound(found, text + "\u2028" * 9 + "\n" * 9)
 
 

@@ -1,0 +1,38 @@
+"""The sysctls in YAML: Kubernetes, compose, Ansible, Salt, cloud-init, and any mapping of names to values.
+
+The text is composed to nodes, which know where they stand, and never constructed: no object of Python's comes of it.
+"""
+
+import yaml
+
+from harness.tuning import formats, manifests
+from harness.tuning.lines import Found
+
+
+def read(text: str, source: str, found: Found) -> None:
+    """Take in one file of one or more documents."""
+    if not manifests.concerns(text):
+        return
+    try:
+        for document in yaml.compose_all(text, Loader=yaml.SafeLoader):
+            manifests.Document(source, found, text).walk(document)
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        found.trouble(source, before.count("\n") + 1, len(before) - before.rfind("\n"), str(error.reason))
+    except yaml.MarkedYAMLError as error:
+        _not_yaml(text, source, found, error)
+    except RecursionError:
+        found.trouble(source, 0, 0, "nested too deeply")
+    except ValueError as error:  # PyYAML: a numeric escape or a version that is no number
+        found.trouble(source, 0, 0, f"not YAML: {error}")
+
+
+def _not_yaml(text: str, source: str, found: Found, error: yaml.MarkedYAMLError) -> None:
+    """Name the place; or the template that the text is."""
+    at, why = formats.template(text)
+    if why:
+        found.trouble(source, text.count("\n", 0, at) + 1, 1, why)
+        return
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    found.trouble(source, line, column, f"not YAML: {error.problem or error.context}")
