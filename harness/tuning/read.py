@@ -13,6 +13,9 @@ from harness.tuning.sysctl_d import SysctlD, files_of
 SIZE_LIMIT = 1 << 20
 """Bytes of the longest file."""
 
+LEFT_OUT = 7
+"""The exit status of a command that has used what could be read, and left something out."""
+
 _PARSED = ("YAML", "cloud-config", "JSON")
 """Formats whose readers say themselves that a template is none of their texts."""
 
@@ -28,6 +31,11 @@ def read(paths: Sequence[str]) -> list[Line]:
     if left_out:
         raise Malformed(left_out, lines)
     return lines
+
+
+def read_as_asked(paths: Sequence[str], *, partial: bool) -> tuple[list[Line], list[Place]]:
+    """What is used, and what is left out: if not `partial`, nothing is, and Malformed says so."""
+    return read_some(paths) if partial else (read(paths), [])
 
 
 def read_some(paths: Sequence[str]) -> tuple[list[Line], list[Place]]:

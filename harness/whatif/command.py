@@ -12,6 +12,7 @@ from harness import compare, lessons, record, terminal
 from harness.errors import LabError, unwritable
 from harness.profile import governing
 from harness.record import Run
+from harness.tuning.read import LEFT_OUT
 from harness.views import comparison
 from harness.views.rows import printable
 from harness.whatif import playing
@@ -22,12 +23,13 @@ _KEYS = Path(__file__).parent / "keys.toml"
 
 
 def run(
-    files: Sequence[str], before: Sequence[str], *, plays: int, max_wait_s: float, json: str, markdown: str, html: str
-) -> int:
+    files: Sequence[str], before: Sequence[str], *, plays: int, max_wait_s: float, json: str, markdown: str, html: str,
+    partial: bool,
+) -> int:  # fmt: skip
     """Print what the files would change; also into the files named by `json`, `markdown` and `html` ("-": print that).
 
-    The exit status: 0 nothing changed, 1 changed, 3 could not be measured. Malformed and LabUnavailable, LabErrors,
-    are 2 and 3 (harness/__main__.py).
+    The exit status: 0 nothing changed, 1 changed, 3 could not be measured; LEFT_OUT if `partial`, and something could
+    not be read. Malformed and LabUnavailable, LabErrors, are 2 and 3 (harness/__main__.py).
     """
     asked = [name for name in (json, markdown, html) if name]
     if len(asked) != len(set(asked)):
@@ -37,7 +39,7 @@ def run(
             record.make_room(Path(name))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the folder below goes
     every = {lesson.name: lesson for lesson in lessons.every()}
-    tried = trial(files, before, governing())
+    tried = trial(files, before, governing(), partial=partial)
     governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
     with tempfile.TemporaryDirectory() as folder:
         runs = _play(tried, governed, Path(folder), plays, max_wait_s, timelines=bool(html))
@@ -54,7 +56,7 @@ def run(
     for name, text in written.items():
         if name and name != "-":
             _write(name, text)
-    return report.status
+    return LEFT_OUT if tried.left_out else report.status
 
 
 def _play(
