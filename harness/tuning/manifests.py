@@ -22,7 +22,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from harness.tuning import ansible, formats, scripts
 from harness.tuning.files import is_read_at_boot, is_sysctl_file
-from harness.tuning.lines import LINES_LIMIT, Found, Where, names_a_secret, overruled, shown
+from harness.tuning.lines import LINES_LIMIT, Found, Where, names_a_secret, normalised, overruled, shown
 from harness.tuning.names import in_linux, is_name
 from harness.tuning.nodes import Field, Names, every_node, is_text, is_whole, merges, words
 from harness.tuning.sysctl_d import SysctlD
@@ -42,6 +42,9 @@ _TEXTS = ("content", "contents", "block", "line", "inline")
 """Beside a path: the text that is put into the file that it names."""
 
 _FILLED_WITH = {*_TEXTS, "option", "regexp", "replace", "source", "src"}
+_WHERE = {"regexp", "search_string", "insertafter", "insertbefore", "marker"}
+"""What Ansible looks for in a file, to know where to write."""
+
 _NOT_FILLED = {"absent", "directory", "file", "touch"}
 """States of Ansible's file module."""
 
@@ -87,6 +90,7 @@ class Document:
         self._top: Node | None = None
         self._tasks = ansible.Tasks(self, ())
         self._used: set[int] = set()
+        self._told: set[int] = set()
         self._written: set[str] = set()
         self._merged = 0
 
@@ -112,6 +116,16 @@ class Document:
                 waiting += reversed(self._mapping(node, key, scope))
             elif isinstance(node, ScalarNode):
                 self._text(node, key, scope)
+        self._name_the_rest(nodes)
+
+    def _name_the_rest(self, nodes: Iterable[Node]) -> None:
+        """Report each name of a sysctl of which no rule has made anything."""
+        for node in self.while_asked(nodes):
+            if isinstance(node, ScalarNode) and id(node) not in self._told and _has_a_name(node.value):
+                self._alone(node)
+
+    def _alone(self, node: ScalarNode) -> None:
+        self.trouble(node, f"the name of a sysctl, and nothing that it is given: {shown(node.value)}")
 
     def is_top(self, node: Node) -> bool:
         """Whether this is the whole document."""
@@ -162,10 +176,13 @@ class Document:
 
     def _task(self, node: MappingNode, name: ScalarNode, value: Node) -> None:
         """Read a task of Ansible. It may be called as the sysctl that it sets."""
+        before = len(self._found.lines)
         self._tasks.read(node, value)
+        read = {line.key for line in self._found.lines[before:]}
         for beside in ("name", "args"):
             if (each := self.names.get(node, beside)) is not None and each is not value:
                 self._used.add(id(each))
+                self._told |= {id(each)} if is_text(each) and normalised(each.value) in read else set()
 
     def _named(self, name: ScalarNode, value: Node, scope: object) -> bool:
         """A sysctl's name, and what it is given."""
@@ -248,6 +265,7 @@ class Document:
                 if not (depth and isinstance(pair[0], ScalarNode) and pair[0].value in own):
                     self.setting(*map(self._field, pair), scope=scope, at_start=True)
                     own |= {pair[0].value} if depth else set()
+                self._told.add(id(pair[0]))
         elif isinstance(node, SequenceNode):
             for each in self.while_asked(node.value):
                 self._item(each, scope=scope)
@@ -287,16 +305,19 @@ class Document:
     # Texts: commands, and files of sysctls.
 
     def _text(self, node: ScalarNode, key: str, scope: object) -> None:
-        name, equals, value = node.value.partition("=")
-        if is_name(name.strip(), value) and "\n" not in node.value.strip() and not (equals and key in _TITLES):
-            self._name(node, key, scope, assigned=bool(equals))
+        if _has_a_name(node.value):
+            self._name(node, key, scope)
         elif key not in _TITLES:
             self._command_or_file(node, key, scope)
 
-    def _name(self, node: ScalarNode, key: str, scope: object, *, assigned: bool) -> None:
+    def _name(self, node: ScalarNode, key: str, scope: object) -> None:
         """A name, or `name=value`, for which no other rule has a use."""
-        if not assigned:
-            self.trouble(node, f"the name of a sysctl, and nothing that it is given: {shown(node.value)}")
+        if key in _TITLES and re.search(r"\s=", node.value):  # in words
+            self._told.add(id(node))
+        if id(node) in self._told:
+            return
+        if "=" not in node.value or key in _TITLES:
+            self._alone(node)
         elif key in _FILLED_WITH:
             self.trouble(node, _A_FILE)
         else:  # containers.conf(5), crio.conf(5): of each container
@@ -329,6 +350,7 @@ class Document:
             return
         if all(map(is_whole, lists)):
             self._used |= {id(each) for part in lists for each in part.value}
+            self._told |= {id(each) for part in lists for each in part.value}
             self._shell(lists[0], shlex.join(its), scope)
         else:
             self.trouble(lists[0], _A_COMMAND)
@@ -365,6 +387,7 @@ class Document:
                     self._written.add(file)
                     self.trouble(its[name], f"settings written to {file}. Hint: give that file itself")
                 self._used |= {id(each) for each in its.values()}
+                self._told |= {id(its[each]) for each in (_WHERE | _FILLED_WITH) & set(its)}
                 return True
         return False
 
@@ -393,6 +416,7 @@ class Document:
 
     def _content(self, node: ScalarNode, scope: object) -> None:
         """Read a text as a file of its own."""
+        self._told.add(id(node))
         at, why = formats.template(node.value)
         if why:
             source, line, column = self._moved(node)((self._source, node.value.count("\n", 0, at) + 1, 1))
@@ -432,10 +456,14 @@ class Document:
         """Take a setting, unless a part of it is missing (which has been named) or is not known here."""
         if not name or not value:
             return
+        self._told |= {
+            id(each.node) for each in (name, value) if self._where(each.node)[1] == self._where(value.node)[1]
+        }
         note, text = name.note or value.note, value.text
         if default := _DEFAULT.search(text):
             text, note = _DEFAULT.sub(r"\1", text), f"the default of {default[0]}"
         if self.without_templates(Field(name.text + text, value.node), value.node, name.text, text):
+            self._told.add(id(name.node))
             self._found.setting(name.text, text, self._where(name.node), optional=optional, scope=scope,
                                 sometimes=sometimes, at_start=at_start, note=note)  # fmt: skip
 
@@ -449,6 +477,7 @@ class Document:
 
     def trouble(self, node: Node, why: str) -> None:
         """Name a place."""
+        self._told.add(id(node))
         self._found.trouble(*self._where(node), why)
 
     def _where(self, node: Node) -> Where:
@@ -458,6 +487,12 @@ class Document:
 def _is_sysctl(its: list[str]) -> bool:
     """Whether these words are sysctl's command line."""
     return bool(its) and its[0].rpartition("/")[2] == "sysctl"
+
+
+def _has_a_name(text: str) -> bool:
+    """Whether a text is the name of a sysctl, or `name=value`."""
+    name, _, value = text.partition("=")
+    return is_name(name.strip(), value) and "\n" not in text.strip()
 
 
 def _are_commands(its: list[str]) -> bool:
