@@ -117,6 +117,7 @@ class Tasks:
         sometimes = self._names.get(task, "when") is not None
         forgives = fields["ignoreerrors"].text.lower() in _TRUE if "ignoreerrors" in fields else False
         known = True
+        self._document.mark(name.node)
         for item in self._document.while_asked(self._items(task)):
             key = self._filled(name, item)
             filled = self._filled(value, item, key.text if key else "")
@@ -182,13 +183,13 @@ class Tasks:
         parts = list(itertools.islice(_EXPRESSION.finditer(text), _ITEMS_IN_A_TEMPLATE + 1))
         pieces, end = [], 0
         for match in parts:
-            part = self._value(match[1], item)
+            part = self._value(match[1], item, node)
             if part is None and re.match(r"\s*item\b(?!.*\|)", match[1]) and item is not None:
                 self._document.trouble(node, f"{match[0]} is not known here")
                 return None
             if part:
                 pieces += [text[end : match.start()], part.text]
-                node, end, note = part.node or node, match.end(), part.note or note
+                node, end, note = part.node, match.end(), part.note or note
         pieces.append(text[end:])
         if parts and (len(parts) > _ITEMS_IN_A_TEMPLATE or sum(map(len, pieces)) > LONGEST):
             why = f"a template of more than {_ITEMS_IN_A_TEMPLATE} items or {LONGEST} characters"
@@ -196,8 +197,8 @@ class Tasks:
             return None
         return self._document.without_templates(Field("".join(pieces), node, note), field.node, key)
 
-    def _value(self, expression: str, item: Node | None) -> Field | None:
-        """What an expression stands for; None if it is not written here."""
+    def _value(self, expression: str, item: Node | None, node: Node) -> Field | None:
+        """What an expression in a node stands for; None if it is not written here."""
         if match := _NAMED.fullmatch(expression):
             part = match[2] or match[3]
             its = item if match[1] == "item" else self._variable(match[1])
@@ -206,5 +207,5 @@ class Tasks:
                 return Field(str(its.value), its)
         elif default := _DEFAULT.fullmatch(expression):
             text = next(each for each in default.groups() if each is not None)
-            return Field(text, item, f"the default of {{{{{expression}}}}}") if item else None
+            return Field(text, node, f"the default of {{{{{expression}}}}}")
         return None

@@ -98,9 +98,9 @@ SYSCTL_D = Format("sysctl.d", "sysctl_d", (), lambda _: True)
 FORMATS = (
     Format("cloud-config", "yaml_documents", (), lambda text: text.startswith("#cloud-config")),
     Format("YAML", "yaml_documents", (".yml", ".yaml", ".sls"), lambda _: False),
-    Format("JSON", "json_documents", (".json",), lambda text: bool(_MAPPING.match(text))),
     Format("TOML", "toml_documents", (".toml",), _is_toml),
     Format("INI", "ini_files", (".ini", ".service", ".container", ".pod"), _is_ini),
+    Format("JSON", "json_documents", (".json",), lambda text: bool(_MAPPING.match(text))),
     Format("shell", "scripts", (".sh", ".bash"), _is_script),
     Format("YAML", "yaml_documents", (), lambda text: bool(_MANIFEST.search(text))),
     SYSCTL_D,

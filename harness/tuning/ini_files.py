@@ -70,9 +70,11 @@ def _pairs(text: str, source: str, found: Found) -> Iterator[_Pair]:
 
 
 def _joined(line: str, lines: Iterator[tuple[int, str]]) -> str:
-    while line.endswith("\\") and (following := next(lines, None)):
-        line = f"{line[:-1]} {following[1].strip()}"
-    return line
+    parts = [line]
+    while parts[-1].endswith("\\") and (following := next(lines, None)):
+        parts[-1] = parts[-1][:-1]
+        parts.append(following[1].strip())
+    return " ".join(parts)
 
 
 def _pair(section: str, line: str, where: Where, found: Found) -> _Pair | None:

@@ -208,14 +208,14 @@ def path_of(key: str) -> str:
 
 def wrong_with(key: str, value: str) -> str:
     """Why this can be no setting; empty where it can."""
+    if max(len(key), len(value)) > LONGEST:
+        return f"longer than {LONGEST} characters"
     if not key.strip():
         return "no key before '='"
     if re.search(r"\s", key.strip()):
         return f"a space in the key {key.strip()!r}"
     if _UNSAFE.search(key) or _UNSAFE.search(value.strip()):
         return "a control character"
-    if max(len(key), len(value)) > LONGEST:
-        return f"longer than {LONGEST} characters"
     names = path_of(normalised(key)).split("/")
     if not normalised(key) or any(name in ("", ".", "..") or len(name) > 255 for name in names):
         return f"{key.strip()!r} names nothing below /proc/sys"

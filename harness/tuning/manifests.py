@@ -22,7 +22,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from harness.tuning import ansible, formats, scripts
 from harness.tuning.files import is_read_at_boot, is_sysctl_file
-from harness.tuning.lines import LINES_LIMIT, Found, Where, names_a_secret, normalised, overruled, shown
+from harness.tuning.lines import LINES_LIMIT, LONGEST, Found, Where, names_a_secret, normalised, overruled, shown
 from harness.tuning.names import in_linux, is_name
 from harness.tuning.nodes import Field, Names, every_node, is_text, is_whole, merges, words
 from harness.tuning.sysctl_d import SysctlD
@@ -459,6 +459,9 @@ class Document:
         self._told |= {
             id(each.node) for each in (name, value) if self._where(each.node)[1] == self._where(value.node)[1]
         }
+        if len(value.text) > LONGEST:
+            self.trouble(value.node, f"longer than {LONGEST} characters")
+            return
         note, text = name.note or value.note, value.text
         if default := _DEFAULT.search(text):
             text, note = _DEFAULT.sub(r"\1", text), f"the default of {default[0]}"
@@ -474,6 +477,10 @@ class Document:
         told = "(secret)" if names_a_secret(key) else repr(text or field.text)
         self.trouble(at, f"the template {told} is not known here")
         return None
+
+    def mark(self, node: Node) -> None:
+        """A rule has made something of this node, or has named what it stands in."""
+        self._told.add(id(node))
 
     def trouble(self, node: Node, why: str) -> None:
         """Name a place."""

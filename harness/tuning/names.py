@@ -2,7 +2,7 @@
 
 import functools
 import re
-from importlib import resources
+from pathlib import Path
 
 from harness.tuning.lines import normalised
 
@@ -30,7 +30,7 @@ def is_name(text: str, value: str = "") -> bool:
     names = re.split(r"[./]", match[2])[1:]
     if match[1] == "net" and names[0] in _NET and (len(names) > 1 or names[0] == "nf_conntrack_max"):
         return True
-    if value and _NUMBERS.fullmatch(value):
+    if value and _NUMBERS.fullmatch(value[:_LONGEST]):
         return True
     return _is_of_linux_form(match[1], names, text) or bool(in_linux(text))
 
@@ -59,7 +59,7 @@ def in_linux(key: str) -> str:
 def _linux() -> dict[str, str]:
     """The keys of linux_keys.txt, each with its file; an interface is a `*`."""
     found, file = {}, ""
-    for line in resources.files("harness.tuning").joinpath("linux_keys.txt").read_text("utf-8").splitlines():
+    for line in Path(__file__).with_name("linux_keys.txt").read_text("utf-8").splitlines():
         if line.startswith("["):
             file = line.strip("[]")
         elif line and not line.startswith("#"):

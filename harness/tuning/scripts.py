@@ -25,7 +25,7 @@ _WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s{{0,9}}[\"']?{_PROC_S
 
 _ASSIGNED = re.compile(r"(?<![^\s;&|(])(\w+)(\+?)=[\"']?([^\s;&|<>()\"'`]*)")
 _FOR_OR_READ = re.compile(r"(?<![^\s;&|(])(for|read)\s([^;&|<>()\"'`\n]*)")
-_VARIABLE = re.compile(r"\$(?:\{(\w+)([^\w}][^}]*)?\}|(\w+))")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)([^\w}][^}]{0,500})?\}|(\w+))")
 
 _SHOWN = re.compile(r"\s*(cat|:)[^>|;&]*$")
 _BEGINS = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else)\b)\s*(?:if|case|for|while|until)\b")
@@ -309,6 +309,9 @@ class _Reader:
         notes = {}
         for number, raw in enumerate(text.split("\n")):
             where = (self._source, first + number, 1) if first else (self._source, *self._position(raw))
+            if len(raw) > _LONGEST_LINE:
+                self._found.trouble(*where, f"a line longer than {_LONGEST_LINE} characters")
+                continue
             is_quoted = self.sent is not None and bool(first) and self.sent.word[:1] in ("'", '"', "\\")
             line, notes[where] = (raw, "") if is_quoted else self._script.expanded(raw, self._line.first)
             if re.search(r"[$`]", line) and not is_quoted and line.lstrip()[:1] not in ("#", ";"):

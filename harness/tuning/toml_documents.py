@@ -15,6 +15,9 @@ from harness.tuning import manifests
 from harness.tuning.lines import Found
 
 _DEEPEST = 50
+_DEEP = re.compile(rf"(?<![\w\"'.-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){{{_DEEPEST}}}")
+"""Of a name in parts, tomllib's time goes with the square of their number."""
+
 _MOST_MISSES = 1000
 """Texts that are searched for from the beginning of the file: each takes as long as the file is."""
 
@@ -24,6 +27,9 @@ _COMMENT = re.compile(r"^[ \t]*#.*$", re.M)
 def read(text: str, source: str, found: Found) -> None:
     """Take in one file."""
     if not manifests.concerns(text):
+        return
+    if deep := _DEEP.search(text):
+        found.trouble(source, text.count("\n", 0, deep.start()) + 1, 1, f"a name of more than {_DEEPEST} parts")
         return
     try:
         document = tomllib.loads(text)

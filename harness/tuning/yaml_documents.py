@@ -1,6 +1,7 @@
 """The sysctls in YAML: Kubernetes, compose, Ansible, Salt, cloud-init, and any mapping of names to values.
 
 The text is composed to nodes, which know where they stand, and never constructed: no object of Python's comes of it.
+libyaml does it if PyYAML has it: a file of the greatest size takes it a second, and PyYAML's own parser a minute.
 """
 
 import yaml
@@ -8,13 +9,17 @@ import yaml
 from harness.tuning import formats, manifests
 from harness.tuning.lines import Found
 
+_LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TOO_DEEP = "exceeded maximum nesting depth"
+"""As libyaml says it."""
+
 
 def read(text: str, source: str, found: Found) -> None:
     """Take in one file of one or more documents."""
     if not manifests.concerns(text):
         return
     try:
-        for document in yaml.compose_all(text, Loader=yaml.SafeLoader):
+        for document in yaml.compose_all(text, Loader=_LOADER):
             manifests.Document(source, found, text).walk(document)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
@@ -29,6 +34,9 @@ def read(text: str, source: str, found: Found) -> None:
 
 def _not_yaml(text: str, source: str, found: Found, error: yaml.MarkedYAMLError) -> None:
     """Name the place; or the template that the text is."""
+    if error.problem == _TOO_DEEP:
+        found.trouble(source, 0, 0, "nested too deeply")
+        return
     at, why = formats.template(text)
     if why:
         found.trouble(source, text.count("\n", 0, at) + 1, 1, why)
