@@ -46,7 +46,8 @@ class Foreign:
 
     name: str
     endings: tuple[str, ...]
-    looks: re.Pattern[str]
+    looks: str
+    """A regular expression of a line, which is compiled only when a text is tried."""
     instead: str
 
 
@@ -111,9 +112,9 @@ _GUESSED = ("shell", "sysctl.d", "INI", "TOML")
 _OF_CONF = ("INI", "TOML", "sysctl.d")
 
 
-def _lines(*patterns: str) -> re.Pattern[str]:
+def _lines(*patterns: str) -> str:
     """A line of one of these kinds, which may be indented."""
-    return re.compile("|".join(rf"^[ \t]*(?:{each})" for each in patterns).replace("$", r"[ \t]*$"), re.M)
+    return "|".join(rf"^[ \t]*(?:{each})" for each in patterns).replace("$", r"[ \t]*$")
 
 
 _RENDER = "render the template first, and give what that writes"
@@ -135,15 +136,15 @@ FOREIGN = (
     Foreign("Go", (".go",), _lines(r"package \w+$", r"func[ \t(].*"), "give the settings as a sysctl.d file"),
     Foreign("Python", (".py",), _lines(r"(import|from) [\w.]+.*", r"(def|class) \w+.*:$"),
             "give the settings as a sysctl.d file"),
-    Foreign("XML", (".xml",), re.compile(r"\A\s*<[?!\w]"), "give the settings as a sysctl.d file"),
+    Foreign("XML", (".xml",), r"\A\s*<[?!\w]", "give the settings as a sysctl.d file"),
 )  # fmt: skip
 """What is recognised and not read. A Go, Jinja, ERB or Terraform template of any format is recognised by its tags."""
 
 _TEMPLATES = (
-    ("a Jinja template", re.compile(r"^[ \t]*\{%", re.M)),
-    ("a Go template", re.compile(r"^[ \t]*\{\{-?[ \t]*(if|else|end|range|with|define|include|template|block)\b", re.M)),
-    ("an ERB template", re.compile(r"^[ \t]*<%(?!=)", re.M)),
-    ("a Terraform template", re.compile(r"^[ \t]*%\{", re.M)),
+    ("a Jinja template", "{%", r"^[ \t]*\{%"),
+    ("a Go template", "{{", r"^[ \t]*\{\{-?[ \t]*(if|else|end|range|with|define|include|template|block)\b"),
+    ("an ERB template", "<%", r"^[ \t]*<%(?!=)"),
+    ("a Terraform template", "%{", r"^[ \t]*%\{"),
 )
 """Tags at the beginning of a line, which decide what lines there are; one inside a line leaves the others alone."""
 
@@ -172,7 +173,7 @@ def foreign(path: str, text: str, format: Format) -> tuple[int, str]:
     ending = _ending(path)
     guessed = format.name in _GUESSED and ending not in (".conf", ".sh", ".bash") and not text.startswith("#!")
     for each in FOREIGN:
-        at = each.looks.search(text) if guessed or ending in each.endings else None
+        at = re.search(each.looks, text, re.M) if guessed or ending in each.endings else None
         if at or ending in each.endings:
             return at.start() if at else 0, f"this looks like {each.name}, which is not read. Hint: {each.instead}"
     return 0, ""
@@ -180,7 +181,8 @@ def foreign(path: str, text: str, format: Format) -> tuple[int, str]:
 
 def template(text: str) -> tuple[int, str]:
     """Where the first tag of a template is that decides which lines there are, and a sentence on it; else empty."""
-    found = [(tag.start(), name) for name, pattern in _TEMPLATES if (tag := pattern.search(text))]
+    tags = ((name, re.search(pattern, text, re.M)) for name, opens, pattern in _TEMPLATES if opens in text)
+    found = [(tag.start(), name) for name, tag in tags if tag]
     if not found:
         return 0, ""
     at, name = min(found)
