@@ -96,6 +96,8 @@ class TestAnyStructure:
             assert settings(given("a.yml", variables + task + loop)) == [(FIN, "15", 2), ("a.b", "1", 2)]
         pairs = f"tune: [{{key: {FIN}, value: 15}}]\n"
         assert settings(given("b.yml", pairs + "tasks:\n" + task + "loop: '{{ tune }}'")) == [(FIN, "15", 1)]
+        renamed = task.replace("item.", "kv.") + "loop: '{{ tune }}'\n  loop_control: {loop_var: kv}\n"
+        assert settings(given("d.yml", pairs + "tasks:\n" + renamed)) == [(FIN, "15", 1)]
         one = f"- hosts: x\n  vars: {{n: 15}}\n- sysctl: {{name: {FIN}, value: '{{{{ n }}}}'}}\n"
         assert settings(given("c.yml", one)) == [(FIN, "15", 3)]
 
@@ -271,7 +273,7 @@ class TestScripts:
         "text",
         ["{0}=$N\nN=15", "N=15\nN=16\n{0}=$N", "if x; then\nN=15\nfi\n{0}=$N", "f() {{\nN=15\n}}\n{0}=$N",
          "N=15; read N\n{0}=$N", "N=$(nproc)\n{0}=$N", "x && N=15\n{0}=$N", "for N in 1 2; do\n{0}=$N\ndone",
-         "N=15\n{0}=${{N%5}}"],
+         "N=15\n{0}=${{N%5}}", "N=15\n. /etc/default/x\n{0}=$N", "N=15\n[ -f x ] && source x\n{0}=$N"],
     )  # fmt: skip
     def test_a_variable_that_may_be_something_else_is_not_known(self, given, text):
         found = refused(given("a.sh", text.format(f"sysctl -w {FIN}")))
@@ -331,6 +333,12 @@ def test_where_linux_has_a_key():
      ("a.yml", "- &s 'net.a" + "x" * 100_000 + "'\n" + "- {name: vm.x, value: *s}\n" * 5000),
      ("a.yml", "net: &a {ipv4: &b {x: 1}}\n" + "- " * 50_000), ("a.yml", "net: " + "{net: " * 3000),
      ("a.yml", "- &a {net: {ipv4: {tcp_sack: 1}}}\n" + "- {net: *a, vm: *a}\n" * 8_000),
+     ("a.yml", "".join(f"a{n}: &a{n} {{{', '.join(f'k{m}: *a{n - 1}' for m in range(99)) if n else ''}}}\n"
+                       for n in range(9)) + "net: *a8\n"),
+     ("a.yml", "- &m {" + ", ".join(f"k{n}: net" for n in range(9000)) + "}\n- &s [" + "*m, " * 9000 + "]\n"
+      + "- {a: {sysctl.present: *s}, vars: *m}\n" * 5000),
+     ("a.yml", "- &s '" + "# net\n\n" * 50_000 + "'\n" + "- {dest: /etc/sysctl.d/x.conf, content: *s}\n" * 8000),
+     ("a.yml", "- &s [" + "sysctl, " * 49 + "]\n" + "- {command: [a], args: *s}\n" * 20_000),
      ("x", "resource " + "{ " * 400_000), ("x", "{" * 500_000 + "..."), ("x", "class a " + " " * 900_000),
      ("x", "[a]\n" + "a" * 900_000), ("x", "<%" * 400_000), ("x.j2", "{{" * 400_000),
      ("a.sh", "$(" * 30_000 + "sysctl"),

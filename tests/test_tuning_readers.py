@@ -574,7 +574,7 @@ class TestManifests:
          ("sysctls:\n  a.b: ${X}", (2, 8, "the template '${X}' is not known here")),
          ("sysctls: {a.b: '${X}'}", (1, 16, "the template '${X}' is not known here")),
          ("sysctls: '{{ x }}'", (1, 10, "the template '{{ x }}' is not known here")),
-         ("sysctls: [", (2, 1, "not YAML: did not find expected node content") if LIBYAML else
+         ("sysctls: [", (1, 11, "not YAML: did not find expected node content") if LIBYAML else
           (1, 11, "not YAML: expected the node content, but found '<stream end>'")),
          ("sysctls: \x07", (1, 10, f"{'control' if LIBYAML else 'special'} characters are not allowed")),
          ("sysctls:\n  a: {{ x }}: 1",

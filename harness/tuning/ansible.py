@@ -65,6 +65,9 @@ class Tasks:
         self._document, self._names = document, document.names
         self._inlines: dict[int, tuple[Node, dict[str, Field]]] = {}
         self._variables: dict[str, list[Node]] = {}
+        self._taken: set[int] = set()
+        self._item = "item"
+        """The variable of the loop."""
         self._named: set[int] = set()
         tasks = []
         for node in nodes:
@@ -82,13 +85,12 @@ class Tasks:
         return (value for key, value in node.value if isinstance(key, ScalarNode) and is_task(key, value))
 
     def _take_variables(self, node: MappingNode) -> None:
-        for name, value in self._names.of(node).items():
-            if name in ("vars", "set_fact", "ansible.builtin.set_fact"):
-                for variable, its in self._names.of(value).items():
+        given = [self._names.get(node, name) for name in ("vars", "set_fact", "ansible.builtin.set_fact")]
+        for each in [*given, node if self._document.is_top(node) else None]:
+            if each is not None and id(each) not in self._taken:
+                self._taken.add(id(each))
+                for variable, its in self._names.of(each).items():
                     self._variables.setdefault(variable, []).append(its)
-        if self._document.is_top(node):
-            for variable, its in self._names.of(node).items():
-                self._variables.setdefault(variable, []).append(its)
 
     def _variable(self, name: str) -> Node | None:
         """The one value that the document gives a variable; None if it gives none, or more than one."""
@@ -117,6 +119,7 @@ class Tasks:
         sometimes = self._names.get(task, "when") is not None
         forgives = fields["ignoreerrors"].text.lower() in _TRUE if "ignoreerrors" in fields else False
         known = True
+        self._item = self._names.text(self._names.get(task, "loop_control"), "loop_var") or "item"
         self._document.mark(name.node)
         for item in self._document.while_asked(self._items(task)):
             key = self._filled(name, item)
@@ -184,7 +187,7 @@ class Tasks:
         pieces, end = [], 0
         for match in parts:
             part = self._value(match[1], item, node)
-            if part is None and re.match(r"\s*item\b(?!.*\|)", match[1]) and item is not None:
+            if part is None and re.match(rf"\s*{re.escape(self._item)}\b(?!.*\|)", match[1]) and item is not None:
                 self._document.trouble(node, f"{match[0]} is not known here")
                 return None
             if part:
@@ -201,7 +204,7 @@ class Tasks:
         """What an expression in a node stands for; None if it is not written here."""
         if match := _NAMED.fullmatch(expression):
             part = match[2] or match[3]
-            its = item if match[1] == "item" else self._variable(match[1])
+            its = item if match[1] == self._item else self._variable(match[1])
             its = self._names.get(its, part) if part else its
             if its is not None and is_text(its):
                 return Field(str(its.value), its)

@@ -60,6 +60,10 @@ _INI = re.compile(r"\s*\[[\w-]+\]\s*$", re.M)
 _DEFAULT = re.compile(r"\$\{\w+:?-([^${}`]*)\}")
 _LOADS = re.compile(r"\bsysctl\s[^;&|\n]{0,200}?(--system|(?<=\s)-[a-zA-Z]*[pf]\b|--load)")
 _DEEPEST_NAME = 6
+_MOST_ARGUMENTS = 50
+_MOST_PARSED = 2 << 20
+"""Characters of commands in one document, twice what a file may have: an alias costs nothing to write."""
+
 _MERGES_LIMIT = 1000
 _DEEPEST_MERGE = 50
 
@@ -81,18 +85,20 @@ def sets_sysctls(command: str) -> bool:
 
 
 class Document:
-    """One document of a file, whose text is given for the places of the texts inside it."""
+    """One document of a file."""
 
-    def __init__(self, source: str, found: Found, text: str) -> None:
+    def __init__(self, source: str, found: Found) -> None:
         self._source, self._found = source, found
-        self._raw = text
         self.names = Names()
         self._top: Node | None = None
         self._tasks = ansible.Tasks(self, ())
         self._used: set[int] = set()
-        self._told: set[int] = set()
+        """Nodes that a rule has read, so that they are not looked at again."""
+        self._handled: set[int] = set()
+        """Nodes that are read, or reported: a name of a sysctl among the others is not passed over."""
+        self._read: set[int] = set()
         self._written: set[str] = set()
-        self._merged = 0
+        self._merged = self._parsed = 0
 
     def walk(self, document: Node | None) -> None:
         """Take in all of it, in the order in which it is written."""
@@ -101,7 +107,7 @@ class Document:
         self._top = document
         nodes = list(every_node(document))
         self._tasks = ansible.Tasks(self, nodes)
-        self._used = set(self._lists(nodes))
+        self._used = set(self._of_the_containers(nodes))
         seen: set[int] = set()
         waiting: list[tuple[Node, str, object]] = [(document, "", None)]
         while waiting and not self._found.full:
@@ -121,10 +127,10 @@ class Document:
     def _name_the_rest(self, nodes: Iterable[Node]) -> None:
         """Report each name of a sysctl of which no rule has made anything."""
         for node in self.while_asked(nodes):
-            if isinstance(node, ScalarNode) and id(node) not in self._told and _has_a_name(node.value):
-                self._alone(node)
+            if isinstance(node, ScalarNode) and id(node) not in self._handled and _has_a_name(node.value):
+                self._report_name(node)
 
-    def _alone(self, node: ScalarNode) -> None:
+    def _report_name(self, node: ScalarNode) -> None:
         self.trouble(node, f"the name of a sysctl, and nothing that it is given: {shown(node.value)}")
 
     def is_top(self, node: Node) -> bool:
@@ -160,7 +166,7 @@ class Document:
 
     def _reads_pair(self, node: MappingNode, name: ScalarNode, value: Node, key: str, scope: object) -> bool:
         """Read a pair of a mapping that sets something, or holds a file; whether there is nothing left to look at."""
-        if name.value in _OF_CONTAINERS and self._has_settings(value):
+        if name.value in _OF_CONTAINERS and self._has_items(value):
             self._sysctls(value, None if key == "machine" else scope or node)  # machine: Talos, of the host
             return True
         if ansible.is_task(name, value):
@@ -182,7 +188,7 @@ class Document:
         for beside in ("name", "args"):
             if (each := self.names.get(node, beside)) is not None and each is not value:
                 self._used.add(id(each))
-                self._told |= {id(each)} if is_text(each) and normalised(each.value) in read else set()
+                self._handled |= {id(each)} if is_text(each) and normalised(each.value) in read else set()
 
     def _named(self, name: ScalarNode, value: Node, scope: object) -> bool:
         """A sysctl's name, and what it is given."""
@@ -196,7 +202,7 @@ class Document:
 
     def _nested(self, prefix: str, node: MappingNode, scope: object) -> bool:
         """Read a name in parts, each of them a mapping: net, ipv4, tcp_sack. Whether there is one."""
-        leaves = list(itertools.islice(_leaves(prefix, node), LINES_LIMIT))
+        leaves = _leaves(prefix, node)
         if not any(in_linux(name.value) for name, _ in leaves):
             return False
         for name, value in self.while_asked(leaves):
@@ -223,22 +229,24 @@ class Document:
         present = value if name.value == "sysctl.present" else present
         if present is None:
             return False
-        arguments: dict[str, Node] = {}
-        for each in present.value if isinstance(present, SequenceNode) else [present]:
-            arguments |= self.names.of(each)
-        its_name = arguments.get("name", name)
-        if is_text(its_name) and is_text(arguments.get("value")):
-            self.setting(Field(its_name.value, its_name), Field(arguments["value"].value, arguments["value"]))
+        arguments = present.value[:_MOST_ARGUMENTS] if isinstance(present, SequenceNode) else [present]
+        its_name, its_value = (
+            next((its for each in arguments if (its := self.names.get(each, one)) is not None), None)
+            for one in ("name", "value")
+        )
+        its_name = name if its_name is None else its_name
+        if is_text(its_name) and is_text(its_value):
+            self.setting(Field(its_name.value, its_name), Field(its_value.value, its_value))
         else:
             self.trouble(name, "a sysctl.present without a name and a value that are plain texts")
         return True
 
     # The settings of a container.
 
-    def _has_settings(self, node: Node) -> bool:
+    def _has_items(self, node: Node) -> bool:
         return not isinstance(node, ScalarNode) or bool(re.search(r"\{\{|\$", node.value))
 
-    def _lists(self, nodes: Iterable[Node]) -> Iterator[int]:
+    def _of_the_containers(self, nodes: Iterable[Node]) -> Iterator[int]:
         """The ids of all that containers have as `sysctls`, with what that merges in: settings of nothing else."""
         its = (self.names.get(node, name) for node in nodes for name in _OF_CONTAINERS)
         waiting, seen = [each for each in its if each is not None], set()
@@ -265,7 +273,7 @@ class Document:
                 if not (depth and isinstance(pair[0], ScalarNode) and pair[0].value in own):
                     self.setting(*map(self._field, pair), scope=scope, at_start=True)
                     own |= {pair[0].value} if depth else set()
-                self._told.add(id(pair[0]))
+                self._handled.add(id(pair[0]))
         elif isinstance(node, SequenceNode):
             for each in self.while_asked(node.value):
                 self._item(each, scope=scope)
@@ -313,11 +321,11 @@ class Document:
     def _name(self, node: ScalarNode, key: str, scope: object) -> None:
         """A name, or `name=value`, for which no other rule has a use."""
         if key in _TITLES and re.search(r"\s=", node.value):  # in words
-            self._told.add(id(node))
-        if id(node) in self._told:
+            self._handled.add(id(node))
+        if id(node) in self._handled:
             return
         if "=" not in node.value or key in _TITLES:
-            self._alone(node)
+            self._report_name(node)
         elif key in _FILLED_WITH:
             self.trouble(node, _A_FILE)
         else:  # containers.conf(5), crio.conf(5): of each container
@@ -350,7 +358,7 @@ class Document:
             return
         if all(map(is_whole, lists)):
             self._used |= {id(each) for part in lists for each in part.value}
-            self._told |= {id(each) for part in lists for each in part.value}
+            self._handled |= {id(each) for part in lists for each in part.value}
             self._shell(lists[0], shlex.join(its), scope)
         else:
             self.trouble(lists[0], _A_COMMAND)
@@ -359,13 +367,18 @@ class Document:
         command, arguments = (self.names.get(node, name) for name in ("command", "args"))
         if isinstance(command, SequenceNode) and isinstance(arguments, SequenceNode):
             one, other = " ".join(words(command)), " ".join(words(arguments))
-            if not sets_sysctls(one) and not sets_sysctls(other):
+            self._parsed += len(one) + len(other)
+            if self._parsed > _MOST_PARSED:
+                self.trouble(command, _A_COMMAND)
+            elif not sets_sysctls(one) and not sets_sysctls(other):
                 self._command(arguments, scope, command)
 
     def _shell(self, node: Node, text: str, scope: object) -> None:
         """Read a command, unless a template is part of it."""
-        if "{{" in text or "{%" in text:
-            self.trouble(node, f"the template {text!r} is not known here")
+        self._parsed += len(text)
+        if "{{" in text or "{%" in text or self._parsed > _MOST_PARSED:
+            why = _A_COMMAND if self._parsed > _MOST_PARSED else f"the template {text!r} is not known here"
+            self.trouble(node, why)
             return
         part = Found()
         scripts.read(text, self._source, part, self._written)
@@ -387,7 +400,7 @@ class Document:
                     self._written.add(file)
                     self.trouble(its[name], f"settings written to {file}. Hint: give that file itself")
                 self._used |= {id(each) for each in its.values()}
-                self._told |= {id(its[each]) for each in (_WHERE | _FILLED_WITH) & set(its)}
+                self._handled |= {id(its[each]) for each in (_WHERE | _FILLED_WITH) & set(its)}
                 return True
         return False
 
@@ -415,8 +428,11 @@ class Document:
         return self.names.get(text, "inline") if isinstance(text, MappingNode) else text
 
     def _content(self, node: ScalarNode, scope: object) -> None:
-        """Read a text as a file of its own."""
-        self._told.add(id(node))
+        """Read a text as a file of its own, once, however many aliases lead to it."""
+        if id(node) in self._read:
+            return
+        self._read.add(id(node))
+        self._handled.add(id(node))
         at, why = formats.template(node.value)
         if why:
             source, line, column = self._moved(node)((self._source, node.value.count("\n", 0, at) + 1, 1))
@@ -456,7 +472,7 @@ class Document:
         """Take a setting, unless a part of it is missing (which has been named) or is not known here."""
         if not name or not value:
             return
-        self._told |= {
+        self._handled |= {
             id(each.node) for each in (name, value) if self._where(each.node)[1] == self._where(value.node)[1]
         }
         if len(value.text) > LONGEST:
@@ -466,7 +482,7 @@ class Document:
         if default := _DEFAULT.search(text):
             text, note = _DEFAULT.sub(r"\1", text), f"the default of {default[0]}"
         if self.without_templates(Field(name.text + text, value.node), value.node, name.text, text):
-            self._told.add(id(name.node))
+            self._handled.add(id(name.node))
             self._found.setting(name.text, text, self._where(name.node), optional=optional, scope=scope,
                                 sometimes=sometimes, at_start=at_start, note=note)  # fmt: skip
 
@@ -474,17 +490,17 @@ class Document:
         """The same text; None, and named, if a template engine, or compose, puts something into it."""
         if not re.search(r"\{\{|\{%|\$", field.text):
             return field
-        told = "(secret)" if names_a_secret(key) else repr(text or field.text)
-        self.trouble(at, f"the template {told} is not known here")
+        quoted = "(secret)" if names_a_secret(key) else repr(text or field.text)
+        self.trouble(at, f"the template {quoted} is not known here")
         return None
 
     def mark(self, node: Node) -> None:
         """A rule has made something of this node, or has named what it stands in."""
-        self._told.add(id(node))
+        self._handled.add(id(node))
 
     def trouble(self, node: Node, why: str) -> None:
         """Name a place."""
-        self._told.add(id(node))
+        self._handled.add(id(node))
         self._found.trouble(*self._where(node), why)
 
     def _where(self, node: Node) -> Where:
@@ -507,16 +523,20 @@ def _are_commands(its: list[str]) -> bool:
     return "-c" not in its and any(sets_sysctls(word) for word in set(its) if " " in word.strip())
 
 
-def _leaves(prefix: str, node: MappingNode, depth: int = 0) -> Iterator[tuple[ScalarNode, Node]]:
+def _leaves(prefix: str, node: MappingNode) -> list[tuple[ScalarNode, Node]]:
     """What a mapping of mappings has at its ends, each with the names that lead there, joined by dots."""
-    for key, value in node.value:
-        if not isinstance(key, ScalarNode):
-            continue
-        name = f"{prefix}.{key.value}"
+    found: list[tuple[ScalarNode, Node]] = []
+    waiting = [(prefix, pair, 0) for pair in reversed(node.value)]
+    for _ in range(LINES_LIMIT):
+        if not waiting:
+            break
+        before, (key, value), depth = waiting.pop()
+        name = ScalarNode(key.tag, f"{before}.{key.value if isinstance(key, ScalarNode) else ''}", key.start_mark)
         if isinstance(value, MappingNode) and depth < _DEEPEST_NAME:
-            yield from _leaves(name, value, depth + 1)
+            waiting += [(name.value, pair, depth + 1) for pair in reversed(value.value)]
         else:
-            yield ScalarNode(key.tag, name, key.start_mark, key.end_mark), value
+            found.append((name, value))
+    return found
 
 
 def _is_all_settings(text: str) -> bool:

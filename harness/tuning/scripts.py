@@ -52,6 +52,9 @@ _ASSIGNMENT = re.compile(
     r"(?:\"([^\"$`\\]*)\"|'([^']*)'|([^\s;&|<>()\"'`$\\]*)|\"?(\$\{\w+:?-([^${}`\"]*)\})\"?)\s*(?:\s#.*)?"
 )
 _DEFAULT_ASSIGNED = re.compile(r"\s*:\s+\"?(\$\{(\w+):?=([^${}`\"]*)\})\"?\s*(?:\s#.*)?")
+_MAY_SET_ANY = re.compile(r"(?:^|[;&|({\s])(?:\.|source|eval)\s+\S")
+"""A file that is sourced after a variable was given its value may give it another."""
+
 _OPENS, _CLOSES = re.compile(r"\{[ \t]*(?:#.*)?$"), re.compile(r"[ \t]*\}")
 
 _DEEPEST = 3
@@ -163,6 +166,9 @@ def _variables(lines: list[Logical]) -> dict[str, _Variable]:
         for name, _ in _given(line.text):
             times[name] = times.get(name, 0) + 1
         conditions.take(line.text)
+        if _MAY_SET_ANY.search(line.text):
+            for name in found:
+                times[name] = times.get(name, 0) + 1
         depth -= bool(_CLOSES.match(line.text))
         if depth <= 0 and not conditions.decide_about("\n") and (given := _given_plainly(line)):
             found[given[0]] = given[1]

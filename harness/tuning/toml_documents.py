@@ -43,7 +43,7 @@ def read(text: str, source: str, found: Found) -> None:
     except ValueError as error:  # a date that is none, an integer that is too long
         found.trouble(source, 0, 0, f"not TOML: {error}")
     else:
-        manifests.Document(source, found, text).walk(node)
+        manifests.Document(source, found).walk(node)
 
 
 class _Places:

@@ -4,6 +4,8 @@ The text is composed to nodes, which know where they stand, and never constructe
 libyaml does it if PyYAML has it: a file of the greatest size takes it a second, and PyYAML's own parser a minute.
 """
 
+import re
+
 import yaml
 
 from harness.tuning import formats, manifests
@@ -20,7 +22,7 @@ def read(text: str, source: str, found: Found) -> None:
         return
     try:
         for document in yaml.compose_all(text, Loader=_LOADER):
-            manifests.Document(source, found, text).walk(document)
+            manifests.Document(source, found).walk(document)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         found.trouble(source, before.count("\n") + 1, len(before) - before.rfind("\n"), str(error.reason))
@@ -42,5 +44,8 @@ def _not_yaml(text: str, source: str, found: Found, error: yaml.MarkedYAMLError)
         found.trouble(source, text.count("\n", 0, at) + 1, 1, why)
         return
     mark = error.problem_mark or error.context_mark
+    lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", text)
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    if line > len(lines):  # libyaml's mark of the end
+        line, column = len(lines), len(lines[-1]) + 1
     found.trouble(source, line, column, f"not YAML: {error.problem or error.context}")
