@@ -44,7 +44,8 @@ class TestAnyStructure:
          "net: {ipv4.tcp_fin_timeout: 15}", "net/ipv4/tcp_fin_timeout: 15", f"/proc/sys/{FIN.replace('.', '/')}: 15",
          f"{FIN}: {{sysctl.present: [{{value: 15}}]}}", f"tune: {{sysctl.present: [{{name: {FIN}}}, {{value: 15}}]}}",
          f"tune:\n  sysctl.present: {{name: {FIN}, value: 15}}", f"a: {{Sysctls: {{{FIN}: 15}}}}",
-         f"machine: {{sysctls: {{{FIN}: 15}}}}", f"- a\n- - b\n  - {{c: [{{{FIN}: 15}}]}}"],
+         f"machine: {{sysctls: {{{FIN}: 15}}}}",
+         f"config: {{linux.sysctl.{FIN}: 15}}", f"- a\n- - b\n  - {{c: [{{{FIN}: 15}}]}}"],
     )  # fmt: skip
     @pytest.mark.parametrize("name", ["a.yml", "a.sls"])
     def test_a_name_with_a_value_is_a_setting_wherever_it_stands(self, given, name, text):
@@ -180,9 +181,9 @@ class TestForeignFormats:
          ("x", "{ config, ... }:\n{ boot.kernel.sysctl.a = 1; }", "a Nix expression"),
          ("a.pp", f"sysctl {{ '{FIN}': value => 15 }}", "a Puppet manifest"),
          ("x", f"class a {{\n  sysctl {{ '{FIN}': value => 15 }}\n}}", "a Puppet manifest"),
-         ("a.rb", "x", "Ruby (a Chef recipe?)"),
-         ("x", f"sysctl '{FIN}' do\n  value 15\nend\n", "Ruby (a Chef recipe?)"),
-         ("x", f"default['sysctl']['{FIN}'] = 15\n", "Ruby (a Chef recipe?)"),
+         ("a.rb", "x", "Ruby"),
+         ("x", f"sysctl '{FIN}' do\n  value 15\nend\n", "Ruby"),
+         ("x", f"default['sysctl']['{FIN}'] = 15\n", "Ruby"),
          ("a.go", "package a\n", "Go"), ("x", f'package a\n\nvar x = "{FIN}=15"\n', "Go"),
          ("x", f"import os\nos.system('sysctl -w {FIN}=15')\n", "Python"), ("x", f"<?xml?>\n<a>{FIN}=15</a>", "XML"),
          ("a.conf.j2", f"{{% if x %}}\n{FIN} = 15\n{{% endif %}}\n", "a Jinja template"),
@@ -255,7 +256,15 @@ class TestScripts:
     def test_what_is_written_to_a_file_of_sysctls_is_read(self, given, text, line):
         (found,) = read([given("a.sh", text)])
         assert (found.key, found.value, found.line) == (FIN, "15", line)
-        assert found.note
+        assert "is loaded" in found.note
+
+    def test_a_script_without_an_ending_is_known_by_what_it_writes(self, given):
+        text = f"%post\ncat > /etc/sysctl.d/9.conf <<E\n{FIN} = 15\nE\n%end\n"
+        assert settings(given("ks.cfg", text)) == [(FIN, "15", 3)]
+
+    def test_two_assumptions_are_both_told(self, given):
+        (line,) = read([given("a.sh", f"echo {FIN}=${{N:-15}} > /etc/sysctl.conf")])
+        assert line.note == "the default of ${N:-15}; as soon as /etc/sysctl.conf is loaded"
 
     @pytest.mark.parametrize(
         ("text", "note"),

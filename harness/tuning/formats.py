@@ -62,6 +62,7 @@ _SCRIPT = re.compile(
     r"|^(?![ \t]*[#;]).*([>\s]/proc/sys/|--sysctl\b)",
     re.M,
 )
+_WRITES_A_FILE = re.compile(r"^(?![ \t]*[#;])[^\n]{0,200}\b(cat|tee)\b[^\n]{0,200}<<-?[ \t]*[\"'\\]?\w", re.M)
 _SETTING = re.compile(r"(?<!\\\n)^[ \t]*-?[\w*-]*[./][\w./*-]*[ \t]*=(?!>)", re.M)
 """A line of sysctl.d; a shell's variables have no dots, and a command may go on in a line like this one."""
 
@@ -82,7 +83,8 @@ def _first_line(text: str) -> int:
 
 
 def _is_script(text: str) -> bool:
-    return text.startswith("#!") or bool(_SCRIPT.search(text) and not _SETTING.search(text))
+    settings = _SETTING.search(text)
+    return text.startswith("#!") or bool(_SCRIPT.search(text) and not settings) or bool(_WRITES_A_FILE.search(text))
 
 
 def _is_ini(text: str) -> bool:
@@ -128,11 +130,11 @@ FOREIGN = (
     Foreign("a Puppet manifest", (".pp", ".epp"),
             _lines(r"(class|define|node)[ \t]+[\w:']+[^\n]*\{$", r"sysctl(::\w+)?[ \t]*\{[ \t]*(['\"$].*)?$"),
             "give the files that an agent writes from it"),
-    Foreign("Ruby (a Chef recipe?)", (".rb",),
+    Foreign("Ruby", (".rb",),
             _lines(r"(node\.)?(default|override|normal|set)\[['\":].*",
                    r"(sysctl|sysctl_param|describe|template|file)\b[^\n=]* do\b.*",
                    r"require(_relative)? ['\"].*", r"end$"),
-            "give the files that the client writes from it"),
+            "give the settings as a sysctl.d file, or the file that it writes"),
     Foreign("Go", (".go",), _lines(r"package \w+$", r"func[ \t(].*"), "give the settings as a sysctl.d file"),
     Foreign("Python", (".py",), _lines(r"(import|from) [\w.]+.*", r"(def|class) \w+.*:$"),
             "give the settings as a sysctl.d file"),

@@ -161,7 +161,7 @@ class Found:
             source, row, column = moved(line.where)
             line = replace(
                 line, source=source, line=row, column=column, container=self._number(scopes[line.container]),
-                note=line.note or note,
+                note="; ".join(filter(None, (line.note, note))),
             )  # fmt: skip
             self._take(line, sometimes=sometimes)
         for place in part.troubles:

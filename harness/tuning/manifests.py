@@ -31,6 +31,9 @@ _CONCERNS = re.compile(
     r"sysctl|systemControls|/proc/sys/|\b(net|vm|kernel|fs|user|dev|abi|debug|crypto|sunrpc|xen)\b", re.I
 )
 _OF_CONTAINERS = ("sysctls", "systemControls", "SystemControls")
+_LXD = "linux.sysctl."
+"""What stands before a sysctl's name in the configuration of an instance of LXD or Incus."""
+
 _ROOTS = {"net", "vm", "kernel", "fs"}
 _TITLES = {"name", "description", "msg", "title", "summary"}
 """Keys whose texts are for people: no command is looked for in them."""
@@ -168,6 +171,10 @@ class Document:
         """Read a pair of a mapping that sets something, or holds a file; whether there is nothing left to look at."""
         if name.value in _OF_CONTAINERS and self._has_items(value):
             self._sysctls(value, None if key == "machine" else scope or node)  # machine: Talos, of the host
+            return True
+        if name.value.startswith(_LXD) and is_text(value):
+            own = Field(name.value.removeprefix(_LXD), name)
+            self.setting(own, Field(value.value, value), scope=scope or node, at_start=True)
             return True
         if ansible.is_task(name, value):
             self._task(node, name, value)
