@@ -115,8 +115,9 @@ _OF_CONF = ("INI", "TOML", "sysctl.d")
 
 
 def _lines(*patterns: str) -> str:
-    """A line of one of these kinds, which may be indented."""
-    return "|".join(rf"^[ \t]*(?:{each})" for each in patterns).replace("$", r"[ \t]*$")
+    """A line of one of these kinds, which may be indented, and may end in spaces if it ends there."""
+    ended = (each.removesuffix("$") + r"[ \t]*$" if each.endswith("$") else each for each in patterns)
+    return "|".join(rf"^[ \t]*(?:{each})" for each in ended)
 
 
 _RENDER = "render the template first, and give what that writes"
