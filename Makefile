@@ -17,8 +17,8 @@ unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would co
 
 WHICH = test -n "$(S)" || { echo "Which? Hint: make $@ S=close_with_unread_data (make list shows all)" >&2; exit 2; }
 
-.PHONY: scenarios named lesson quiz step list explain whatif large test check stress bench screenshot readme ladders setup \
-	tools help clean
+.PHONY: scenarios named lesson quiz step list explain whatif large test check stress ablate bench screenshot readme ladders \
+	setup tools help clean
 
 scenarios: named setup ## all scenarios, for real; S=close_with_unread_data plays one of them
 	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/ -n auto) $(ARGS)
@@ -56,7 +56,7 @@ large: setup ## the stories at the real size
 
 # Two workers a processor: some of these tests start many processes of their own.
 test: setup ## the project's own tests
-	PYTEST_XDIST_AUTO_NUM_WORKERS=$$((2 * $$(nproc))) $(RUN) pytest tests/ -n auto --dist loadfile $(ARGS)
+	PYTEST_XDIST_AUTO_NUM_WORKERS=$$((2 * $$(nproc))) $(RUN) pytest tests/ -n auto $(ARGS)
 
 check: setup ## format, lint, types, import rules
 	$(RUN) ruff format --check .
@@ -64,10 +64,13 @@ check: setup ## format, lint, types, import rules
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports --no-logo 2>&1 | sed -n '/^Contracts$$/,$$p'; exit $${PIPESTATUS[0]}
 
-stress: setup ## N runs of all scenarios beside as many busy loops as there are processors
-	$(RUN) tests.stress $(N)
+stress: setup ## N runs of all scenarios beside busy loops; ARGS="--tests --loops 4" the tests, "--side-by-side 2" two at once
+	$(RUN) tests.stress $(N) $(ARGS)
 
-bench: setup ## what a scenario costs beyond the kernel's own waits
+ablate: named setup ## takes every input out of each scenario in turn, and reports what no test misses; S= for one scenario
+	$(RUN) tests.ablation $(S)
+
+bench: setup ## what a scenario, explain, collecting and the capture cost; exits with 1 if a bar is missed
 	$(RUN) tests.bench
 
 screenshot: setup ## takes the picture in the README anew
@@ -95,4 +98,4 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .tools

@@ -1,16 +1,21 @@
 """`python -m harness`: the lessons, and what becomes of sysctls, from the command line. The stories are pytest's."""
 
+import os
+import signal
+
+if __name__ == "__main__":  # before the imports, which take a while: an interrupt ends them, and says nothing
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import argparse
 import re
 import sys
-import tempfile
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from harness import child, lessons, terminal
-from harness.errors import LabError, LabUnavailable, unwritable
+from harness import files, lessons, terminal
+from harness.errors import ASSERTS_ARE_NEEDED, LabError, LabUnavailable
 from harness.lessons import Lesson
 
 if TYPE_CHECKING:
@@ -18,6 +23,13 @@ if TYPE_CHECKING:
 
 _QUIETLY = ["-qq", "--no-header", "--lab-strict", "-o", "console_output_style=classic"]
 _WRONG_ANSWER = 6  # pytest's own statuses end at 5, and 1 is a story that failed
+_NO_OUTPUT = 74  # EX_IOERR of sysexits.h
+_INTERRUPTED, _CLOSED_PIPE = (128 + number for number in (signal.SIGINT, signal.SIGPIPE))  # as a shell has them
+
+_STATUSES = (
+    f"exit status of every command: {_NO_OUTPUT}: the standard output cannot be written; {_CLOSED_PIPE}: its reader "
+    f"has gone (as with `| head`), without a message; {_INTERRUPTED}: interrupted (Ctrl-C)"
+)
 _INDENT = (0, 0, 0, 2)
 _WAITS = {"en": ("waits up to {} s", "waits less than 1 s"), "zh": ("最长等待 {} s", "等待不到 1 s")}
 _WORDS = {
@@ -27,27 +39,46 @@ _WORDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The program; its exit status: pytest's, or one of these.
+    """The program; its exit status: pytest's, 2: it cannot be done, 3: this machine lacks it, 6: a wrong answer,
+    7: --partial left something out.
 
-    2: it cannot be done; 3: this machine lacks it; 6: a wrong answer; 7: --partial left something out.
+    Also those of _STATUSES. SystemExit as argparse has it.
     """
-    asked, others = _parser().parse_known_args(arguments)
-    asked.pytest_arguments = others
     try:
+        if not __debug__:
+            raise LabError(ASSERTS_ARE_NEEDED)
+        asked, others = _parser().parse_known_args(arguments)
+        asked.pytest_arguments = others
+        terminal.check_language(getattr(asked, "lang", "en"))
         status: int = asked.run(asked)
+    except terminal.OutputFailed as error:
+        terminal.discard()
+        if error.is_closed_pipe:
+            return _CLOSED_PIPE
+        terminal.complain(str(error))
+        return _NO_OUTPUT
     except LabError as error:
-        sys.stderr.write(f"{error}\n")
+        terminal.complain(str(error))
         return 3 if isinstance(error, LabUnavailable) else 2
-    except (KeyboardInterrupt, BrokenPipeError):
-        return 130
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except Exception:
+        import traceback
+
         traceback.print_exc()
         return 3  # a 1 would claim a change
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse's own says nothing of help that it cannot write."""
+
+    def print_help(self, file: Any = None) -> None:
+        terminal.say(self.format_help().rstrip("\n"))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m harness", description=__doc__)
+    parser = _Parser(prog="python -m harness", description=__doc__, epilog=_STATUSES)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for run, text in ((_list, "all lessons, and what governs them"), (_lesson, "play one, drawn and explained"),
                       (_quiz, "predict, then run: a question, your answer, the kernel's"),
@@ -63,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _about_sysctls(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
     explain = commands.add_parser(
         "explain", help="what becomes of each sysctl of a file here, without running a story",
         epilog="exit status: 0: all was read, whatever the verdicts; 2: something cannot be read, and nothing was "
@@ -77,7 +108,10 @@ def _about_sysctls(commands: "argparse._SubParsersAction[argparse.ArgumentParser
     )  # fmt: skip
     for command in (explain, whatif):
         command.add_argument(
-            "files", nargs="+", metavar="FILE", help="sysctl.d, a script, YAML; a directory; - for stdin"
+            "files",
+            nargs="+",
+            metavar="FILE",
+            help="sysctl.d, a script, YAML, JSON, TOML, INI; a directory; - for stdin",
         )
         command.add_argument(
             "--partial", action="store_true",
@@ -138,6 +172,8 @@ def _compare(asked: argparse.Namespace) -> int:
 
 
 def _stdin_once(files: list[str], before: list[str]) -> None:
+    if "-" in (*files, *before) and sys.stdin is None:
+        raise LabError("the standard input is closed. Hint: name a file")
     if [*files, *before].count("-") > 1:
         raise LabError("the standard input can be read but once. Hint: give a file for the other -")
 
@@ -184,17 +220,12 @@ def _lesson(asked: argparse.Namespace) -> int:
     lesson = lessons.load(asked.name, asked.lang)
     if not asked.html:
         return _play(lesson, asked, lesson.fault, lesson.control)
-    from harness import record
-
     page = Path(asked.html)
-    record.make_room(page)
-    with tempfile.TemporaryDirectory() as folder:
-        status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", folder))
+    files.check(page)
+    with files.temporary_folder() as folder:
+        status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", str(folder)))
         if (made := Path(folder, f"{lesson.name}.html")).exists():
-            try:
-                page.write_bytes(made.read_bytes())
-            except OSError as error:
-                raise unwritable(page, error) from None
+            files.write(page, made.read_bytes())
     return status
 
 
@@ -236,11 +267,57 @@ def _step(asked: argparse.Namespace) -> int:
 
 
 def _play(lesson: Lesson, asked: argparse.Namespace, *stories: str, options: tuple[str, ...] = ()) -> int:
+    from harness import child
+
     sys.stdout.flush()
     chosen = [f"{lesson.path}::{story}" for story in stories]
     shown = ["--lab-show", "--lab-lang", asked.lang, *options, *asked.pytest_arguments]
-    return child.pytest([*_QUIETLY, *shown, *chosen]).returncode
+    status = child.pytest([*_QUIETLY, *shown, *chosen]).returncode
+    return status if status >= 0 else 128 - status
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGINT, _end_at_once)
+    raise KeyboardInterrupt
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Labs, and what plays in them, end with this process."""
+    os._exit(_INTERRUPTED)
+
+
+def _lost(unraisable: "sys.UnraisableHookArgs") -> None:
+    """An interrupt that came while Python ran something whose exceptions go nowhere (a weak reference's callback)."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        os._exit(_INTERRUPTED)
+    sys.__unraisablehook__(unraisable)
+
+
+def _open_standard_files() -> None:
+    """A number that is free would be given to the next file that is opened, and be written to by mistake."""
+    for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest number that is free
+
+
+def _program() -> int:
+    """main(), and what belongs to a process of its own."""
+    sys.unraisablehook = _lost
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary folders go
+    _open_standard_files()
+    if sys.stdout is None:
+        terminal.complain("the standard output is closed. Hint: redirect it to a file, or to /dev/null")
+        return _NO_OUTPUT
+    try:
+        signal.signal(signal.SIGINT, _interrupted)
+        status = main()
+        signal.signal(signal.SIGINT, _end_at_once)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_program())

@@ -1,12 +1,18 @@
 """Whole messages, with file descriptors, between two processes of one run."""
 
+import errno
+import os
 import pickle
 import socket
 
 MESSAGE_LIMIT = 1 << 16
 """Bytes of the longest message."""
 
-_FDS_LIMIT = 64
+_FDS_AT_ONCE = 250
+"""File descriptors in one portion: the kernel passes 253 at most (include/net/scm.h, SCM_MAX_FD)."""
+
+_MORE = b"\0"
+"""What a portion says that is not the last; no pickle is so short."""
 
 
 class Channel:
@@ -38,20 +44,39 @@ class Channel:
         data = pickle.dumps(message)
         if len(data) > MESSAGE_LIMIT:
             raise ValueError(f"{len(data)} bytes are too many for one message (limit: {MESSAGE_LIMIT})")
+        while len(fds) > _FDS_AT_ONCE:
+            socket.send_fds(self._socket, [_MORE], list(fds[:_FDS_AT_ONCE]))
+            fds = fds[_FDS_AT_ONCE:]
         if fds:
             socket.send_fds(self._socket, [data], list(fds))
         else:
             self._socket.send(data)
 
     def receive(self) -> tuple[object, list[int]]:
-        """Wait for one message. EOFError when the peer is gone. The fds are close-on-exec."""
+        """Wait for one message. EOFError when the peer is gone. The fds are close-on-exec.
+
+        OSError (EMFILE) if this process may not have so many fds: those that have come are closed.
+        """
+        data, fds = self._receive_portion()
+        while data == _MORE:
+            data, more = self._receive_portion()
+            fds += more
+        return pickle.loads(data), fds
+
+    def _receive_portion(self) -> tuple[bytes, list[int]]:
         try:
-            data, fds, _, _ = socket.recv_fds(self._socket, MESSAGE_LIMIT, _FDS_LIMIT, socket.MSG_CMSG_CLOEXEC)
+            data, fds, flags, _ = socket.recv_fds(self._socket, MESSAGE_LIMIT, _FDS_AT_ONCE, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
-            data, fds = b"", []
+            data, fds, flags = b"", [], 0
+        if flags & socket.MSG_CTRUNC:
+            for fd in fds:
+                os.close(fd)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        for fd in fds:
+            os.set_inheritable(fd, False)  # Python 3.11's recv_fds() does not pass its flags on
         if not data:
             raise EOFError("the other end of the channel is gone")
-        return pickle.loads(data), fds
+        return data, fds
 
     def close(self) -> None:
         self._socket.close()

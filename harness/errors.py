@@ -22,12 +22,19 @@ def unwritable(path: object, error: OSError, other: str = "file") -> LabError:
     return LabError(f"{path} cannot be written: {error.strerror or error}. Hint: name another {other}")
 
 
+ASSERTS_ARE_NEEDED = "PYTHONOPTIMIZE, or python -O, leaves out the asserts that this program is made of. Hint: unset it"
+
+
 class UnknownSysctl(LabError):
     """This kernel has no such key in a network namespace."""
 
 
 class ReadOnlySysctl(LabError):
     """The key is there, and cannot be written in a network namespace."""
+
+
+class SharedSysctl(LabError):
+    """The key is there, but is not known to belong to a network namespace: writing it might change the host."""
 
 
 class RefusedValue(LabError):

@@ -20,6 +20,11 @@ _LONGEST_POLL_S = 0.02
 Seen = TypeVar("Seen")
 
 
+def time_limit_s(within_s: float | None, deadline_s: float) -> float:
+    """Seconds that a verb may wait: what its caller says (0: it looks once), or else the lab's own limit."""
+    return deadline_s if within_s is None else within_s
+
+
 def poll(what: str, expected: object, look: Callable[[], Seen], within_s: float) -> Seen:
     """Look until what is seen equals `expected`; ExpectationFailed when `within_s` seconds have passed."""
     start = time.monotonic()

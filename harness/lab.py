@@ -1,5 +1,6 @@
 """One run: a private network, its actors and all evidence of it. Opens everything, closes it in reverse order."""
 
+import contextlib
 import inspect
 import pickle
 import time
@@ -13,6 +14,7 @@ from harness.channel import MESSAGE_LIMIT, Channel
 from harness.errors import LabError
 from harness.evidence import wire
 from harness.evidence.sockets import Endpoint
+from harness.evidence.starvation import Gap
 from harness.evidence.wire import Segment
 from harness.installed import find_program
 from harness.kernel import addresses
@@ -39,14 +41,19 @@ class Lab(Observer):
         self._roles_from = roles_from
         self._actors: list[Actor | Program] = []
         keeper = nursery.open_lab(roles_from)
-        timeline = Timeline(time.monotonic_ns())
         self.pinned: set[str] = set()
         """The sysctls that the story itself has set: whatever the profile says of them, it was not tried here."""
         self.not_set = keeper.not_set
         """Keys of the profile that a network namespace here does not have, or not to be set."""
         self.refused = keeper.refused
         """What the kernel refused of the profile, as KEY = VALUE."""
-        super().__init__(keeper, Watch(keeper, nursery.events, port, timeline), timeline, allowance_s)
+        with contextlib.ExitStack() as opened:
+            opened.callback(keeper.close)
+            timeline = Timeline(time.monotonic_ns())
+            watch = Watch(keeper, nursery.events, port, timeline, nursery.processors)
+            opened.callback(watch.close)
+            super().__init__(keeper, watch, timeline, allowance_s)
+            opened.pop_all()
 
     def client_address(self, port: int) -> Endpoint:
         """The client's host with a port of the scenario's choice: nobody else is in this network."""
@@ -57,7 +64,7 @@ class Lab(Observer):
 
         With `to`, it has been run to that step when this returns.
         """
-        check_role(role)
+        check_role(role, arguments)
         path = inspect.getsourcefile(role) or ""
         if path != self._roles_from:
             raise LabError(f"{role.__qualname__} is defined in {path}. Hint: roles stand in the scenario's own file")
@@ -77,6 +84,18 @@ class Lab(Observer):
         program = Program(self._free_name(name or Path(argv[0]).name), self, self._keeper, pid, pidfd, output)
         self._actors.append(program)
         return program
+
+    def never_moved(self) -> list[str]:
+        """The names of the actors that no verb has let go on yet."""
+        return [actor.name for actor in self._actors if isinstance(actor, Actor) and not actor.moved]
+
+    def check_played(self) -> None:
+        """LabError if actors were started and none was ever moved: such a play shows nothing."""
+        if self._actors and len(unmoved := self.never_moved()) == len(self._actors):
+            raise LabError(
+                f"nothing was played: {', '.join(unmoved)} started, and never moved. "
+                'Hint: let an actor go on, e.g. by run_to("listening")'
+            )
 
     def _free_name(self, name: str) -> str:
         taken = {actor.name for actor in self._actors}
@@ -160,6 +179,15 @@ class Lab(Observer):
         )
         return self.worth_waiting("connect() without an answer", interval)
 
+    def starvation(self) -> Gap | None:
+        """The longest time for which a process of this story was kept from running, if it is more than the allowance.
+
+        Then timers may have expired that the story did not mean to wait for: a failure says nothing about the kernel.
+        """
+        for actor in self._actors:
+            actor.note_starvation()
+        return self.longest_gap if self.longest_gap.seconds > self.allowance_s else None
+
     def close(self) -> None:
         """End everything and wait for its end; then ExpectationFailed if a role had died unnoticed."""
         try:
@@ -169,6 +197,7 @@ class Lab(Observer):
         finally:
             for actor in reversed(self._actors):
                 actor.close()
+            self._run_delay.close()
             self._watch.close()  # before the keeper's copy, or this process would wait for RCU (packet_release)
             self._keeper.close()
 

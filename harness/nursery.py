@@ -3,12 +3,12 @@
 import contextlib
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Any
 
+from harness.asking import CLOSED, KeeperHandle, died, received
 from harness.channel import Channel
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import transitions
@@ -17,57 +17,54 @@ from harness.kernel.sysctls import Setting
 __tracebackhide__ = True
 
 _BOOT = (
-    "import json, sys; fd, watched, sys.path[:] = json.loads(sys.argv[1]);"
-    "from harness.inside import nursery; nursery.main(fd, watched)"
+    "import json, os, sys; fd, watched, sys.path[:] = json.loads(sys.argv[1]);"
+    "from harness.inside import nursery; nursery.main(fd, watched); os._exit(0)"
 )
 
 
-class KeeperHandle:
-    """The line to one lab's keeper."""
+class LabKeeper(KeeperHandle):
+    """The line to one lab's keeper, and the sockets that the keeper has opened inside."""
 
     def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+        super().__init__(channel)
         self._sockets: list[socket.socket] = []
-        self._asked = 0
+        self._pidfd = self._devices = -1
+        self._end = select.poll()
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> list[int]:
         """Take what the keeper hands out when the lab stands: from then on it may be asked for things."""
-        (self.not_set, self.refused), fds = self._answer(0, "set up a lab")
-        """Of the profile, where its lines forgive that: keys that cannot be set here; KEY = VALUE that is refused."""
-        self._sockets = [socket.socket(fileno=fd) for fd in fds[:3]]
+        *opened, pidfd = super().wait_until_ready()
+        self._sockets = [socket.socket(fileno=fd) for fd in opened]
         self.capture, self.table, self.raw = self._sockets
-        self.pid = pid_of(fds[3])
+        self._pidfd = pidfd
+        self._end.register(pidfd, select.POLLIN)
+        self.pid = pid_of(pidfd)
         """The keeper's number on the host; /proc/PID/net is the lab's."""
-        os.close(fds[3])
+        self._devices = os.open(f"/proc/{self.pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
+        return []
 
-    def ask(self, command: str, **arguments: object) -> Any:
-        """Run one of the keeper's commands and return its value; LabError says why not."""
-        value, _ = self.ask_for_fds(command, **arguments)
-        return value
+    def frames_sent(self) -> int:
+        """How many frames `lo` of the lab has ever sent; each is counted once it is queued, before it is received.
 
-    def ask_for_fds(self, command: str, **arguments: object) -> tuple[Any, list[int]]:
-        """The same, for a command whose answer carries fds: they are the caller's to close."""
-        self._asked += 1
-        with contextlib.suppress(BrokenPipeError):
-            self._channel.send((self._asked, command, arguments))
-        return self._answer(self._asked, command)
-
-    def _answer(self, number: int, doing: str) -> tuple[Any, list[int]]:
-        while True:
-            (answered, value), fds = _received(self._channel, doing)
-            if answered == number:
-                break
-            for fd in fds:  # the answer to a question that a signal (Ctrl-C, pytest-timeout) made us forget
-                os.close(fd)
-        if isinstance(value, LabError):
-            raise value
-        return value, fds
+        drivers/net/loopback.c, loopback_xmit: netif_rx(), then dev_lstats_add(), with bottom halves off. LabError if
+        the lab is closed, or if its keeper has died and everything in it with it.
+        """
+        if self._devices < 0:
+            raise LabError(CLOSED)
+        if self._end.poll(0):
+            raise died("keep the lab")
+        line = os.pread(self._devices, 4096, 0).partition(b"lo:")[2]
+        return int(line.split(None, 2)[1])
 
     def close(self) -> None:
         """End everything that runs in the lab, and wait for its end; the namespaces follow by themselves."""
         with contextlib.suppress(LabError):
             self.ask("end")
-        self._channel.close()
+        super().close()
+        for fd in (self._pidfd, self._devices):
+            if fd >= 0:
+                os.close(fd)
+        self._pidfd = self._devices = -1
         for sock in self._sockets:
             sock.close()
 
@@ -83,28 +80,43 @@ class Nursery:
         self._profile = profile
         ours, theirs = Channel.pair()
         boot = json.dumps([theirs.fileno(), [os.getpid(), *(also_watch or [])], sys.path])
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _BOOT, boot],
-            stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-        )
-        theirs.close()
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-c", _BOOT, boot],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         self._channel = ours
-        hello, fds = _received(ours, "start the nursery")
+        self._spare: LabKeeper | None = None
+        self.events: transitions.Events | None = None
+        try:
+            self._hear_greeting()
+        except BaseException:
+            self.close()
+            raise
+        self.pid = self._process.pid
+
+    def _hear_greeting(self) -> None:
+        hello, fds = received(self._channel, "start the nursery")
         self.unavailable: LabUnavailable | None = hello.get("unavailable")
         self.isolation: str = hello.get("isolation", "none")
         self.slot: int = hello["slot"]
-        self.events = transitions.Events(fds) if fds else None
-        self.pid = self._process.pid
-        self._spare: KeeperHandle | None = None
+        self.processors: list[int] = hello["processors"]
+        """The processors that its labs run on."""
+        self.events = transitions.hear(fds)
 
     @property
     def alive(self) -> bool:
         """Whether the helper still runs."""
         return self._process.poll() is None
 
-    def open_lab(self, roles_from: str, *, spare: bool = True) -> KeeperHandle:
+    def open_lab(self, roles_from: str, *, spare: bool = True) -> LabKeeper:
         """A fresh lab, in which the roles of one file may be played. LabUnavailable says what is missing.
 
         The next one, if there will be one, is ordered at the same time, and stands before it is wanted: the kernel's
@@ -112,27 +124,29 @@ class Nursery:
         """
         if self.unavailable:
             raise self.unavailable
-        keeper = self._spare or self._order(roles_from)
-        self._spare = self._order(roles_from) if spare else None
+        keeper, self._spare = self._spare or self._order(roles_from), None
         try:
+            self._spare = self._order(roles_from) if spare else None
             keeper.wait_until_ready()
-        except LabError:
+        except BaseException:
             keeper.close()
             raise
         return keeper
 
-    def _order(self, roles_from: str) -> KeeperHandle:
+    def _order(self, roles_from: str) -> LabKeeper:
         ours, theirs = Channel.pair()
         host_network = os.stat("/proc/self/ns/net").st_ino
         request = {"profile": self._profile, "roles_from": roles_from, "host_network": host_network}
         try:
             self._channel.send(request, (theirs.fileno(),))
-        except OSError as error:
+        except BaseException as error:
             ours.close()
-            raise LabError(f"the helper process has died ({error.strerror}). Hint: see what ended it") from None
+            if isinstance(error, OSError):
+                raise LabError(f"the helper process has died ({error.strerror}). Hint: see what ended it") from None
+            raise
         finally:
             theirs.close()
-        return KeeperHandle(ours)
+        return LabKeeper(ours)
 
     def close(self) -> None:
         """End the helper and wait for its end."""
@@ -142,26 +156,6 @@ class Nursery:
             self._spare.close()
         self._channel.close()
         self._process.wait()
-
-
-@contextlib.contextmanager
-def network(profile: list[Setting]) -> Iterator[KeeperHandle]:
-    """A network of its own with these sysctls, in which nothing is played: to try what the kernel takes."""
-    with (
-        contextlib.closing(Nursery(profile)) as nursery,
-        contextlib.closing(nursery.open_lab("", spare=False)) as keeper,
-    ):
-        yield keeper
-
-
-def _received(channel: Channel, doing: str) -> tuple[Any, list[int]]:
-    try:
-        value, fds = channel.receive()
-    except EOFError:
-        raise LabError(f"the helper process died (asked to {doing}). Hint: see what ended it, e.g. `dmesg`") from None
-    if isinstance(value, LabError):
-        raise value
-    return value, fds
 
 
 def pid_of(pidfd: int) -> int:

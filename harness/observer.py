@@ -2,17 +2,20 @@
 
 import contextlib
 import math
+import select
 import time
 from collections import Counter
+from functools import cached_property
 from typing import Any, NoReturn
 
 from harness import expect, predict
 from harness.errors import ExpectationFailed, Inconclusive, LabError, NotMeasured
 from harness.evidence import counters, holders, memory, sockets
 from harness.evidence.sockets import Socket, State
+from harness.evidence.starvation import Gap, RunDelay
 from harness.evidence.wire import Segment
 from harness.kernel import addresses
-from harness.nursery import KeeperHandle
+from harness.nursery import LabKeeper
 from harness.stepping import Stepper
 from harness.timeline import Change, Counted, Duration, Finding, Look, Moment, Step, Timeline, Untried
 from harness.watch import Watch
@@ -22,6 +25,15 @@ __tracebackhide__ = True
 _HOSTS = {name: host for host, name in addresses.HOSTS.items()}
 Since = str | Moment | None
 _BETWEEN_LOOKS_S = 0.02
+
+_SHORTEST_TURN_S, _LONGEST_TURN_S = 0.005, 0.04
+"""Between two times that the capture is drained. In the longer one the ring has room for 800,000 frames a second."""
+
+_MANY_FRAMES = 1000
+
+_LONGEST_PAUSE_S, _DENSE_FROM_S, _PAUSE_WHILE_DUE_S = 0.25, 0.05, 0.005
+"""Between two looks at a state that must last; before its end, when looks become dense; once its end would be right,
+which may take 2 s after a minute (predict.wheel_granularity_s)."""
 
 
 class Observer:
@@ -42,23 +54,56 @@ class Observer:
     looks_closely = False
     """Whether each step is followed by a look at the sockets and their owners: for whoever will see the story."""
 
-    def __init__(self, keeper: KeeperHandle, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
+    def __init__(self, keeper: LabKeeper, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
         self.allowance_s = allowance_s
         """Time that the scheduler may take to wake who waits for a timer."""
         self.timeline = timeline
         self._keeper = keeper
         self._watch = watch
-        self._baseline = self._counters()
+        self._counters_before = counters.texts(keeper.pid)
+        self._run_delay = RunDelay("self")
+        self.longest_gap = Gap(0.0, "nobody", "")
+        """The longest time for which a process of this story, or pytest itself, was kept from running."""
 
     def record(self, entry: Step | Change | Finding) -> Moment:
         """Wait until the wire is quiet, then enter one record; the moment is the place after it."""
         self._watch.settle()
+        what = entry.text if isinstance(entry, Change) else entry.name
+        self.note_gap(self._run_delay.lap_s(), "pytest", f"before {what!r}")
         moment = self.timeline.add(entry)
         if self.looks_closely:
             owners = sorted({(holder.inode, holder.program) for holder in holders.read(self._keeper.pid)})
             rows = sockets.read(self._keeper.table)
             self.timeline.add(Look(time.monotonic_ns(), tuple(rows), tuple(owners)))
         return moment
+
+    def wait_for(self, *fds: int, within_s: float) -> list[int]:
+        """Those of `fds` that can be read, as soon as one of them can; none when the time is over.
+
+        The capture is drained meanwhile, or a step that sends many segments would overrun the ring.
+        """
+        poller = select.poll()
+        for fd in fds:
+            poller.register(fd, select.POLLIN)
+        deadline = time.monotonic() + within_s
+        turn_s = _SHORTEST_TURN_S
+        while True:
+            began = time.monotonic()
+            remaining_s = max(0.0, deadline - began)
+            ready = [fd for fd, _ in poller.poll(min(turn_s, remaining_s) * 1000)]
+            self.note_gap(time.monotonic() - began - turn_s, "pytest", "while it waited for a process")
+            if ready or remaining_s <= turn_s:
+                return ready
+            turn_s = _SHORTEST_TURN_S if self._watch.drain() > _MANY_FRAMES else min(2 * turn_s, _LONGEST_TURN_S)
+
+    def note_gap(self, seconds: float, who: str, when: str) -> None:
+        """A process waited so long for a processor: the longest such gap is kept."""
+        if seconds > self.longest_gap.seconds:
+            self.longest_gap = Gap(seconds, who, when)
+
+    def drain(self) -> None:
+        """Take what was captured so far out of the ring: for loops that wait in another way than wait_for()."""
+        self._watch.drain()
 
     def about_to_move(self, actor: str, step: str) -> None:
         """Where somebody steps by hand, wait for them."""
@@ -142,7 +187,9 @@ class Observer:
         def look() -> dict[str, str]:
             return {end: self.state(end, port) for end in wanted}
 
-        expect.poll(f"the states of the connection{_named(port)}", wanted, look, within_s or self.deadline_s)
+        expect.poll(
+            f"the states of the connection{_named(port)}", wanted, look, expect.time_limit_s(within_s, self.deadline_s)
+        )
 
     def expect_socket(self, end: str, port: int | None = None, within_s: float | None = None, **fields: Any) -> Socket:
         """Wait until one end has these values (state, recv_q, send_q, inode, …, as Socket names them)."""
@@ -156,7 +203,7 @@ class Observer:
             rows[:] = [self.socket(end, port)]
             return {name: getattr(rows[0], name) for name in fields} if rows[0] else None
 
-        expect.poll(f"the {end}'s socket{_named(port)}", fields, look, within_s or self.deadline_s)
+        expect.poll(f"the {end}'s socket{_named(port)}", fields, look, expect.time_limit_s(within_s, self.deadline_s))
         assert rows[0] is not None
         return rows[0]
 
@@ -177,8 +224,9 @@ class Observer:
         def passed_s() -> float:
             return (time.monotonic_ns() - since.time_ns) / 1e9
 
-        seen, gone_s, held_s, due_s = _state(state), 0.0, 0.0, math.inf
+        seen, gone_s, held_s, due_s, pause_s = _state(state), 0.0, 0.0, math.inf, 0.0
         while seen == state and gone_s <= allowed.at_most_s:
+            self.wait_for(within_s=pause_s)
             looked_s = passed_s()
             row = self.socket(end, port)
             seen = row.state if row else State.CLOSED
@@ -187,7 +235,7 @@ class Observer:
                 # What its timer says lasts, even if the next look comes late; the quickest look says it best.
                 held_s = max(held_s, looked_s + row.timer.expires_s)
                 due_s = gone_s + row.timer.expires_s
-            time.sleep(expect.POLL_S)
+                pause_s = _pause_s(interval.at_least_s - gone_s, row.timer.expires_s)
         # A look that came too late, on a busy host, does not say when it ended; what its timer said last does.
         took_s = gone_s if gone_s in allowed else min(gone_s, due_s)
         self.finding(name, Duration(took_s, allowed))
@@ -205,7 +253,7 @@ class Observer:
         def look() -> dict[str, int]:
             return dict(Counter(str(row.state) for row in self.sockets()))
 
-        expect.poll("the sockets in each state", wanted, look, within_s or self.deadline_s)
+        expect.poll("the sockets in each state", wanted, look, expect.time_limit_s(within_s, self.deadline_s))
 
     def accept_queue(self, end: str = "server") -> int:
         """Connections that the end's one listener has not yet handed to accept()."""
@@ -241,21 +289,28 @@ class Observer:
         return [change.new for change in changes]
 
     def counter(self, name: str) -> int:
-        """How much a counter (nstat's name) has grown since the lab was ready. LabError for a name not known."""
+        """How much a counter (nstat's name) has grown since the lab was ready. LabError for a name not known.
+
+        The kernel names some counters only once they are not 0 (IcmpMsgInType3): those began at 0.
+        """
         self._watch.settle()
-        now = self._counters()
-        if name not in now:
+        grown = self._grown()
+        if name not in grown:
             raise LabError(f"this kernel has no counter {name}. Hint: see `nstat -azs` for the names")
-        return now[name] - self._baseline[name]
+        return grown[name]
 
     def count(self) -> None:
         """Put the counters that have moved on the record."""
-        moved = ((name, now - self._baseline[name]) for name, now in self._counters().items())
-        told = tuple((name, by) for name, by in moved if by and name.startswith("TcpExt"))
+        told = tuple((name, by) for name, by in self._grown().items() if by and name.startswith("TcpExt"))
         self.timeline.add(Counted(time.monotonic_ns(), told))
 
-    def _counters(self) -> dict[str, int]:
-        return counters.read(self._keeper.pid)
+    def _grown(self) -> dict[str, int]:
+        now = counters.numbers(counters.texts(self._keeper.pid))
+        return {name: value - self._baseline.get(name, 0) for name, value in now.items()}
+
+    @cached_property
+    def _baseline(self) -> dict[str, int]:
+        return counters.numbers(self._counters_before)
 
     def sockstat(self, name: str) -> int:
         """One number of /proc/net/sockstat, "TCP tw" or "TCP orphan", say. LabError for a name not known."""
@@ -282,6 +337,17 @@ class Observer:
         return self._watch.captured, self._watch.lost()
 
 
+def _pause_s(to_earliest_s: float, expires_s: float) -> float:
+    """How long to wait between two looks at a state: until shortly before its row's timer, or its right end, is due.
+
+    An end that comes too early is seen _LONGEST_PAUSE_S later at most, and before the earliest end that is right.
+    """
+    if to_earliest_s <= 0:
+        return _PAUSE_WHILE_DUE_S
+    ahead_s = min(to_earliest_s, expires_s or to_earliest_s)
+    return min(max(expect.POLL_S, ahead_s - _DENSE_FROM_S), _LONGEST_PAUSE_S)
+
+
 def _host(end: str) -> str:
     if end not in _HOSTS:
         raise LabError(f"no host is called {end!r}. Hint: say one of {', '.join(_HOSTS)}")
@@ -289,9 +355,10 @@ def _host(end: str) -> str:
 
 
 def _state(name: str) -> State:
-    if name not in State.__members__:
-        raise LabError(f"no state is called {name!r}. Hint: say one of {', '.join(State)}")
-    return State[name]
+    try:
+        return State(name)
+    except ValueError:
+        raise LabError(f"no state is called {name!r}. Hint: use one of {', '.join(State)}") from None
 
 
 def _named(port: int | None) -> str:

@@ -2,33 +2,51 @@
 
 import argparse
 import contextlib
+import gc
 import os
 import platform
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness import lessons, profile
-from harness.errors import LabError, LabUnavailable
+from harness import files, lessons, profile, terminal
+from harness.errors import ASSERTS_ARE_NEEDED, LabError, LabUnavailable
 from harness.expect import check_max_wait
 from harness.installed import find_program
-from harness.lab import Lab
-from harness.nursery import Nursery
 from harness.profile import Profile
-from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, judge, keeping, profile_of, verdict_of
+from harness.tracebacks import number_lines
+from harness.verdicts import (
+    IN_FORCE,
+    LAB,
+    PROFILE,
+    gap_of,
+    has_lab,
+    judge,
+    keeping,
+    profile_of,
+    verdict_of,
+    was_interrupted,
+)
+
+if TYPE_CHECKING:  # imported where a lab is opened: collecting does not need them
+    from harness.lab import Lab
+    from harness.nursery import Nursery
 
 __tracebackhide__ = True
 
-pytest_plugins = ["harness.selection", "harness.recording"]
+pytest_plugins = ["harness.selection", "harness.recording", "harness.endings"]
 
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
 
 _UNWRITTEN = "lab-unwritten"
-_nurseries = pytest.StashKey[dict[str, Nursery]]()
+_WORKER = "lab-worker"
+"""With a worker's input travels its name, if each worker plays every story (--dist each)."""
+
+_nurseries: "pytest.StashKey[dict[str, Nursery]]" = pytest.StashKey()
 _temporary = pytest.StashKey[pytest.TempPathFactory]()
 
 
@@ -70,9 +88,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
+    _end_quickly(config)
     option = config.option
     try:
+        if not __debug__:
+            raise LabError(ASSERTS_ARE_NEEDED)
+        if option.lab_show or option.lab_step:
+            terminal.check_language(option.lab_lang)
         check_max_wait("--lab-max-wait", option.lab_max_wait)
         config.stash[PROFILE] = profile.chosen(
             option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl, tried=not hasattr(config, "workerinput")
@@ -94,12 +118,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Reporter(Path(option.lab_report), option.lab_lang))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """So that the files of one worker's play do not replace those of another's."""
+    if node.config.option.dist == "each":
+        node.workerinput[_WORKER] = node.gateway.id
+
+
 def _try_folders(option: argparse.Namespace) -> None:
     """Whoever names a folder that cannot be written learns it before the run, not after: LabError."""
     for folder in filter(None, (option.lab_artifacts, option.lab_report)):
-        from harness import artifacts
-
-        artifacts.try_folder(Path(folder))
+        files.check_folder(Path(folder))
 
 
 def _need_a_terminal(option: argparse.Namespace) -> None:
@@ -131,13 +160,24 @@ def _in_force(config: pytest.Config) -> dict[str, str]:
     return config.stash[IN_FORCE]
 
 
+def _end_quickly(config: pytest.Config) -> None:
+    """A worker's process ends with its session. Python would search all of it for cycles once more, for 60 ms.
+
+    Cleanups run last in, first out, so pytest's own search (unraisableexception.py) still comes before.
+    """
+    if hasattr(config, "workerinput"):
+        config.add_cleanup(gc.freeze)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     for nursery in config.stash.get(_nurseries, {}).values():
         nursery.close()
 
 
-def _nursery(config: pytest.Config, under: Profile) -> Nursery:
+def _nursery(config: pytest.Config, under: Profile) -> "Nursery":
     """This process's one nursery for a profile, started when it is first needed."""
+    from harness.nursery import Nursery
+
     nurseries = config.stash.setdefault(_nurseries, {})
     if under.name in nurseries and not nurseries[under.name].alive:
         nurseries.pop(under.name).close()
@@ -152,8 +192,10 @@ def _controller(config: pytest.Config) -> list[int]:
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Lab"]:
     """One private network, clean, under the run's sysctls; everything in it ends with the test."""
+    from harness.lab import Lab
+
     option = request.config.option
     allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
     nursery = _nursery(request.config, profile_of(request.node))
@@ -169,7 +211,18 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     try:
         yield lab
     finally:
-        lab.close()
+        with _nothing_to_say(request.session):
+            lab.close()
+
+
+@contextlib.contextmanager
+def _nothing_to_say(session: pytest.Session) -> Iterator[None]:
+    """After an interrupt, which may have come in the middle of anything, nothing that is found undone is a failure."""
+    try:
+        yield
+    except Exception:
+        if not was_interrupted(session):
+            raise
 
 
 @pytest.hookimpl(wrapper=True)
@@ -178,8 +231,11 @@ def pytest_runtest_setup() -> Generator[None, Any, Any]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call() -> Generator[None, Any, Any]:
-    return (yield from _skipping_what_is_unavailable())
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    result = yield from _skipping_what_is_unavailable()
+    if lab := item.stash.get(LAB, None):
+        lab.check_played()
+    return result
 
 
 def _skipping_what_is_unavailable() -> Generator[None, Any, Any]:
@@ -193,8 +249,10 @@ def _skipping_what_is_unavailable() -> Generator[None, Any, Any]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    if call.excinfo:
+        _number_lines(call.excinfo)
     report = yield
-    judge(report, call)
+    judge(report, call, item.stash.get(LAB, None))
     skipped = verdict_of(report) == "skipped"
     if skipped and item.config.option.lab_strict and has_lab(item):
         report.longrepr = f"{_reason(report)} (--lab-strict lets nothing be skipped)"
@@ -212,7 +270,19 @@ def pytest_runtest_makereport(
     return report
 
 
-def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    _number_lines(excinfo)
+
+
+def _number_lines(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    before = excinfo.value.__traceback__
+    number_lines(excinfo.value)
+    if excinfo.value.__traceback__ is not before:
+        excinfo.traceback = pytest.ExceptionInfo.from_exception(excinfo.value).traceback
+
+
+def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
     """With the report travel the count of segments, the verdict and the picture."""
     evidence = (0, 0)
     try:
@@ -228,7 +298,7 @@ def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> No
         showing.keep(item, report, lab.timeline)
 
 
-def _keep_timeline(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+def _keep_timeline(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
     """Of a story that fails at its end, too."""
     if item.config.option.lab_report and (report.when == "call" or report.failed):
         from harness.reporting import keep
@@ -236,12 +306,12 @@ def _keep_timeline(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> No
         keep(item, report, lab.timeline, item.stash[_temporary].getbasetemp() / "lab")
 
 
-def _keep_files(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+def _keep_files(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
     if folder := _artifacts_folder(item, report):
         report.sections.append(("lab: files", _write_artifacts(item, report, lab, folder)))
 
 
-def _tell(item: pytest.Item, report: pytest.TestReport, lab: Lab) -> None:
+def _tell(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
     if report.failed or (report.when == "call" and _asked_to_show_passed(item.config)):
         from harness.views.transcript import transcript
 
@@ -257,24 +327,35 @@ def _artifacts_folder(item: pytest.Item, report: pytest.TestReport) -> Path | No
     return item.stash[_temporary].getbasetemp() / "lab" if report.failed else None
 
 
-def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: Lab, folder: Path) -> str:
+def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: "Lab", folder: Path) -> str:
     """The files' names, a line each; or why there are none. Where they were asked for, that travels with the report."""
     from harness import artifacts
 
     lesson = lessons.find(item.path.stem)
     claim = lesson.texts.claim if lesson else ""
     try:
-        files = artifacts.write(lab.timeline, folder, item.nodeid, verdict_of(report), claim, profile_of(item).name)
+        written = artifacts.write(
+            lab.timeline, folder, item.nodeid, verdict_of(report), claim, profile_of(item).name,
+            getattr(item.config, "workerinput", {}).get(_WORKER, ""),
+        )  # fmt: skip
     except LabError as error:  # no room, no right: the verdict is what matters
         if item.config.option.lab_artifacts:
             report.user_properties.append((_UNWRITTEN, str(error)))
         return str(error)
-    return "\n".join(map(str, files))
+    return "\n".join(map(str, written))
 
 
 def _asked_to_show_passed(config: pytest.Config) -> bool:
     """`-rP` and `-rA` print what a passed test has to say: here, its transcript."""
     return bool(set(config.option.reportchars) & {"P", "A"})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """A transcript has stand-ins for what the encoding lacks; left to itself, pytest prints escapes (\\u2500)."""
+    report.sections[:] = [
+        (name, terminal.fitting(text) if name.startswith("lab: ") else text) for name, text in report.sections
+    ]
 
 
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
@@ -339,6 +420,8 @@ def _tell_unwritten(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     _tell_unwritten(terminalreporter)
+    style = terminalreporter.config.option.tbstyle
+    terminalreporter.summary_failures_combined("inconclusive", "INCONCLUSIVE", style=style)
     stats = terminalreporter.stats
     played = [
         (verdict, report, evidence)
@@ -371,7 +454,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in stats.get("not measured", []):
         terminalreporter.line(f"not measured: {report.nodeid.split('/')[-1]}: {_reason(report)}")
     for report in stats.get("inconclusive", []):
-        terminalreporter.line(f"inconclusive: {report.nodeid}: {report.longrepr.reprcrash.message}")
+        why = "; ".join(filter(None, (gap_of(report), report.longrepr.reprcrash.message)))
+        terminalreporter.line(f"inconclusive: {report.nodeid}: {why}")
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -20,6 +20,7 @@ RTO_MAX_S = 120.0
 RTO_MIN_S = 0.2
 """include/net/tcp.h, TCP_RTO_MIN: a connection's RTO is this, and what its round trips took."""
 
+_ISN_TICK_NS, _CLOCK_ERROR_NS = 64, 1_000_000
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; Python's time module has no name for it
 _SLOTS_A_LEVEL = 64
 _LEVEL_SHIFT = 3
@@ -224,6 +225,19 @@ def keepalive(time_s: float, interval_s: float, probes: int, tick_s: float) -> I
     where the first would.
     """
     return timers_in_turn([time_s] + [interval_s] * probes, tick_s)
+
+
+def initial_numbers_by_clock(at_least_ns: int, at_most_ns: int) -> range:
+    """How far an initial sequence number may lie above another of the same addresses and ports, chosen so long before.
+
+    net/core/secure_seq.c, seq_scale: it grows by 1 in 64 ns of the clock of the day. That clock and the lab's are
+    compared to within less than the millisecond that is allowed here.
+
+    A server that accepts a SYN in TIME_WAIT chooses tw_snd_nxt + 65537 instead (net/ipv4/tcp_minisocks.c,
+    tcp_timewait_state_process), and sends it since commit 41eecbd712b7 ("tcp: replace TCP_SKB_CB(skb)->tcp_tw_isn with
+    a per-cpu field", Linux 6.10). Before, that number was lost on its way, and the clock decided.
+    """
+    return range((at_least_ns - _CLOCK_ERROR_NS) // _ISN_TICK_NS, (at_most_ns + _CLOCK_ERROR_NS) // _ISN_TICK_NS + 1)
 
 
 def time_wait_taken_over(delay_ms: int | None) -> Interval:

@@ -43,7 +43,7 @@ probes begin --interval seconds apart, later where one takes longer. each is a l
   the bytes heard, and how it ended: "RST sent", "FIN sent", "peer closed", or an error such as ECONNRESET.
 
 exit status: 0 every probe connected, 1 at least one did not, 2 bad usage or an address that does not resolve,
-130 interrupted (the summary is printed all the same).
+74 its output cannot be written, 130 interrupted (the summary is printed all the same).
 
 this is no load generator: intervals from {SHORTEST_INTERVAL_S:g} s, --count up to {MOST_PROBES}, --duration up to \
 {LONGEST_DURATION_S:g} s.
@@ -288,4 +288,4 @@ if __name__ == "__main__":
         sys.exit(130)
     except OSError as error:  # what it says finds no room: /dev/full
         sys.stderr.write(f"prober: its output cannot be written: {error.strerror}\n")
-        sys.exit(2)
+        sys.exit(74)  # EX_IOERR of sysexits.h

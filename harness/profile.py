@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import lessons
+from harness.asking import KeeperHandle
 from harness.errors import LabError, LabUnavailable
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
-from harness.nursery import KeeperHandle, network
+from harness.sandbox import network
 from harness.tuning.explain import Kind, Verdict, explain, kernel_value, nearest
 from harness.tuning.lines import Line, normalised, one_network, shown, without_secrets
 from harness.tuning.read import read

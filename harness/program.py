@@ -8,9 +8,12 @@ import time
 from typing import Protocol
 
 from harness import expect
+from harness.asking import KeeperHandle
+from harness.errors import LabError
 from harness.evidence import blocked
-from harness.expect import POLL_S, failure
-from harness.nursery import KeeperHandle, pid_of
+from harness.evidence.starvation import RunDelay
+from harness.expect import POLL_S, failure, time_limit_s
+from harness.nursery import pid_of
 from harness.timeline import Change, Moment, Step
 
 __tracebackhide__ = True
@@ -23,6 +26,18 @@ class Recorder(Protocol):
 
     def record(self, entry: Step | Change) -> Moment:
         """Wait until the wire is quiet, then enter one record."""
+
+    def wait_for(self, *fds: int, within_s: float) -> list[int]:
+        """Those of `fds` that can be read, as soon as one of them can; the capture is drained meanwhile."""
+
+    def note_gap(self, seconds: float, who: str, when: str) -> None:
+        """A process waited so long for a processor: the longest such gap is kept."""
+
+    def drain(self) -> None:
+        """Take what was captured so far out of the ring, between two looks at something else."""
+
+    def never_moved(self) -> list[str]:
+        """The names of the actors that have not been let go on yet."""
 
     def about_to_move(self, actor: str, step: str) -> None:
         """An actor is let go on from a step: now, if somebody steps by hand, is the time to look."""
@@ -40,6 +55,7 @@ class Process:
         self._output = output
         self.pid = pid_of(pidfd)
         """The process's number on the host."""
+        self._run_delay = RunDelay(self.pid)
 
     def output(self) -> str:
         """What it and its children have written to stdout and stderr so far."""
@@ -61,7 +77,7 @@ class Process:
         """SIGSTOP, and wait until it stands still: from then on the kernel alone answers for its sockets."""
         self._signal(signal.SIGSTOP)
         stopped = f"{self.name} is stopped"
-        expect.poll(stopped, True, lambda: blocked.is_stopped(self.pid), self._lab.deadline_s)
+        expect.poll(stopped, True, self._stands_still, self._lab.deadline_s)
         return self._lab.record(Change(time.monotonic_ns(), stopped))
 
     def go_on(self) -> Moment:
@@ -75,12 +91,17 @@ class Process:
         self._wait_for_end(self._lab.deadline_s)
         return self._lab.record(Change(time.monotonic_ns(), f"{self.name} is killed"))
 
+    def _stands_still(self) -> bool:
+        if self._has_ended():
+            raise LabError(f"{self.name} has ended. Hint: stop it while it runs")
+        return blocked.is_stopped(self.pid)
+
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has ended, and whoever wants to know will hear of it
             signal.pidfd_send_signal(self._pidfd, number)
 
     def _has_ended(self, within_s: float = 0.0) -> bool:
-        return readable(self._pidfd, within_s=within_s) == [self._pidfd]
+        return self._lab.wait_for(self._pidfd, within_s=within_s) == [self._pidfd]
 
     def _wait_for_end(self, within_s: float) -> int:
         if not self._has_ended(within_s):
@@ -88,7 +109,12 @@ class Process:
         status: int = self._keeper.ask("exit_status", pid=self._inner_pid)
         return status
 
+    def note_starvation(self) -> None:
+        """Report how long it has waited for a processor since the last time."""
+        self._lab.note_gap(self._run_delay.lap_s(), self.name, "while it ran")
+
     def close(self) -> None:
+        self._run_delay.close()
         for fd in (self._pidfd, self._output):
             os.close(fd)
 
@@ -98,15 +124,20 @@ class Program(Process):
 
     def expect_output(self, text: str, within_s: float | None = None) -> None:
         """Wait until it has written `text`."""
-        deadline = time.monotonic() + (limit := within_s or self._lab.deadline_s)
-        while text not in self.output():
-            if time.monotonic() > deadline or self._has_ended():
-                raise failure(f"{self.name} writes", repr(text), repr(self.output()), limit)
+        limit_s = time_limit_s(within_s, self._lab.deadline_s)
+        deadline = time.monotonic() + limit_s
+        while True:
+            ended = self._has_ended()  # first: what it writes last, it writes before its end
+            if text in self.output():
+                return
+            if ended or time.monotonic() >= deadline:
+                raise failure(f"{self.name} writes", repr(text), repr(self.output()), limit_s)
+            self._lab.drain()
             time.sleep(POLL_S)
 
     def finish(self, within_s: float | None = None) -> int:
         """Wait for its end; its exit status, -N where signal N ended it."""
-        status = self._wait_for_end(within_s or self._lab.deadline_s)
+        status = self._wait_for_end(time_limit_s(within_s, self._lab.deadline_s))
         self._lab.record(Step(time.monotonic_ns(), self.name, "finished", f"exit status {status}"))
         return status
 
@@ -116,4 +147,4 @@ def readable(*fds: int, within_s: float) -> list[int]:
     poller = select.poll()
     for fd in fds:
         poller.register(fd, select.POLLIN)
-    return [fd for fd, _ in poller.poll(within_s * 1000)]
+    return [fd for fd, _ in poller.poll(max(0.0, within_s) * 1000)]  # a negative time would be for ever

@@ -15,7 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from harness.errors import LabError, unwritable
+from harness import files
+from harness.errors import LabError
 from harness.outcome import findings, written
 from harness.shape import shape
 from harness.timeline import Timeline
@@ -74,7 +75,7 @@ def _numbered(names: list[str]) -> Iterator[str]:
 
 def keep_timeline(timeline: Timeline, verdict: str, *, story: str, turn: str, folder: Path) -> None:
     """Put what one play has shown into a folder that belongs to this program alone, for `kept_timeline`."""
-    _timeline_path(story, turn, folder).write_bytes(pickle.dumps((verdict, timeline)))
+    files.write(_timeline_path(story, turn, folder), pickle.dumps((verdict, timeline)))
 
 
 def kept_timeline(*, story: str, turn: str, folder: Path) -> tuple[str, Timeline] | None:
@@ -114,24 +115,9 @@ def path_of(name: str) -> Path:
     return Path(FOLDER, f"{name}.json")
 
 
-def make_room(path: Path) -> None:
-    """Make a record's folder, and see whether it may be written there; LabError where not. What is there, stays."""
-    try:
-        was_there = path.exists()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("ab").close()
-    except OSError as error:
-        raise unwritable(path, error) from None
-    if not was_there:
-        path.resolve().unlink()
-
-
 def save(run: Run, path: Path) -> None:
-    """Write a record, after make_room(). LabError where that cannot be."""
-    try:
-        path.write_text(text(run), encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise unwritable(path, error) from None
+    """Write a record. LabError where that cannot be; an older one is then as it was."""
+    files.write(path, text(run))
 
 
 def load(path: Path) -> Run:

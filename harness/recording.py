@@ -2,23 +2,29 @@
 
 import json
 import platform
+import uuid
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from harness import compare, record, terminal
+from harness import compare, files, record, terminal
 from harness.errors import LabError
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
-from harness.lab import Lab
 from harness.profile import Profile
 from harness.record import Play, Run
 from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, keeping, message_of, profile_of, verdict_of
 
+if TYPE_CHECKING:
+    from harness.lab import Lab
+
 __tracebackhide__ = True
 
 _PROPERTY = "lab-play"
+_PLAY = pytest.StashKey[str]()
+"""Of an item: what tells its play from another worker's play of the same story (--dist each)."""
 _SECTION = "tcp-fault-lab: compared"
 
 
@@ -103,10 +109,11 @@ def _keep(item: pytest.Item, report: pytest.TestReport) -> None:
     with keeping(report):
         told = _told(item, report, item.stash.get(LAB, None))
     told = told or _told(item, report, None)
-    report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "play": told}))
+    play = item.stash.setdefault(_PLAY, uuid.uuid4().hex)
+    report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "of": play, "play": told}))
 
 
-def _told(item: pytest.Item, report: pytest.TestReport, lab: Lab | None) -> Play:
+def _told(item: pytest.Item, report: pytest.TestReport, lab: "Lab | None") -> Play:
     """The record of its play; where timelines are wanted, that is kept, too."""
     turn = turn_of(item)
     told = record.play(
@@ -143,30 +150,43 @@ class Recorder:
         option = config.option
         self._config = config
         self._turns = turns
+        self._complaint = ""
         self._plays: dict[str, dict[str, Play]] = {}
         self._old = record.load(record.path_of(option.lab_compare)) if option.lab_compare else None
         self._save_as = record.path_of(option.lab_save) if option.lab_save else None
         if self._save_as:
-            record.make_room(self._save_as)
+            files.check(self._save_as)
         if option.lab_compare_fail and not self._old:
             raise LabError("--lab-compare-fail has nothing to compare with. Hint: name it with --lab-compare")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Of a test that fails at its end, too, the last report counts."""
         if told := dict(report.user_properties).get(_PROPERTY):
-            self._plays.setdefault(told["profile"], {})[report.nodeid] = told["play"]  # type: ignore[index]
+            self._plays.setdefault(told["profile"], {})[told["of"]] = told["play"]  # type: ignore[index]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        try:
+            self._save(session)
+        except LabError as error:
+            self._complaint = str(error)
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+            if self._turns:  # what-if must not take what is missing for a result
+                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        if self._config.option.lab_compare_fail and not session.exitstatus and compare.changed(self._compared()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _save(self, session: pytest.Session) -> None:
         whole = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         if self._save_as and self._plays and whole:  # otherwise nothing takes the place of what was kept
             record.save(self._now(), self._save_as)
         if self._turns:
             for name, profile in self._turns.profiles.items():
                 record.save(self._run(profile, profile.values()), self._turns.folder / f"{name}.json")
-        if self._config.option.lab_compare_fail and not session.exitstatus and compare.changed(self._compared()):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._complaint:
+            terminalreporter.section("tcp-fault-lab: record")
+            terminalreporter.line(f"--lab-{'turns' if self._turns else 'save'}: {self._complaint}")
         if self._old:
             from harness.views import comparison
 

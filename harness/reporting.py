@@ -2,14 +2,14 @@
 
 import pickle
 import re
-import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import lessons
-from harness.errors import LabError, unwritable
+from harness import files, lessons
+from harness.errors import LabError
 from harness.lessons import Lesson
 from harness.timeline import Timeline
 from harness.verdicts import message_of, verdict_of
@@ -30,10 +30,9 @@ def keep(item: pytest.Item, report: pytest.TestReport, timeline: Timeline, folde
     """Where the item is one of its lesson's two stories, or has failed beside them, keep its timeline for the page."""
     lesson = lessons.find(item.path.stem)
     if lesson and (item.name in (lesson.fault, lesson.control) or report.failed):
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".timeline", delete=False) as file:
-            pickle.dump(timeline, file)
-        report.user_properties.append((_PROPERTY, file.name))
+        path = folder / f"{uuid.uuid4().hex}.timeline"
+        files.write(path, pickle.dumps(timeline))
+        report.user_properties.append((_PROPERTY, str(path)))
 
 
 class Reporter:
@@ -43,6 +42,7 @@ class Reporter:
         self._folder = folder
         self._language = language
         self._verdicts: dict[str, dict[str, str]] = {}
+        """By the scenario's path, which two of one name have not in common."""
         self._reasons: dict[tuple[str, str], str] = {}
         self._timelines: dict[tuple[str, str], str] = {}
         self._complaint = ""
@@ -50,9 +50,11 @@ class Reporter:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call" and report.passed:
             return
-        path, _, story = report.nodeid.partition("::")
-        scenario = Path(path).stem
-        self._verdicts.setdefault(scenario, {})[story] = verdict_of(report)  # of one that fails at its end, that
+        scenario, _, story = report.nodeid.partition("::")
+        verdicts = self._verdicts.setdefault(scenario, {})
+        if story in verdicts and not report.failed:
+            return  # another worker's play (--dist each), which must not hide one that failed
+        verdicts[story] = verdict_of(report)  # of one that fails at its end, that
         self._reasons[scenario, story] = _reason(report)
         if where := dict(report.user_properties).get(_PROPERTY):
             self._timelines[scenario, story] = str(where)
@@ -63,7 +65,7 @@ class Reporter:
         try:
             entries = [self._written(scenario, stories) for scenario, stories in sorted(self._verdicts.items())]
             self._write("index.html", html.index(entries, self._language))
-        except LabError as error:
+        except (LabError, OSError) as error:  # a timeline's file may have vanished, too
             self._complaint = f"--lab-report: {error}"
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
@@ -73,30 +75,32 @@ class Reporter:
             terminalreporter.line(self._complaint)
 
     def _write(self, name: str, page: str) -> None:
-        path = self._folder / name
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            path.write_text(page, "utf-8", "replace")
-        except OSError as error:
-            raise unwritable(path, error, "folder") from None
+        files.write(self._folder / name, page, named=self._folder)
 
     def _written(self, scenario: str, verdicts: dict[str, str]) -> html.Entry:
         """Write a scenario's page, where it has a lesson whose stories were played; its line of the index."""
-        lesson = lessons.find(scenario, self._language)
-        stories = list(self._stories(lesson, verdicts)) if lesson else []
+        lesson = lessons.find(Path(scenario).stem, self._language)
+        stories = list(self._stories(scenario, lesson, verdicts)) if lesson else []
+        name = self._name(scenario)
         if lesson and stories:
-            page = html.page(scenario, texts_of(lesson), stories, self._language)
-            self._write(f"{scenario}.html", page)
-        link = f"{scenario}.html" if stories else ""
-        return html.Entry(scenario, lesson.texts.claim if lesson else "", tuple(sorted(verdicts.items())), link)
+            page = html.page(lesson.name, texts_of(lesson), stories, self._language)
+            self._write(f"{name}.html", page)
+        link = f"{name}.html" if stories else ""
+        return html.Entry(name, lesson.texts.claim if lesson else "", tuple(sorted(verdicts.items())), link)
 
-    def _stories(self, lesson: Lesson, verdicts: dict[str, str]) -> Iterator[html.Story]:
+    def _name(self, scenario: str) -> str:
+        """Of its page: the file's name, with a hash if another scenario of this run has the same in another folder."""
+        name = Path(scenario).stem
+        taken = ["index", *(Path(each).stem.casefold() for each in self._verdicts)]
+        return name if taken.count(name.casefold()) == 1 else files.name_for(name, scenario)
+
+    def _stories(self, scenario: str, lesson: Lesson, verdicts: dict[str, str]) -> Iterator[html.Story]:
         """The lesson's own two; then, by name, the first of those that have failed beside them."""
-        own = [story for story in (lesson.fault, lesson.control) if (lesson.name, story) in self._timelines]
-        kept = sorted(story for scenario, story in self._timelines if scenario == lesson.name and story not in own)
+        own = [story for story in (lesson.fault, lesson.control) if (scenario, story) in self._timelines]
+        kept = sorted(story for path, story in self._timelines if path == scenario and story not in own)
         for story in [*own, *kept[:_MOST_FURTHER]]:
-            timeline = pickle.loads(Path(self._timelines[lesson.name, story]).read_bytes())  # from this run's worker
-            reason = self._reasons[lesson.name, story]
+            timeline = pickle.loads(Path(self._timelines[scenario, story]).read_bytes())  # from this run's worker
+            reason = self._reasons[scenario, story]
             yield html.Story(story, verdicts[story], timeline, reason=reason, further=story not in own)
 
 

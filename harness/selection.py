@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from harness import lessons, profile
+from harness import lessons, profile, workers
 
 __tracebackhide__ = True
 
@@ -53,11 +53,15 @@ def _last_name(key: str) -> str:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int | None:
-    """What `-n auto` means here: stories mostly wait for the kernel's timers, so three of them fit on a processor."""
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """What `-n auto` means here: stories mostly wait for the kernel's timers, so three of them fit on a processor.
+
+    There are never more workers than stories, or than memory allows.
+    """
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return _WORKERS_A_PROCESSOR * len(os.sched_getaffinity(0))
+    wanted = _WORKERS_A_PROCESSOR * len(os.sched_getaffinity(0))
+    return workers.suitable(wanted, workers.count_tests(config.args, wanted), workers.available_bytes())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -59,7 +59,8 @@ class Pictures:
             for text in pictures:
                 terminal.say(f"\n{text}")
             return
-        self._drawn.setdefault(report.nodeid, "".join(f"\n{text}" for text in pictures))
+        drawn = self._drawn.get(report.nodeid, "")  # another worker's, under --dist each
+        self._drawn[report.nodeid] = drawn + "".join(f"\n{text}" for text in pictures)
         self._show(_file_of(report.nodeid), whole=True)
 
     def pytest_sessionfinish(self) -> None:

@@ -6,10 +6,10 @@ different sources, decides what came "since" a step. Within a stretch, the displ
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 from harness.errors import LabError
 from harness.evidence import inferred, wire
+from harness.evidence.frames import Frames
 from harness.evidence.ring import Frame
 from harness.evidence.sockets import Socket
 from harness.evidence.transitions import Transition
@@ -114,7 +114,10 @@ class Timeline:
 
     def __init__(self, start_ns: int) -> None:
         self.start_ns = start_ns
-        self._entries: list[Entry | Transition | _Captured] = []
+        self.clock_spread_ns = 0
+        """How far the times of segments may be off, in nanoseconds (harness/watch.py)."""
+        self._frames = Frames()
+        self._entries: list[Entry | Transition | _Stretch] = []
 
     def add(self, entry: Entry | Transition) -> Moment:
         """Enter one record; the moment returned is the place just after it."""
@@ -122,19 +125,29 @@ class Timeline:
         name = entry.name if isinstance(entry, Step) else ""
         return Moment(len(self._entries), entry.time_ns, name)
 
-    def add_frame(self, frame: Frame) -> None:
-        """Enter one captured frame."""
-        self._entries.append(_Captured(frame))
+    def add_frame(self, frame: Frame) -> bool:
+        """Enter one captured frame; False if there is no room for it (evidence/frames.py)."""
+        if not self._frames.append(frame):
+            return False
+        latest = self._entries[-1] if self._entries else None
+        if isinstance(latest, _Stretch):
+            latest.end += 1
+        else:
+            self._entries.append(_Stretch(self._frames, len(self._frames) - 1))
+        return True
 
     def cut_bare_acks(self, at_least: int) -> int:
-        """Where it ends in so many bare ACKs in a row, leave the first 20; how many were taken out, else 0."""
-        begin = len(self._entries)
-        while begin and isinstance(entry := self._entries[begin - 1], _Captured) and entry.is_bare_ack():
-            begin -= 1
-        if len(self._entries) - begin < at_least:
+        """If it ends in so many bare ACKs in a row, keep the first 20; the number that was taken out, else 0."""
+        latest = self._entries[-1] if self._entries else None
+        if not isinstance(latest, _Stretch) or latest.end - latest.begin < at_least:
             return 0
-        left_out = len(self._entries) - begin - _SAMPLE
-        del self._entries[begin + _SAMPLE :]
+        begin = latest.end
+        while begin > latest.begin and _is_bare_ack(self._frames[begin - 1]):
+            begin -= 1
+        if latest.end - begin < at_least:
+            return 0
+        left_out = latest.end - begin - _SAMPLE
+        latest.cut(begin + _SAMPLE)
         return left_out
 
     def find(self, name: str) -> Moment:
@@ -151,18 +164,27 @@ class Timeline:
     def segments(self, since: Moment | None = None, until: Moment | None = None) -> list[Segment]:
         """The segments captured between two moments, in the order of their capture."""
         stretch = self._entries[since.at if since else 0 : until.at if until else None]
-        return [entry.segment for entry in stretch if isinstance(entry, _Captured) and entry.segment]
+        return [
+            segment
+            for entry in stretch
+            if isinstance(entry, _Stretch)
+            for segment in entry.segments()
+            if segment is not None
+        ]
 
     def captured(self) -> Iterator[tuple[Frame, Segment | None]]:
         """Every frame with the segment in it, in the order of its capture."""
-        yield from ((entry.frame, entry.segment) for entry in self._entries if isinstance(entry, _Captured))
+        for entry in self._entries:
+            if isinstance(entry, _Stretch):
+                yield from zip(entry.frames(), entry.segments(), strict=True)
 
     def entered(self) -> Iterator[Event]:
         """Every record in the order of its entering: what a step caused stands before it, whatever the clocks say."""
         for entry in self._entries:
-            event = entry.segment if isinstance(entry, _Captured) else entry
-            if event:
-                yield event
+            if isinstance(entry, _Stretch):
+                yield from filter(None, entry.segments())
+            else:
+                yield entry
 
     def transitions(self) -> list[Transition]:
         """Each end's state changes as its segments imply them: minisocks included, and the same for every user."""
@@ -181,25 +203,44 @@ class Timeline:
         ]
         latest_ns = 0
         for entry in self._entries:
-            if not isinstance(entry, _Captured):
+            if not isinstance(entry, _Stretch):
                 timed.append((entry.time_ns, _RANK[type(entry)], entry))
-            elif entry.segment:
-                latest_ns = max(latest_ns, entry.segment.time_ns)
-                timed.append((latest_ns, _RANK[Segment], entry.segment))
+                continue
+            for segment in filter(None, entry.segments()):
+                latest_ns = max(latest_ns, segment.time_ns)
+                timed.append((latest_ns, _RANK[Segment], segment))
         return (event for _, _, event in sorted(timed, key=lambda each: each[:2]))
 
 
 _RANK: dict[type, int] = {Segment: 0, Transition: 1, Step: 2, Change: 3, Finding: 4, Look: 5, Counted: 6}
 
 
-class _Captured:
-    def __init__(self, frame: Frame) -> None:
-        self.frame = frame
+class _Stretch:
+    """Frames that were captured between two other entries."""
 
-    @cached_property
-    def segment(self) -> Segment | None:
-        return wire.decode(self.frame)
+    def __init__(self, frames: Frames, begin: int) -> None:
+        self._frames = frames
+        self._decoded: list[Segment | None] = []
+        self.begin = begin
+        self.end = begin + 1
+        """Just after the last."""
 
-    def is_bare_ack(self) -> bool:
-        segment = self.segment
-        return segment is not None and segment.flags == "A" and not segment.length
+    def cut(self, end: int) -> None:
+        """Forget the frames from number `end` on; no stretch may follow this one."""
+        self.end = end
+        self._frames.cut(end)
+        del self._decoded[end - self.begin :]
+
+    def frames(self) -> Iterator[Frame]:
+        return (self._frames[number] for number in range(self.begin, self.end))
+
+    def segments(self) -> list[Segment | None]:
+        """The segment in each frame; each is decoded once."""
+        for number in range(self.begin + len(self._decoded), self.end):
+            self._decoded.append(wire.decode(self._frames[number]))
+        return self._decoded
+
+
+def _is_bare_ack(frame: Frame) -> bool:
+    segment = wire.decode(frame)
+    return segment is not None and segment.flags == "A" and not segment.length

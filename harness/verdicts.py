@@ -1,22 +1,25 @@
 """What a test is to the lab: which lab it has, the sysctls that it is played under, and its verdict.
 
-Verdicts are pytest's three outcomes, and two of the lab's own: inconclusive, where the evidence has a hole, and not
-measured.
+Verdicts are pytest's three outcomes, and two of the lab's own: inconclusive (the evidence has a hole, or a story failed
+while its processes were kept from running), and not measured.
 """
 
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
 
 from harness.errors import Inconclusive, NotMeasured
-from harness.lab import Lab
 from harness.profile import Profile
+
+if TYPE_CHECKING:
+    from harness.lab import Lab
 
 __tracebackhide__ = True
 
-LAB = pytest.StashKey[Lab]()
+LAB: "pytest.StashKey[Lab]" = pytest.StashKey()
 """Of an item, once its lab is open."""
 
 PROFILE = pytest.StashKey[Profile]()
@@ -25,8 +28,8 @@ PROFILE = pytest.StashKey[Profile]()
 IN_FORCE = pytest.StashKey[dict[str, str]]()
 """Of a run, in the process that sees all reports: the sysctls that its labs have (harness/profile.py, in_force)."""
 
-_PROPERTY = "lab-verdict"
-"""A report's property, so that it travels from an xdist worker."""
+_PROPERTY, _GAP = "lab-verdict", "lab-gap"
+"""A report's properties, so that they travel from an xdist worker."""
 
 
 def profile_of(item: pytest.Item) -> Profile:
@@ -39,13 +42,22 @@ def has_lab(item: pytest.Item) -> bool:
     return "lab" in getattr(item, "fixturenames", [])
 
 
-def judge(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
-    """Give the report of a call the lab's own verdict, where its exception says so.
+def was_interrupted(session: pytest.Session) -> bool:
+    """Whether the run has ended with Ctrl-C: what is torn down then has nothing to complain of."""
+    return session.exitstatus == pytest.ExitCode.INTERRUPTED
+
+
+def judge(report: pytest.TestReport, call: pytest.CallInfo[None], lab: "Lab | None") -> None:
+    """Give the report of a call the lab's own verdict: its exception tells it, or a lab whose processes were starved.
 
     Inconclusive stays a failure; not measured becomes a skip, as nothing is wrong. Neither is ever green.
     """
     if call.excinfo and call.excinfo.errisinstance(Inconclusive):
         report.user_properties.append((_PROPERTY, "inconclusive"))
+    elif report.failed and call.when == "call" and lab and (gap := lab.starvation()):
+        report.user_properties += [(_PROPERTY, "inconclusive"), (_GAP, str(gap))]
+        hint = "Hint: run it again with less load, or with --lab-slow"
+        report.sections.append(("lab: inconclusive", f"{gap}; {lab.allowance_s:g} s are allowed. {hint}"))
     if call.excinfo and call.excinfo.errisinstance(NotMeasured):
         report.user_properties.append((_PROPERTY, "not measured"))
         path, line, _ = report.location
@@ -55,6 +67,11 @@ def judge(report: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
 def verdict_of(report: pytest.TestReport) -> str:
     """passed, failed, skipped, inconclusive or not measured."""
     return str(dict(report.user_properties).get(_PROPERTY, report.outcome))
+
+
+def gap_of(report: pytest.TestReport) -> str:
+    """For how long which process was kept from running, if that makes it inconclusive; else empty."""
+    return str(dict(report.user_properties).get(_GAP, ""))
 
 
 def message_of(report: pytest.TestReport) -> str:

@@ -148,6 +148,6 @@ def test_a_sysctl_that_changes_later_does_not_reach_an_open_connection(lab):
 def test_control_a_connection_that_begins_after_the_change_has_it(lab):
     """The same sysctls, the same two hosts: it is the SYN that counts."""
     play(lab)
-    told = lab.start(call, lab.server_address, to="connected").finish()
+    told = lab.start(call, lab.server_address).finish()
     assert told["options"] & (SACK | SCALING | ECN) == SACK | SCALING | ECN
     assert [segment.all_flags for segment in lab.segments(since="call: connected")[:3]] == ["SEC", "SAE", "A"]

@@ -20,6 +20,7 @@ tcp_validate_incoming, tcp_send_challenge_ack, tcp_rcv_synsent_state_process (qu
 """
 
 import socket
+from dataclasses import replace
 
 import pytest
 
@@ -39,17 +40,16 @@ def leaking_listener(address, closes):
         connection, _ = listener.accept()
         yield "accepted"
         if closes:
-            connection.recv(1)
             connection.close()
         else:
             leaked.append(connection)
         yield "served"
 
 
-def call(own_address, address):
+def call(address, port):
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    connection.bind(own_address)
+    connection.bind(("", port))
     yield "calling"
     connection.connect(address)
     yield "connected"
@@ -58,17 +58,11 @@ def call(own_address, address):
     connection.close()
 
 
-def start_call(lab, port):
-    return lab.start(call, lab.client_address(port), lab.server_address)
-
-
 def play(lab, server_closes, ports):
     """One call from each port, which the server ends or leaks."""
-    server = lab.start(leaking_listener, lab.server_address, server_closes, name="listener")
-    server.run_to("listening")
+    server = lab.start(leaking_listener, lab.server_address, server_closes, name="listener", to="listening")
     for port in ports:
-        client = start_call(lab, port)
-        client.run_to("connected")
+        client = lab.start(call, lab.server_address, port, to="connected")
         assert lab.wire(port=port) == PLAIN_HANDSHAKE
         server.run_to("accepted")
         client.run_to("half closed")
@@ -101,7 +95,7 @@ def test_close_wait_challenges_a_reused_port_and_the_second_syn_connects(lab):
     assert (leaked.state, leaked.recv_q, leaked.timer.name) == ("CLOSE_WAIT", 1, "none")
     assert lab.holders("server") == ["listener"]
 
-    client = start_call(lab, PORT)
+    client = lab.start(call, lab.server_address, PORT)
     calling = client.run_to("calling")
     client.run_to("connected")
     assert lab.wire(since=calling) == ["client S", "server A", "client R", *PLAIN_HANDSHAKE]
@@ -121,7 +115,7 @@ def test_control_a_server_that_closes_leaves_the_port_free(lab):
     """Proves: 001-1, 001-2, by the cure. With timestamps a bound port takes its TIME_WAIT over (tcp_twsk_unique)."""
     play(lab, server_closes=True, ports=[PORT])
     lab.expect_states(client="TIME_WAIT", server="CLOSED")
-    client = start_call(lab, PORT)
+    client = lab.start(call, lab.server_address, PORT)
     calling = client.run_to("calling")
     client.run_to("connected")
     assert lab.wire(since=calling) == PLAIN_HANDSHAKE
@@ -134,18 +128,17 @@ def test_without_rst_or_challenge_connect_times_out_beside_a_server_with_room(la
     lab.set_sysctl("net.ipv4.tcp_syn_linear_timeouts", 0, where_it_exists=True)
     server = play(lab, server_closes=False, ports=[RST_LOST, CHALLENGE_LOST])
     drop_rst_and_challenge(lab)
-    rst_lost, challenge_lost = start_call(lab, RST_LOST), start_call(lab, CHALLENGE_LOST)
+    rst_lost, challenge_lost = (lab.start(call, lab.server_address, port) for port in (RST_LOST, CHALLENGE_LOST))
     calling = rst_lost.run_to("calling")
     rst_lost.stay_blocked(in_="connect")
     challenge_lost.run_to("calling")
     challenge_lost.stay_blocked(in_="connect")
 
     # A full queue, or EMFILE in accept(), would hit this one too.
-    start_call(lab, NEIGHBOUR).run_to("connected")
+    lab.start(call, lab.server_address, NEIGHBOUR, to="connected")
     server.run_to("accepted")
     assert lab.wire(port=NEIGHBOUR) == PLAIN_HANDSHAKE
     assert lab.accept_queue() == lab.counter("TcpExtListenOverflows") == lab.counter("TcpExtListenDrops") == 0
-
     rst_lost.fail_with("ETIMEDOUT")
     challenge_lost.fail_with("ETIMEDOUT")
     rst_lost_s, challenge_lost_s = (each.elapsed_s("calling", "failed") for each in (rst_lost, challenge_lost))
@@ -161,10 +154,17 @@ def test_without_rst_or_challenge_connect_times_out_beside_a_server_with_room(la
 
 def test_control_the_same_firewall_is_harmless_where_the_server_closes(lab):
     """Proves: 001-3, by the cure."""
-    play(lab, server_closes=True, ports=[RST_LOST, CHALLENGE_LOST])
+    server = play(lab, server_closes=True, ports=[RST_LOST, CHALLENGE_LOST])
     drop_rst_and_challenge(lab)
-    for port in (RST_LOST, CHALLENGE_LOST):
-        client = start_call(lab, port)
-        calling = client.run_to("calling")
+    clients = [lab.start(call, lab.server_address, port, to="calling") for port in (RST_LOST, CHALLENGE_LOST)]
+    for client in clients:
         client.run_to("connected")
-        assert lab.wire(since=calling, port=port) == PLAIN_HANDSHAKE
+    assert lab.wire(since="call 4: calling") == [*PLAIN_HANDSHAKE, *PLAIN_HANDSHAKE]
+    # Both rules are in force: an exact RST does not end this connection, and the server's FIN, which has ACK, is lost.
+    lab.provoke(replace(lab.segments(port=RST_LOST)[-1], flags="R"))
+    assert lab.wire()[-1] == "client R"
+    lab.expect_states(client="ESTABLISHED", server="ESTABLISHED", port=RST_LOST)
+    for client in clients:
+        client.run_to("half closed")
+        server.run_to("served")
+    lab.expect_states(client="FIN_WAIT1", server="LAST_ACK", port=CHALLENGE_LOST)

@@ -56,7 +56,7 @@ def threaded_server(address, replies):
     yield "listening"
     while True:
         connection, _ = listener.accept()
-        threading.Thread(target=list, args=[serve(connection, replies)], daemon=True).start()
+        threading.Thread(target=list, args=[serve(connection, replies)]).start()
         yield "accepted"
 
 

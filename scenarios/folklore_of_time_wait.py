@@ -81,7 +81,10 @@ def reset_the_servers_time_wait(lab, rfc1337):
     play(lab, "server")
     lab.set_sysctl("net.ipv4.tcp_rfc1337", rfc1337)
     fin = fin_from(lab, lab.client_address(PORTS[0]), PORTS[0])
+    assert lab.state("server") == "TIME_WAIT"
+    before = lab.wire()
     lab.provoke(replace(fin, flags="R", seq=(fin.seq + 1) % 2**32))
+    assert lab.wire() == [*before, "client R"]
 
 
 def test_tcp_fin_timeout_leaves_time_wait_alone(lab):
@@ -92,6 +95,10 @@ def test_tcp_fin_timeout_leaves_time_wait_alone(lab):
     lab.set_sysctl("net.ipv4.tcp_fin_timeout", 30)
     play(lab, "client")
     assert 30 < lab.expect_socket("client", state="TIME_WAIT").timer.expires_s <= 60
+    # The sysctl is in force: it is what a FIN_WAIT2 without an owner is set for.
+    lab.set_ephemeral_ports([PORTS[1]])
+    lab.start(call, lab.server_address, to="half closed").kill()
+    assert 20 < lab.expect_socket("client", PORTS[1], state="FIN_WAIT2", inode=0).timer.expires_s <= 30
     lab.finding(*advice(test_tcp_fin_timeout_leaves_time_wait_alone.__doc__))
 
 

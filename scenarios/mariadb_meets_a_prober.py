@@ -107,10 +107,11 @@ def test_control_a_client_that_waits_gets_the_greeting(lab):
     assert_an_ordinary_client_is_greeted(lab)
 
 
-@pytest.mark.parametrize("ending", [["--reset"], []], ids=["RST", "FIN"])
-def test_control_a_probe_that_waits_hears_the_greeting_however_it_ends(lab, ending):
+@pytest.mark.parametrize(("how", "ending"), [(["--reset"], "client RA"), ([], "client FA")], ids=["RST", "FIN"])
+def test_control_a_probe_that_waits_hears_the_greeting_however_it_ends(lab, how, ending):
     """Proves: 003-9, by the cure. The time is what the lab allows the scheduler of a busy host."""
     mariadb = start_mariadb(lab)
-    assert probe(lab, "--count", "1", "--delay", str(lab.allowance_s), *ending) > 0
+    assert probe(lab, "--count", "1", "--delay", str(lab.allowance_s), *how) > 0
+    assert ending in lab.wire()
     assert_an_ordinary_client_is_greeted(lab)
     assert "connecting host" not in mariadb.output()

@@ -4,7 +4,6 @@ So a change of a lesson's story is a diff that somebody reads. This file is a pl
 of each story that has passed into a folder.
 """
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -13,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import lessons
+from harness import files, lessons
 from harness.shape import shape
 from tests.playing import run_pytest
 
 FOLDER = Path(__file__).parent / "ladders"
-WITHIN_S = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,11 +29,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     lab.looks_closely = True
     yield
     text = "".join(f"{line}\n" for line in shape(lab.timeline))
-    (item.config.option.ladders_into / _file(item.path.stem, item.name)).write_text(text)
+    files.write(item.config.option.ladders_into / _file(item.path.stem, item.name), text)
 
 
 def _file(scenario: str, story: str) -> str:
-    return re.sub(r"\W+", "_", f"{scenario} {story}")
+    return files.name_for(f"{scenario} {story}", f"{scenario}::{story}")
 
 
 def play(stories: list[tuple[Path, str]], *options: str) -> tuple[dict[tuple[str, str], str], str, bool]:
@@ -44,7 +42,8 @@ def play(stories: list[tuple[Path, str]], *options: str) -> tuple[dict[tuple[str
     A story that failed is played once more, alone: it has no shape that could differ, and looks after each step may on
     a crowded host cost it the second that its kernel gives it. A shape that was made is never made again.
     """
-    found, done = _play(stories, "-n", "4", *options)
+    workers = min(4, len(stories) // 8)  # to start one costs as much as to play several
+    found, done = _play(stories, "-n", str(workers), *options)
     missing = [(path, story) for path, story in stories if (path.stem, story) not in found]
     if missing and done.returncode:
         again, done = _play(missing, *options)
@@ -58,7 +57,7 @@ def _play(
     with tempfile.TemporaryDirectory() as folder:
         names = [f"{path}::{story}" for path, story in stories]
         plugin = ["-p", "tests.ladders", "--ladders-into", folder, "-q", "-rs"]
-        done = run_pytest(Path(names[0]), *names[1:], *plugin, *options, within_s=WITHIN_S)
+        done = run_pytest(Path(names[0]), *names[1:], *plugin, *options)
         files = {(path.stem, story): Path(folder, _file(path.stem, story)) for path, story in stories}
         return {each: path.read_text() for each, path in files.items() if path.exists()}, done
 
@@ -83,11 +82,11 @@ def write() -> int:
     if not all(ladders.values()):
         print(printed)
         return 1
-    FOLDER.mkdir(exist_ok=True)
-    for path in FOLDER.iterdir():
-        path.unlink()
     for name, text in ladders.items():
-        (FOLDER / f"{name}.txt").write_text(text)
+        files.write(FOLDER / f"{name}.txt", text)
+    for path in FOLDER.iterdir():  # now that the new ones are there
+        if path.stem not in ladders:
+            path.unlink()
     return 0
 
 

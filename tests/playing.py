@@ -1,13 +1,22 @@
 """Playing a scenario of the tests' own making in a pytest of its own."""
 
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from harness.channel import Channel
 
 ROOT = Path(__file__).parent.parent
 Play = Callable[..., subprocess.CompletedProcess[str]]
+
+GENEROUS_S = 120.0
+"""For what happens at once, and is waited for: no busy machine takes as long, and where it does happen nobody waits."""
 
 AS_ROOT_OF_A_USER_NAMESPACE = """
 import ctypes, os, signal, subprocess, sys, time
@@ -37,8 +46,77 @@ def clean_environment() -> dict[str, str]:
     return environment | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
-def run_pytest(path: Path, *arguments: str, within_s: float = 50) -> subprocess.CompletedProcess[str]:
+def run_pytest(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Play one file to its end; what pytest printed, and its exit status."""
-    return subprocess.run(
-        pytest_command(path, *arguments), capture_output=True, text=True, timeout=within_s, env=clean_environment()
-    )
+    return run_module("pytest", *pytest_command(path, *arguments)[3:], folder=Path.cwd())
+
+
+def run_module(
+    name: str, *arguments: str, folder: Path = ROOT, answer: str = "", environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What `python -m NAME ARGUMENTS` prints, and its exit status.
+
+    `environment` is added to a clean one. A Python that is warm runs it (tests/warm.py); where variables that Python
+    reads when it starts are among those added, a new one does.
+    """
+    if any(variable.startswith(("PYTHON", "LC_")) for variable in environment or {}):
+        return subprocess.run(
+            [sys.executable, "-m", name, *arguments], cwd=folder, input=answer, capture_output=True, text=True,
+            errors="surrogateescape", env=clean_environment() | (environment or {}),
+        )  # fmt: skip
+    (answers, told), *printed = pipes = [os.pipe() for _ in range(3)]
+    with tempfile.TemporaryFile("w+") as stdin, ThreadPoolExecutor(2) as readers:
+        stdin.write(answer)
+        stdin.seek(0)
+        request = name, list(arguments), str(folder), clean_environment() | (environment or {})
+        WarmPython.one().run(request, (stdin.fileno(), *(end for _, end in printed), told))
+        for _, end in pipes:
+            os.close(end)
+        texts = [readers.submit(_read, end) for end, _ in printed]
+        with open(answers) as lines:
+            number = int(lines.readline())
+            try:
+                status = int(lines.readline())
+            except BaseException:  # a time limit, Ctrl-C
+                os.kill(number, signal.SIGKILL)
+                raise
+        stdout, stderr = (text.result() for text in texts)
+    return subprocess.CompletedProcess(["python", "-m", name, *arguments], status, stdout, stderr)
+
+
+def _read(fd: int) -> str:
+    with open(fd, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+_starting = threading.Lock()
+
+
+class WarmPython:
+    """Runs modules. This process has at most one, started when it is first needed."""
+
+    _one: "WarmPython | None" = None
+
+    @classmethod
+    def one(cls) -> "WarmPython":
+        with _starting:
+            cls._one = cls._one or cls()
+        return cls._one
+
+    @classmethod
+    def end(cls) -> None:
+        if cls._one:
+            cls._one.close()
+
+    def __init__(self) -> None:
+        self._requests, theirs = Channel.pair()
+        command = [sys.executable, "-m", "tests.warm", str(theirs.fileno())]
+        self._process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), pass_fds=[theirs.fileno()])
+        theirs.close()
+
+    def close(self) -> None:
+        self._requests.close()
+        self._process.wait()
+
+    def run(self, request: tuple[str, list[str], str, dict[str, str]], fds: tuple[int, ...]) -> None:
+        self._requests.send(request, fds)

@@ -11,7 +11,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 
-from harness import lessons
+from harness import files, lessons
 from harness.__main__ import rows_of
 from tests.playing import ROOT, clean_environment
 
@@ -116,7 +116,7 @@ def write() -> None:
         for section, new in {**played, **{section: made(language) for section, made in TOLD.items()}}.items():
             pattern = rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)"
             text = re.sub(pattern, lambda match, new=new: f"{match[1]}\n{new}\n\n{match[2]}", text, flags=re.S)
-        path.write_text(text)
+        files.write(path, text)
 
 
 if __name__ == "__main__":

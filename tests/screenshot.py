@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import lessons
+from harness import files, lessons
 from harness.installed import find_program
 from tests.playing import ROOT, clean_environment
 
@@ -34,13 +34,14 @@ def drawn_from() -> str:
 def take() -> None:
     """Play the lesson, open its page in a real browser, and keep what it shows."""
     with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder, "lesson.html")
+        page, taken = Path(folder, "lesson.html"), Path(folder, "lesson.png")
         lesson = [sys.executable, "-m", "harness", "lesson", NAME, "--html", str(page)]
         subprocess.run(lesson, cwd=ROOT, env=clean_environment(), check=True, stdout=subprocess.DEVNULL)
         browser = [find_program("chromium", "chromium"), *_QUIETLY, f"--user-data-dir={folder}/profile"]
-        shot = ["--window-size=1400,1480", f"--screenshot={PICTURE}", page.as_uri()]
+        shot = ["--window-size=1400,1480", f"--screenshot={taken}", page.as_uri()]
         subprocess.run([*browser, *shot], check=True, capture_output=True, timeout=60)
-    NOTE.write_text(drawn_from())
+        files.write(PICTURE, taken.read_bytes())
+    files.write(NOTE, drawn_from())
 
 
 if __name__ == "__main__":

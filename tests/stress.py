@@ -1,5 +1,6 @@
-"""Run all scenarios again and again beside as many busy loops as there are processors: `make stress N=50`."""
+"""Run all scenarios, or the tests, again and again beside busy loops: `make stress N=50`; --help for the rest."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -7,36 +8,55 @@ import time
 from collections import Counter
 
 BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # ends with us, however we end
-COMMAND = [sys.executable, "-m", "pytest", "scenarios/", "-n", "auto", "-q", "--lab-strict"]
+PYTEST = [sys.executable, "-m", "pytest", "-q", "--lab-strict", "-n"]
+SCENARIOS = [*PYTEST, "auto", "scenarios/"]
+TESTS = [*PYTEST, str(2 * len(os.sched_getaffinity(0))), "tests/"]
 
 
-def main(runs: int) -> int:
-    loops = [subprocess.Popen([sys.executable, "-S", "-c", BUSY]) for _ in range(os.cpu_count() or 1)]
+def main(asked: argparse.Namespace) -> int:
+    command = TESTS if asked.tests else SCENARIOS
+    loops = [subprocess.Popen([sys.executable, "-S", "-c", BUSY]) for _ in range(asked.loops)]
     outcomes: Counter[str] = Counter()
     longest_s = 0.0
     try:
-        for number in range(1, runs + 1):
+        for number in range(1, asked.runs + 1):
             start = time.monotonic()
-            done = subprocess.run(COMMAND, capture_output=True, text=True)
+            suites = [
+                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                for _ in range(asked.side_by_side)
+            ]
+            printed = [suite.communicate()[0] for suite in suites]
             seconds = time.monotonic() - start
             longest_s = max(longest_s, seconds)
-            verdict = "passed" if done.returncode == 0 else "failed"
-            outcomes[verdict] += 1
-            print(f"run {number} of {runs}: {verdict} in {seconds:.1f} s", flush=True)
-            if verdict == "failed":
-                print(done.stdout, done.stderr, flush=True)
+            failed = [text for suite, text in zip(suites, printed, strict=True) if suite.returncode]
+            outcomes.update(passed=len(suites) - len(failed), failed=len(failed))
+            print(f"run {number} of {asked.runs}: {'failed' if failed else 'passed'} in {seconds:.1f} s", flush=True)
+            print(*failed, sep="\n", end="", flush=True)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
     finally:
         for loop in loops:
             loop.kill()
             loop.wait()
-    print(f"{outcomes['passed']} runs passed, {outcomes['failed']} failed, the longest took {longest_s:.1f} s,")
-    print(f"beside {len(loops)} busy loops")
-    return 0 if outcomes["passed"] == runs else 1
+    print(f"{outcomes['passed']} suites passed, {outcomes['failed']} failed, the longest took {longest_s:.1f} s,")
+    print(f"{asked.side_by_side} side by side, beside {len(loops)} busy loops")
+    return 0 if outcomes["passed"] == asked.runs * asked.side_by_side else 1
+
+
+def positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not sys.argv[1].isdigit() or int(sys.argv[1]) == 0:
-        sys.exit("usage: python -m tests.stress RUNS (a whole number, 1 or more). Hint: make stress N=50")
-    sys.exit(main(int(sys.argv[1])))
+    parser = argparse.ArgumentParser(prog="python -m tests.stress", description=__doc__)
+    parser.add_argument("runs", type=positive, help="how many runs")
+    parser.add_argument("--tests", action="store_true", help="run tests/ instead of scenarios/")
+    parser.add_argument(
+        "--side-by-side", type=positive, default=1, metavar="N", help="whole suites at the same time (1)"
+    )
+    parser.add_argument(
+        "--loops", type=int, default=os.cpu_count() or 1, metavar="N", help="busy loops (one per processor)"
+    )
+    sys.exit(main(parser.parse_args()))

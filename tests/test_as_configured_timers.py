@@ -73,11 +73,21 @@ RUNS = [
 ]  # fmt: skip
 
 
+TRIES = 3
+
+
 def found_under(run: dict, folder: Path) -> dict:
-    """Play all stories; what they found, by its name."""
+    """Play all stories; what they found, by its name.
+
+    Their upper bounds allow the scheduler a quarter of a second. A busy machine may take longer, but not each time; a
+    timer that is not as predicted is late each time.
+    """
     pairs = [f"--lab-sysctl=net.ipv4.{key}={value}" for key, value in run.items() if key.startswith("tcp_")]
     first, *others = (ROOT / "scenarios" / f"{name}.py" for name in LESSONS)
-    done = run_pytest(first, *map(str, others), *pairs, f"--lab-artifacts={folder}")
+    for _ in range(TRIES):
+        done = run_pytest(first, *map(str, others), *pairs, f"--lab-artifacts={folder}")
+        if done.returncode == 0:
+            break
     assert done.returncode == 0, done.stdout
     outcomes = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     assert len(outcomes) == 11

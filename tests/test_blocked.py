@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import expect
 from harness.errors import ExpectationFailed, LabError
 from harness.evidence import blocked, holders
+from tests.playing import GENEROUS_S
 
 
 def wait_in(call, address):
@@ -59,6 +61,7 @@ def test_each_way_of_blocking_is_recognised(lab, call):
 def test_one_call_is_not_taken_for_another(lab):
     actor = lab.start(wait_in, "accept", lab.server_address)
     actor.run_to("ready")
+    actor.stay_blocked(in_="accept")
     lab.deadline_s = 0.05
     with pytest.raises(ExpectationFailed, match=r"asleep in recv\(\)\n.*it sleeps in accept"):
         actor.stay_blocked(in_="recv")
@@ -69,6 +72,7 @@ def test_whoever_runs_sleeps_nowhere(lab):
     actor.run_to("running")
     actor.resume()
     assert actor.blocked_in() in (None, "recvmsg")  # the second: it has not yet woken
+    expect.poll("the call that it sleeps in", None, actor.blocked_in, GENEROUS_S)
     lab.deadline_s = 0.05
     with pytest.raises(ExpectationFailed, match="it runs"):
         actor.stay_blocked(in_="recv")
@@ -116,6 +120,7 @@ def test_no_call_answers_to_two_words():
         ("running\n", "x86_64", None),
         ("-1 0x7ffd 0x7f3c\n", "x86_64", None),
         ("", "x86_64", None),
+        ("0x2b 0x3\n", "x86_64", "syscall 0x2b"),
     ],
 )
 def test_a_line_of_the_kernel_is_read(line, machine, call):

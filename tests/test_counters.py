@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import LabError
-from harness.evidence import counters
+from harness.evidence import counters, memory
 
 ONLY_NSTAT = ("Ip6", "Icmp6", "Udp6", "UdpLite6")
 """From /proc/net/snmp6, which the lab does not read."""
@@ -34,7 +34,7 @@ def test_the_counters_are_those_that_nstat_shows(lab):
     assert witness.finish() == 0
     lines = [line.split() for line in witness.output().splitlines() if not line.startswith("#")]
     told = {name: int(value) for name, value, _ in lines if not name.startswith(ONLY_NSTAT)}
-    seen = counters.read(actor.pid)
+    seen = counters.numbers(counters.texts(actor.pid))
     assert {name: seen.get(name) for name in told} == told
     assert seen.keys() - told.keys() <= NO_COUNTERS
     assert told["TcpActiveOpens"] == 1
@@ -78,6 +78,28 @@ def test_what_is_written_is_what_is_parsed(groups):
         lines += [f"{group}: {' '.join(values)}", f"{group}: {' '.join(map(str, values.values()))}"]
     wanted = {group + key: value for group, values in groups.items() for key, value in values.items()}
     assert counters.parse("\n".join(lines)) == wanted
+
+
+def test_a_table_that_cannot_be_read_is_a_clear_error(monkeypatch):
+    monkeypatch.setattr(counters.Path, "read_text", lambda _: "Tcp: A B\nTcp: 1\n")
+    with pytest.raises(LabError, match=r"/proc/7/net/netstat has a form .* Hint: "):
+        counters.numbers(counters.texts(7))
+    with pytest.raises(LabError, match=r"/proc/7/net/sockstat has a form .* Hint: "):
+        memory.sockstat(7)
+
+
+def be_told_that_a_port_is_unreachable(address):
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.connect(address)
+        sender.send(b"to nobody")
+    yield "sent"
+
+
+def test_a_counter_that_was_not_there_at_first_counts_from_0(lab):
+    """The kernel names the types of ICMP messages only once it has seen one (net/ipv4/proc.c, icmpmsg_put)."""
+    lab.start(be_told_that_a_port_is_unreachable, lab.server_address, to="sent")
+    assert lab.counter("IcmpMsgInType3") == 1
+    lab.count()
 
 
 @given(st.text() | st.lists(st.sampled_from(["Tcp:", "Udp:", "A", "B", "1", "-2", "\n"])).map(" ".join))

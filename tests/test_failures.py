@@ -44,10 +44,6 @@ def print_and_fail():
 def no_generator(address):
     return 1
 
-@pytest.fixture(autouse=True)
-def impatient(lab):
-    lab.deadline_s = 0.3
-
 def test_wire(lab):
     server = lab.start(listen, lab.server_address)
     client = lab.start(talk, lab.server_address)
@@ -60,10 +56,15 @@ def test_states(lab):
     client = lab.start(talk, lab.server_address)
     server.run_to("listening")
     client.run_to("connected")
+    lab.deadline_s = 0.3  # from here on it waits in vain
     lab.expect_states(client="FIN_WAIT2", server="CLOSE_WAIT")
 
 def test_hang(lab):
-    lab.start(listen, lab.server_address).run_to("accepted")
+    actor = lab.start(listen, lab.server_address)
+    actor.run_to("listening")
+    actor.stay_blocked(in_="accept")
+    lab.deadline_s = 0.3
+    actor.run_to("accepted")
 
 def test_not_blocked(lab):
     lab.start(crash).stay_blocked(in_="recv")
@@ -76,6 +77,8 @@ def test_blocked_too_late(lab):
 def test_blocked_elsewhere(lab):
     actor = lab.start(listen, lab.server_address)
     actor.run_to("listening")
+    actor.stay_blocked(in_="accept")
+    lab.deadline_s = 0.3
     actor.stay_blocked(in_="recv")
 
 def test_ended_in_place_of_blocking(lab):
@@ -101,7 +104,7 @@ def test_died_unnoticed(lab):
     actor = lab.start(print_and_fail)
     actor.run_to("printed")
     actor.resume()
-    actor._wait_for_end(5)
+    actor._wait_for_end(50)
 
 def test_killed(lab):
     lab.start(die).finish()
@@ -208,9 +211,9 @@ WANTED = {
     "test_success_where_failure_was_expected": ["talk fails", "ECONNREFUSED", "success: it returned None"],
     "test_number_for_a_step": ["not 7", "Hint: yield a string"],
     "test_too_long_a_result": ["the role's result cannot be sent", "too many for one message"],
-    "test_no_generator": ["no_generator is no role", "Hint: `yield` the name of a step"],
+    "test_no_generator": ["no_generator is not a role", "Hint: `yield` the name of a step"],
     "test_nested_role": ["nested cannot be found", "Hint: define it at the top level"],
-    "test_foreign_role": ["create_server is no role"],
+    "test_foreign_role": ["create_server is not a role"],
     "test_unknown_sysctl": ["no sysctl net.ipv4.tcp_fin_timeuot", "did you mean net.ipv4.tcp_fin_timeout?"],
     "test_refused_value": ["refuses net.ipv4.tcp_syn_retries = '1000' (EINVAL)", "in force: 2"],
     "test_host_sysctl": ["'kernel.hostname' is no sysctl of a network namespace", "never touches the host"],

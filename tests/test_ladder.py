@@ -5,7 +5,7 @@ import socket
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -177,7 +177,6 @@ def test_a_number_and_its_unit_stay_on_one_line():
     assert drawn(timeline).splitlines()[-2:] == ["           timer time_wait", "           60.0 s"]
 
 
-@settings(deadline=None)
 @given(st.text("ab1 s.,字“”（）。，、；：é", max_size=60), st.integers(6, 30))
 @example("一二三四五六七八九十。，”abc", 10)
 def test_lines_break_where_a_reader_expects_it(text, width):

@@ -10,13 +10,11 @@ from harness import lessons
 from tests import ladders
 from tests.test_lessons import NAMES
 
-pytestmark = pytest.mark.timeout(ladders.WITHIN_S + 10)
-
 CHANGED = [
     # one more message
-    ("full_accept_queue", "test_control_with_one_place_more_the_next_segment_is_enough[0]",
-     'client.run_to("connected")\n    lab.restore()',
-     'client.run_to("connected" if client is late else "said")\n    lab.restore()',
+    ("full_accept_queue", "test_control_with_one_place_more_the_next_segment_is_enough",
+     'client.run_to("connected")\n    lab.expect_states',
+     'client.run_to("connected" if client is late else "said")\n    lab.expect_states',
      "call 2 to server: →S ←SA →A →data; client ESTABLISHED; server ESTABLISHED without owner"),
     # a connection that is not closed
     ("socket_leaks_into_a_child", "test_control_with_cloexec_a_connect_given_up_is_forgotten",
@@ -30,9 +28,21 @@ CHANGED = [
 
 @pytest.fixture(scope="module")
 def played(request):
-    """Every lesson's two stories, in one run."""
-    stories = [story for lesson in lessons.every() for story in ladders.stories_of(lesson)]
-    return ladders.play(stories, *(["--lab-strict"] if request.config.option.lab_strict else []))
+    """Every lesson's two stories, in one run; those that differ from the record once more, alone.
+
+    On a machine with far more to do than processors a timer (a delayed ACK) may expire between two steps that follow
+    each other at once otherwise. A story that was changed differs each time.
+    """
+    strict = ["--lab-strict"] if request.config.option.lab_strict else []
+    every = list(lessons.every())
+    shapes, printed, any_failed = ladders.play([story for each in every for story in ladders.stories_of(each)], *strict)
+    differ = [
+        each for each in every if (made := ladders.ladder(each, shapes)) and differences(recorded(each.name), made)
+    ]
+    if differ:
+        again, _, _ = ladders.play([story for each in differ for story in ladders.stories_of(each)], "-n", "0", *strict)
+        shapes |= again
+    return shapes, printed, any_failed
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment, pytest_command
+from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, GENEROUS_S, ROOT, Play, clean_environment, pytest_command
 
 BUSY_STORY = """
 import os, socket, subprocess
@@ -42,6 +42,8 @@ def test_busy(lab):
 
 
 LIMIT = 8
+"""Network namespaces that a user namespace may have in a test; a run's own are fewer."""
+
 COUNTED = f"""{AS_ROOT_OF_A_USER_NAMESPACE}
 Path("/proc/sys/user/max_net_namespaces").write_text("{LIMIT}")
 ready = Path(sys.argv[1])
@@ -49,22 +51,29 @@ run = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL)
 while not ready.exists():
     time.sleep(0.01)
 run.kill()
-deadline = time.monotonic() + 1
+deadline = time.monotonic() + {GENEROUS_S}
 
-children = []
+have, having = os.pipe()
+released, release = os.pipe()
 for _ in range({LIMIT}):
-    if (pid := os.fork()) == 0:
+    if os.fork() == 0:
+        os.close(have)
+        os.close(release)
         while time.monotonic() < deadline:
             try:
                 namespace.unshare(namespace.CLONE_NEWNET)
             except OSError:
                 time.sleep(0.01)
             else:
-                time.sleep(deadline - time.monotonic())  # hold it while the others try
-                os._exit(0)
-        os._exit(1)
-    children.append(pid)
-print(sum(os.waitpid(pid, 0)[1] == 0 for pid in children))
+                os.write(having, b"1")
+                os.read(released, 1)  # it holds its own while the others try
+                break
+        os._exit(0)
+os.close(having)
+count = 0
+while count < {LIMIT} and os.read(have, 1):
+    count += 1
+print(count)
 """
 
 
@@ -74,9 +83,7 @@ def busy(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.
     story = tmp_path / "story.py"
     story.write_text(BUSY_STORY)
     run = subprocess.Popen(pytest_command(story, *request.param), env=clean_environment(), stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
     while not (tmp_path / "ready").exists():
-        assert time.monotonic() < deadline
         assert run.poll() is None
         time.sleep(0.01)
     yield run
@@ -88,27 +95,26 @@ def family(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def expect_gone(processes: list[psutil.Process], within_s: float = 1.0) -> None:
-    _, alive = psutil.wait_procs(processes, timeout=within_s)
+def expect_gone(processes: list[psutil.Process]) -> None:
+    _, alive = psutil.wait_procs(processes, timeout=GENEROUS_S)
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
 @pytest.mark.parametrize("busy", [["-p", "no:xdist"], ["-n", "1"]], indirect=True, ids=["alone", "xdist"])
-def test_sigkill_of_pytest_ends_everything_within_a_second(busy: subprocess.Popen[bytes]) -> None:
+def test_sigkill_of_pytest_ends_everything(busy: subprocess.Popen[bytes]) -> None:
     started = family(busy.pid)
     lab = [process for process in started if "xdist" not in " ".join(process.cmdline())]
     assert {"sleep", "serve", "call"} <= {process.name() for process in lab}
     busy.kill()
-    expect_gone([process for process in lab if process.name() in {"sleep", "serve", "call"}])
-    expect_gone(started, within_s=5.0)  # xdist's own workers notice later
+    expect_gone(started)  # xdist's own workers as well
 
 
 def test_after_sigkill_the_kernel_has_freed_every_network_namespace(tmp_path: Path) -> None:
-    """In a user namespace that may have so many and no more: a second later, all of them are to be had again."""
+    """In a user namespace that may have so many and no more: all of them are to be had again, at the same time."""
     story = tmp_path / "story.py"
     story.write_text(BUSY_STORY)
     command = [sys.executable, "-c", COUNTED, str(tmp_path / "ready"), *pytest_command(story, "-p", "no:xdist")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=clean_environment())
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment())
     assert done.stdout == f"{LIMIT}\n", done.stderr
 
 
@@ -130,7 +136,7 @@ def test_when_the_helper_dies_its_test_says_so_and_the_next_gets_another(play: P
         "def test_first(lab):\n"
         "    helpers = psutil.Process().children(recursive=True)\n"
         "    helpers[0].kill()\n"
-        "    assert psutil.wait_procs(helpers, 5)[1] == []\n"
+        "    assert psutil.wait_procs(helpers, 50)[1] == []\n"
         "    lab.sockets()\n"
         "def test_second(lab):\n"
         "    assert lab.sockets() == []\n",
@@ -138,7 +144,7 @@ def test_when_the_helper_dies_its_test_says_so_and_the_next_gets_another(play: P
         "no:xdist",
     )
     assert "1 failed, 1 passed" in done.stdout, done.stdout
-    assert "the helper process died (asked to mark). Hint:" in done.stdout
+    assert "the helper process died (asked to keep the lab). Hint:" in done.stdout
     assert "1 as expected, 1 not" in done.stdout
 
 
@@ -146,7 +152,7 @@ def test_when_the_helper_dies_its_test_says_so_and_the_next_gets_another(play: P
 def test_interrupt_ends_everything_and_pytest_reports(busy: subprocess.Popen[bytes]) -> None:
     started = family(busy.pid)
     busy.send_signal(signal.SIGINT)
-    assert busy.wait(10) == 2
+    assert busy.wait() == 2
     expect_gone(started)
 
 

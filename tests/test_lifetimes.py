@@ -1,14 +1,19 @@
 """How long a state lasts: what a look sees, what its timer says where the next look is late, and what nobody saw."""
 
+import math
+import re
 import socket
 import time
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from harness import predict
+from harness import observer, predict
 from harness.errors import ExpectationFailed, Inconclusive
+from harness.evidence.sockets import Socket, State, Timer
 from harness.predict import Interval
-from harness.timeline import Duration, Finding
+from harness.timeline import Duration, Finding, Moment, Timeline
 
 IT_LASTS = predict.fin_wait2(1, predict.tick_s())
 
@@ -86,3 +91,87 @@ def test_a_late_look_is_no_late_end(expect_fin_wait2, second_look_late) -> None:
 def test_an_end_that_nobody_saw_and_no_timer_told_is_inconclusive(expect_fin_wait2, second_look_late) -> None:
     with pytest.raises(Inconclusive, match="nobody looked between"):
         expect_fin_wait2(Interval(1.5, 1.6))
+
+
+class Played:
+    """A state whose every look is made up, by a clock that only waits and looks move: exact, and over in no time."""
+
+    LOOK_S = 0.001
+
+    def __init__(self, monkeypatch, lab, timers_s, ends_s, timer="time_wait"):
+        self.now_s = 1000.0
+        self.began_s = self.now_s
+        self.looks_s = []
+        self.expiries_s = [sum(timers_s[: n + 1]) for n in range(len(timers_s))]
+        self.ends_s = ends_s
+        self.timer = timer
+        monkeypatch.setattr(observer.time, "monotonic_ns", lambda: round(self.now_s * 1e9))
+        monkeypatch.setattr(lab, "wait_for", self.wait_for)
+        monkeypatch.setattr(lab, "socket", self.socket)
+        self.lab = lab
+        lab.max_wait_s = math.inf
+
+    def wait_for(self, within_s):
+        self.now_s += within_s
+
+    def socket(self, end, port):
+        self.now_s += self.LOOK_S
+        passed_s = self.now_s - self.began_s
+        self.looks_s.append(passed_s)
+        if passed_s >= self.ends_s:
+            return None
+        left_s = next((expiry - passed_s for expiry in self.expiries_s if expiry > passed_s), 0.0)
+        address = self.lab.client_address(40001)
+        timer = Timer(self.timer, round(max(0.0, left_s), 3), 0)
+        return Socket(State.SYN_RECV, address, self.lab.server_address, 0, 0, timer, 0, 0)
+
+    def expect(self, interval):
+        since = Moment(0, round(self.began_s * 1e9), "began")
+        self.lab.expect_lifetime("client", "SYN_RECV", interval, since=since)
+        [finding] = [each for each in self.lab.timeline if isinstance(each, Finding)]
+        return finding.value.seconds
+
+
+SYN_RECV_S = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
+
+
+@pytest.fixture
+def lasting(lab, monkeypatch):
+    return lambda *arguments, **named: Played(monkeypatch, lab, *arguments, **named)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.004, 0.3, 2.0])
+def test_a_minute_of_syn_recv_takes_few_looks_and_its_end_is_dated(lasting, late_s) -> None:
+    interval = predict.syn_recv(5, 120.0, 0.004)
+    played = lasting(SYN_RECV_S, ends_s=63.0 + late_s)
+    assert 63.0 + late_s <= played.expect(interval) <= 63.0 + late_s + 0.03
+    assert len(played.looks_s) < 700
+
+
+@pytest.mark.parametrize("ends_s", [0.5, 3.1, 20.0, 40.0, 62.0, 62.9, 62.99])
+def test_what_ends_early_is_a_failure_however_early(lasting, ends_s) -> None:
+    played = lasting(SYN_RECV_S, ends_s=ends_s)
+    with pytest.raises(ExpectationFailed, match="last seen: CLOSED") as failed:
+        played.expect(predict.syn_recv(5, 120.0, 0.004))
+    dated_s = float(re.search(r"for: +([0-9.]+) s", str(failed.value))[1])
+    assert ends_s <= dated_s <= ends_s + 0.3
+    assert dated_s < 63.0
+
+
+@given(st.floats(0.0, 8.0) | st.floats(4.9, 5.6), st.lists(st.floats(0.05, 3.0), max_size=4))
+@settings(derandomize=True, max_examples=200, suppress_health_check=list(HealthCheck))
+def test_no_early_end_passes_whatever_the_row_s_timers_say(lab, ends_s, timers_s) -> None:
+    """An end earlier than 20 ms before the time is never green, and a right one always is, if no look is late."""
+    with pytest.MonkeyPatch.context() as patched:
+        lab.timeline = Timeline(0)
+        lab.record = lab.timeline.add
+        played = Played(patched, lab, timers_s, ends_s)
+        try:
+            took_s = played.expect(Interval(5.0, 5.5))
+        except (ExpectationFailed, Inconclusive):
+            took_s = None
+    if 5.0 <= ends_s <= 5.5:
+        assert took_s is not None
+        assert ends_s <= took_s <= ends_s + 0.03
+    if ends_s < 5.0 - 0.02 or ends_s > 5.5 + lab.allowance_s + 0.03:
+        assert took_s is None

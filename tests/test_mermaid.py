@@ -8,7 +8,7 @@ import html
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.timeline import Change, Counted, Finding, Step, Timeline
@@ -104,7 +104,6 @@ def test_what_means_something_to_mermaid_is_shown_and_means_nothing(text):
 
 
 @given(st.text(), st.text(), st.text(), st.text())
-@settings(deadline=None)
 @example("", "", "", "")
 def test_no_text_breaks_the_diagram(title, step, detail, change):
     timeline = handshake()

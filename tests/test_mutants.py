@@ -1,6 +1,8 @@
 """Each scenario's assertions can fail: with the fault taken out of a role, or the subject changed, it turns red."""
 
 import importlib
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,8 +13,7 @@ from tests.playing import ROOT, run_pytest
 from tests.test_tidy import stories_of
 
 SCENARIOS = ROOT / "scenarios"
-PATIENCE_S = 400
-pytestmark = pytest.mark.timeout(PATIENCE_S + 10)
+SIDE_BY_SIDE = 12
 
 
 def mutants_of(scenario: str) -> list[Mutant]:
@@ -26,42 +27,92 @@ def mutants_of(scenario: str) -> list[Mutant]:
 MUTANTS = [(path.stem, mutant) for path in sorted(SCENARIOS.glob("*.py")) for mutant in mutants_of(path.stem)]
 
 
+WHOLE = sorted({f"whole_{scenario}::{mutant.test}" for scenario, mutant in MUTANTS})
+"""Each story that a mutant is made of, as it is."""
+
+HASTE = """
+import pytest
+
+@pytest.fixture
+def lab(lab, request):
+    \"\"\"A mutant often waits for what will not come: not for long.\"\"\"
+    lab.deadline_s = 10.0 if request.node.get_closest_marker("large") else 1.5
+    return lab
+"""
+
+
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
-    """By the mutant's file: "passed", "failure" or "error", and the message. All are played in one run."""
+    """By the mutant's file: "passed", "failure" or "error", and the message. What could not be played is missing."""
     folder = tmp_path_factory.mktemp("mutants")
     for number, (scenario, mutant) in enumerate(MUTANTS):
         source = (SCENARIOS / f"{scenario}.py").read_text()
-        assert source.count(mutant.old) == 1, f"{mutant.old!r} stands {source.count(mutant.old)} times in {scenario}"
         (folder / f"mutant_{number}.py").write_text(source.replace(mutant.old, mutant.new))
     for path in SCENARIOS.glob("*.py"):  # as they are, to see that it is not the haste that turns mutants red
         (folder / f"whole_{path.stem}.py").write_text(path.read_text())
-    # A mutant often waits for what will not come: not for long.
-    (folder / "conftest.py").write_text("from harness.lab import Lab\n\nLab.deadline_s = 1.5\n")
-    stories = [str(path) for path in sorted(folder.glob("whole_*.py"), reverse=True)]
+    (folder / "conftest.py").write_text(HASTE)
+    stories = [f"{folder}/{story.replace('::', '.py::')}" for story in WHOLE]
     stories += [f"{folder}/mutant_{number}.py::{mutant.test}" for number, (_, mutant) in enumerate(MUTANTS)]
-    # Each worker collects all files: to rewrite their assertions, which nobody will read, costs more than to play them.
-    found = played(folder, stories, "-n", "12", "--maxschedchunk=1", "--assert=plain")
+    # They mostly wait. Runs of their own side by side, as each worker of one run would have to collect all files.
+    shares = [stories[first::SIDE_BY_SIDE] for first in range(SIDE_BY_SIDE)]
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        found = {story: verdict for part in pool.map(played, shares) for story, verdict in part.items()}
     # What only the crowd made fail is played once more without it, and as hastily.
     if again := [story for story, verdict in found.items() if story.startswith("whole_") and spoilt(verdict)]:
-        found |= played(folder, [f"{folder}/{story.replace('::', '.py::')}" for story in again], "-n", "0")
+        found |= played([f"{folder}/{story.replace('::', '.py::')}" for story in again])
     return found
 
 
-def played(folder: Path, stories: list[str], *options: str) -> dict[str, tuple[str, str]]:
-    """By the mutant's file, or the whole story's file and name."""
-    result = folder / "result.xml"
-    options = (*options, "-m", "large or not large", "--junitxml", str(result), "-o", "junit_family=xunit1")
-    done = run_pytest(Path(stories[0]), *stories[1:], *options, within_s=PATIENCE_S)
-    assert done.returncode in (0, 1), done.stdout
-    found = {}
-    for case in ElementTree.parse(result).iter("testcase"):
-        source = (case.get("classname") or "").rpartition(".")[2]
-        trouble = next(iter(case), None)
-        verdict = ("passed", "") if trouble is None else (trouble.tag, trouble.get("message") or "")
-        # The first of them counts: what dies at the end of a story that has failed is told as an error of its own.
-        found.setdefault(source if source.startswith("mutant_") else f"{source}::{case.get('name')}", verdict)
-    return found
+def played(stories: list[str]) -> dict[str, tuple[str, str]]:
+    """By the mutant's file, or the whole story's file and name; nothing where pytest itself failed, which it shows."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder, "result.xml")
+        # To rewrite assertions, which nobody will read, costs more than to play the stories.
+        options = ("-n", "0", "--assert=plain", "-m", "large or not large")
+        done = run_pytest(
+            Path(stories[0]), *stories[1:], *options, f"--junitxml={result}", "-o", "junit_family=xunit1"
+        )  # fmt: skip
+        if done.returncode not in (0, 1) or not result.exists():
+            print(done.stdout, done.stderr)
+            return {}
+        found: dict[str, tuple[str, str]] = {}
+        for case in ElementTree.parse(result).iter("testcase"):
+            source = (case.get("classname") or "").rpartition(".")[2]
+            # The first of them counts: what dies at the end of a story that has failed is told as an error of its own.
+            found.setdefault(
+                source if source.startswith("mutant_") else f"{source}::{case.get('name')}", verdict_of(case)
+            )
+        return found
+
+
+def verdict_of(case: ElementTree.Element) -> tuple[str, str]:
+    """What a test case of a JUnit file says: "passed", or "failure", "error" or "skipped" with its message.
+
+    Other elements (properties, system-out) may stand before that.
+    """
+    trouble = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
+    return ("passed", "") if trouble is None else (trouble.tag, trouble.get("message") or "")
+
+
+FAILS_TWICE = """
+def role():
+    yield "ready"
+    raise ValueError("of its own accord")
+
+def test_it(lab):
+    actor = lab.start(role, to="ready")
+    actor.resume()
+    actor._wait_for_end(50)
+    assert False, "the play"
+"""
+
+
+def test_a_story_that_fails_twice_has_failed(tmp_path: Path) -> None:
+    """Its role has died as well, which is told when the lab is closed: pytest writes <properties> before <failure>."""
+    story = tmp_path / "mutant_0.py"
+    story.write_text(FAILS_TWICE)
+    verdict, message = played([str(story)], "--lab-slow")["mutant_0"]
+    assert (verdict, message.split("\n")[0]) == ("failure", "AssertionError: the play")
 
 
 def spoilt(verdict: tuple[str, str]) -> bool:
@@ -71,10 +122,20 @@ def spoilt(verdict: tuple[str, str]) -> bool:
 
 @pytest.mark.parametrize("number", range(len(MUTANTS)), ids=lambda n: f"{MUTANTS[n][0]}-{MUTANTS[n][1].test}")
 def test_mutant_turns_red(verdicts: dict[str, tuple[str, str]], number: int) -> None:
-    verdict, message = verdicts[f"mutant_{number}"]
+    verdict, message = verdicts.get(f"mutant_{number}", ("not played", ""))
     assert verdict == "failure", f"{MUTANTS[number]}: {verdict} {message}"
     # Red for the right reason: an expectation that did not hold, not a mutant that is no longer a story.
     assert message.startswith(("AssertionError", "assert ", "harness.errors.ExpectationFailed")), message
+
+
+def test_every_mutant_and_what_it_is_made_of_has_been_played(verdicts: dict[str, tuple[str, str]]) -> None:
+    assert set(verdicts) == {f"mutant_{number}" for number in range(len(MUTANTS))} | set(WHOLE)
+
+
+def test_what_a_mutant_replaces_stands_in_its_scenario_once() -> None:
+    for scenario, mutant in MUTANTS:
+        times = (SCENARIOS / f"{scenario}.py").read_text().count(mutant.old)
+        assert times == 1, f"{mutant.old!r} stands {times} times in {scenario}"
 
 
 def test_what_is_not_mutated_is_green_in_the_same_haste(verdicts: dict[str, tuple[str, str]]) -> None:

@@ -1,18 +1,30 @@
 """pytest's side: verdicts, options, header, closing section, as a user of pytest would expect them."""
 
+import json
 import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from types import TracebackType
 
 import pytest
 
-from harness import artifacts, lessons
+from harness import artifacts, lessons, record
 from harness.errors import LabError
 from harness.timeline import Timeline
+from harness.tracebacks import number_lines
 from harness.views.html import spoken
-from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment, pytest_command, run_pytest
+from tests.playing import (
+    AS_ROOT_OF_A_USER_NAMESPACE,
+    ROOT,
+    Play,
+    clean_environment,
+    pytest_command,
+    run_module,
+    run_pytest,
+)
 
 FULL_STORY = """
 import socket
@@ -125,10 +137,64 @@ def test_a_root_that_lacks_a_capability_plays_as_an_ordinary_user_does(tmp_path:
 
 def test_a_timeout_in_the_middle_of_a_question_is_a_plain_failure(play: Play) -> None:
     endless = FULL_STORY.replace('assert lab.state("server") == "CLOSED"', "while True:\n        lab.sockets()")
-    done = play(endless, "--timeout=1")
+    limited = endless.replace("def test_listens", "@pytest.mark.timeout(1, func_only=True)\ndef test_listens")
+    done = play(f"import pytest\n{limited}")
     assert done.returncode == 1, done.stdout
     assert "Timeout (>1.0s)" in done.stdout
     assert "0 as expected, 1 not" in done.stdout
+
+
+IN_A_LOOP = """
+import signal
+import pytest
+
+def loop():
+    never = 0
+    for _ in range(10**15):
+        if never:
+            pass
+
+{test}
+    loop()
+
+def test_begins():
+    pass
+"""
+"""In CPython 3.11 the jump back to the head of such a loop has no line number (cpython issue 107901)."""
+
+
+def test_a_time_limit_in_a_loop_fails_that_test_and_not_the_session(play: Play) -> None:
+    done = play(IN_A_LOOP.format(test="@pytest.mark.timeout(0.2)\ndef test_loops():"))
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+    assert "1 failed, 1 passed" in done.stdout
+    assert "Timeout (>0.2s)" in done.stdout
+    assert "story.py:9: Failed" in done.stdout
+
+
+def test_an_interrupt_in_a_loop_is_no_internal_error(play: Play) -> None:
+    alarm = (
+        "    signal.signal(signal.SIGALRM, signal.default_int_handler)\n    signal.setitimer(signal.ITIMER_REAL, 0.2)"
+    )
+    done = play(IN_A_LOOP.format(test=f"def test_loops():\n{alarm}"), "--timeout=0")
+    assert "INTERNALERROR" not in done.stdout + done.stderr
+    assert done.returncode == 2, done.stdout
+    assert "story.py:9: KeyboardInterrupt" in done.stdout
+
+
+def test_each_traceback_of_a_chain_of_errors_is_given_its_lines() -> None:
+    def unnumbered(error: Exception) -> Exception:
+        past_the_end = 1 << 20
+        return error.with_traceback(TracebackType(None, sys._getframe(), past_the_end, -1))
+
+    cause, context, error = (unnumbered(ValueError(name)) for name in ("cause", "context", "error"))
+    error.__cause__, error.__context__, cause.__context__ = cause, context, error
+    assert error.__traceback__.tb_lineno is None
+    number_lines(error)
+    last_line = 3 + unnumbered.__code__.co_firstlineno - 1
+    assert {each.__traceback__.tb_lineno for each in (cause, context, error)} == {last_line}
+    numbered = error.__traceback__
+    number_lines(error)
+    assert error.__traceback__ is numbered
 
 
 def test_order_does_not_matter_and_randomly_may_be_named(play: Play) -> None:
@@ -149,10 +215,7 @@ def test_collecting_imports_nothing_heavy() -> None:
 
 
 def test_unknown_scenario_file_is_a_usage_error() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "scenarios/no_such_fault.py"], capture_output=True, text=True, cwd=ROOT,
-        env=clean_environment(),
-    )  # fmt: skip
+    done = run_module("pytest", "scenarios/no_such_fault.py")
     assert done.returncode == 4
     assert "file or directory not found: scenarios/no_such_fault.py" in done.stdout + done.stderr
 
@@ -241,12 +304,12 @@ def test_trying_a_folder_leaves_nothing_behind(play: Play, tmp_path: Path, optio
 FULL_DISK = """
 import pathlib
 
-def full(self, *others, write=pathlib.Path.{name}, **named):
-    if "reached" in str(self) and "here" not in str(self):
+def full(self, target, replace=pathlib.Path.replace):
+    if "reached" in str(target):
         raise OSError(28, "No space left on device")
-    return write(self, *others, **named)
+    return replace(self, target)
 
-pathlib.Path.{name} = full
+pathlib.Path.replace = full
 """
 
 
@@ -266,11 +329,10 @@ def test_a_file_that_was_there_stays_where_there_is_no_room_for_another(tmp_path
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     old = [path.read_bytes() for path in paths]
 
-    def half(path, data, write=Path.write_bytes):
-        write(path, data[: len(data) // 2])
+    def full(fd):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(LabError, match="No space left on device"):
         artifacts.write(*told)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
@@ -278,12 +340,69 @@ def test_a_file_that_was_there_stays_where_there_is_no_room_for_another(tmp_path
 
 
 def test_a_report_that_cannot_be_written_at_the_end_fails_the_run_and_says_so(play: Play, tmp_path: Path) -> None:
-    full = FULL_DISK.format(name="write_text")
-    done = play(full + FULL_STORY, "--lab-report", str(tmp_path / "reached"))
+    done = play(FULL_DISK + FULL_STORY, "--lab-report", str(tmp_path / "reached"))
     assert done.returncode == 1, done.stdout
-    assert f"--lab-report: {tmp_path}/reached/index.html cannot be written: No space left on device" in done.stdout
+    assert f"--lab-report: {tmp_path}/reached cannot be written: No space left on device" in done.stdout
     assert "1 as expected" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_two_scenarios_of_one_name_have_a_page_and_files_each(tmp_path: Path) -> None:
+    lesson = lessons.load("close_with_unread_data")
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{lesson.name}.py").write_text(
+            f"def {lesson.fault}(lab): lab.finding('in', {folder!r})\n"
+        )
+    made = tmp_path / "made"
+    done = run_pytest(tmp_path / "a", str(tmp_path / "b"), f"--rootdir={tmp_path}", "-o", "python_files=*.py",
+                      "--lab-report", str(made), "--lab-artifacts", str(made))  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = sorted(json.loads(path.read_text())["findings"][0]["value"] for path in made.glob("*.json"))
+    assert found == ["a", "b"]
+    pages = [path for path in made.glob("*.html") if path.name != "index.html"]
+    assert len(pages) == 2
+    assert all(f'href="{path.name}"' in (made / "index.html").read_text() for path in pages)
+
+
+@pytest.fixture(scope="module")
+def played_by_each(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Two workers that play both stories; one of the four plays fails."""
+    folder = tmp_path_factory.mktemp("each")
+    lesson = lessons.load("close_with_unread_data")
+    (folder / f"{lesson.name}.py").write_text(f"""
+def test_a(lab):
+    lab.finding("one", 1)
+
+def {lesson.fault}(lab, worker_id):
+    assert worker_id == "gw0"
+""")
+    made = folder / "made"
+    options = [f"--lab-save={made}/run.json", f"--lab-artifacts={made}/files", f"--lab-report={made}", "--lab-show"]
+    return made, run_pytest(folder / f"{lesson.name}.py", "--dist", "each", "--tx", "2*popen", *options, "-k", "test")
+
+
+def test_every_workers_play_is_in_the_record(played_by_each: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    made, done = played_by_each
+    assert "1 failed, 3 passed" in done.stdout, done.stdout + done.stderr
+    plays = record.load(made / "run.json").plays
+    assert Counter(play["verdict"] for play in plays) == {"passed": 3, "failed": 1}
+    assert sorted(Counter(play["story"] for play in plays).values()) == [2, 2]
+
+
+def test_every_workers_play_has_files_and_a_picture(
+    played_by_each: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    made, done = played_by_each
+    assert len(list((made / "files").iterdir())) == 4 * 3
+    assert done.stdout.count("test_a ─") == 2, done.stdout
+
+
+def test_a_worker_whose_play_passed_does_not_hide_one_that_failed(
+    played_by_each: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    made, _ = played_by_each
+    assert "failed" in (made / "index.html").read_text()
 
 
 UNTELLABLE = {
@@ -313,12 +432,12 @@ def test_begins():
     pass
 """
     record = tmp_path / "kept.json"
-    done = play(gone, *workers, "--timeout=9", "--lab-artifacts", str(tmp_path / "folder"), "--lab-save", str(record))
+    done = play(gone, *workers, "--lab-artifacts", str(tmp_path / "folder"), "--lab-save", str(record))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "INTERNALERROR" not in done.stdout + done.stderr
     assert "1 failed, 1 passed" in done.stdout
     assert "what it has shown cannot be kept: " in done.stdout
-    assert ("Timeout (>9.0s)" if what == "a real alarm" else "it was eaten") in done.stdout
+    assert ("Timeout (>60.0s)" if what == "a real alarm" else "it was eaten") in done.stdout
     assert "0 as expected, 1 not" in done.stdout
     assert '"verdict":"failed"' in record.read_text().replace(": ", ":")
 
@@ -326,8 +445,7 @@ def test_begins():
 def test_a_report_has_a_page_for_each_lesson_and_an_index(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     chosen = [f"scenarios/{name}.py" for name in ("close_with_unread_data", "reset_before_accept")]
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", *chosen, "--lab-report", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    done = run_module("pytest", "-q", "-n", "2", *chosen, "--lab-report", str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     pages = {path.name: path.read_text() for path in folder.iterdir()}
     assert set(pages) == {"index.html", "close_with_unread_data.html", "reset_before_accept.html"}
@@ -390,8 +508,7 @@ def test_a_lesson_that_fails_says_on_its_page_what_was_expected(tmp_path: Path) 
     page = tmp_path / "lesson.html"
     control = lessons.load("full_accept_queue").control
     lesson = ["full_accept_queue", "--lab-sysctl", "net.core.somaxconn=1", "-k", control, "--html", str(page)]
-    command = [sys.executable, "-m", "harness", "lesson", *lesson]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    done = run_module("harness", "lesson", *lesson)
     assert done.returncode == 1, done.stdout + done.stderr
     [(_, reason)] = figures(page)
     assert re.fullmatch("call 4 died\n  expected:  step &#x27;connected&#x27;\n  last seen: ETIMEDOUT: .*", reason)
@@ -433,14 +550,13 @@ def test_a(lab):
 
 def test_a_lesson_as_a_page(tmp_path: Path) -> None:
     page = tmp_path / "lesson.html"
-    command = [sys.executable, "-m", "harness", "lesson", "close_with_unread_data", "--html", str(page)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    done = run_module("harness", "lesson", "close_with_unread_data", "--html", str(page))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "and no TIME_WAIT remains at either end" in page.read_text()
-    command[-1] = str(tmp_path / "no" / "such" / "folder.html")
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    deep = tmp_path / "no" / "such" / "folder.html"
+    done = run_module("harness", "lesson", "close_with_unread_data", "--html", str(deep))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert Path(command[-1]).read_text().count("<figure") == page.read_text().count("<figure")
+    assert deep.read_text().count("<figure") == page.read_text().count("<figure")
 
 
 def test_a_quiz_claims_nothing_where_nothing_was_played() -> None:

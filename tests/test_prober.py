@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,8 @@ def never_stop_talking(address):
     connection, _ = listener.accept()
     with contextlib.suppress(ConnectionError):
         while True:
-            connection.sendall(bytes(1 << 16))
+            connection.sendall(bytes(1 << 10))
+            time.sleep(0.001)  # a second of it is to fit into the capture
 
 
 def end_at_once(address, linger):
@@ -138,7 +140,7 @@ def test_without_reset_it_ends_with_fin_on_the_wire(lab):
 
 def test_fin_is_fin_even_where_the_peer_is_in_the_middle_of_a_sentence(lab):
     serve(lab, never_stop_talking)
-    program = probe(lab, "-D", "0.05", "-c", "1")
+    program = probe(lab, "-D", "1", "-c", "1")
     assert program.finish() == 0
     [(connected, heard, end)] = table(program)
     assert (connected, end) == ("in ms", "FIN sent")
@@ -151,7 +153,7 @@ def test_fin_is_fin_even_where_the_peer_is_in_the_middle_of_a_sentence(lab):
 
 def test_what_a_hostile_peer_says_is_counted_and_never_shown(lab):
     serve(lab, say_hostile_things)
-    program = probe(lab, "-i", "0.01", "-D", "0.3", "-c", "2")
+    program = probe(lab, "-i", "0.01", "-D", "1", "-c", "2")
     assert program.finish() == 0
     assert table(program) == [("in ms", len(HOSTILE), "FIN sent")] * 2
     assert f"2 probes, 2 connected, 0 failed (0.0%), {2 * len(HOSTILE)} bytes heard" in program.output()
@@ -206,9 +208,9 @@ def test_no_route_is_an_error_of_the_probe(lab):
 @pytest.mark.parametrize(("host", "shown"), [("::1", "::1"), ("[::1]", "::1"), ("127.0.0.1", "127.0.0.1")])
 def test_it_probes_ipv6_as_it_does_ipv4(lab, host, shown):
     lab.start(say_by_ipv6, lab.server_address[1], to="listening").resume()
-    program = probe(lab, "-R", "-D", "0.3", "-c", "1", host=host)
+    program = probe(lab, "-R", "-D", "1", "-c", "1", host=host)
     assert program.finish() == 0
-    assert program.output().startswith(f"probing {shown} port {lab.server_address[1]}: RST after 0.3 s, every 0.1 s\n")
+    assert program.output().startswith(f"probing {shown} port {lab.server_address[1]}: RST after 1 s, every 0.1 s\n")
     assert table(program) == [("in ms", 5, "RST sent")]
 
 

@@ -10,7 +10,7 @@ from harness import profile
 from harness.errors import LabError
 from harness.kernel.sysctls import Setting, read
 from harness.tuning.sysctl_d import reference_profile
-from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment
+from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment, run_module
 
 TELLS = """
 def test_it(lab):
@@ -172,8 +172,7 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(play: Play, tmp_path) -> No
 
 
 def header(*arguments: str) -> str:
-    command = [sys.executable, "-m", "pytest", "scenarios/close_with_unread_data.py", "-k", "no_such_story", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment())
+    done = run_module("pytest", "scenarios/close_with_unread_data.py", "-k", "no_such_story", *arguments)
     return next(line for line in done.stdout.splitlines() if line.startswith("tcp-fault-lab:"))
 
 

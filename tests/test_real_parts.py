@@ -84,7 +84,7 @@ def test_stopping_what_has_ended_says_so(lab):
     program = lab.run_program(["true"])
     program.finish()
     lab.deadline_s = 0.05
-    with pytest.raises(ExpectationFailed, match="true is stopped"):
+    with pytest.raises(LabError, match="true has ended"):
         program.stop()
 
 

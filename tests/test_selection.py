@@ -1,14 +1,12 @@
 """Which stories are played, in which order, by how many workers."""
 
 import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 
-from harness import selection
-from tests.playing import ROOT, clean_environment
+from harness import selection, workers
+from tests.playing import ROOT, run_module
 
 
 def story(name, waits=None):
@@ -17,10 +15,7 @@ def story(name, waits=None):
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "scenarios/", *arguments],
-        capture_output=True, text=True, cwd=ROOT, env=clean_environment(),
-    )  # fmt: skip
+    return run_module("pytest", "-q", "scenarios/", *arguments)
 
 
 def collect(*arguments):
@@ -41,11 +36,43 @@ def test_a_few_stories_are_dealt_too(items):
     assert selection.dealt(items) == items
 
 
-def test_auto_means_three_workers_a_processor_and_can_be_overruled(monkeypatch):
-    monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
-    assert selection.pytest_xdist_auto_num_workers() == 3 * len(os.sched_getaffinity(0))
+@pytest.fixture
+def machine(monkeypatch):
+    """Make one up: processors, and bytes of memory that can be had."""
+
+    def make(processors, memory_bytes):
+        monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(processors)))
+        monkeypatch.setattr(workers, "available_bytes", lambda: memory_bytes)
+
+    return make
+
+
+SCENARIOS = SimpleNamespace(args=[str(ROOT / "scenarios")])
+ONE = SimpleNamespace(args=[f"{ROOT}/scenarios/close_with_unread_data.py::test_unread_data_turns_close_into_a_reset"])
+
+
+@pytest.mark.parametrize(("config", "processors", "memory_bytes", "expected"), [
+    (SCENARIOS, 1, 1 << 40, 3), (SCENARIOS, 2, 1 << 40, 6), (SCENARIOS, 8, 1 << 40, 24),
+    (SCENARIOS, 64, 512 << 20, 2), (SCENARIOS, 2, 1, 1), (ONE, 64, 1 << 40, 1),
+])  # fmt: skip
+def test_auto_means_three_workers_a_processor_within_stories_and_memory(
+    machine, config, processors, memory_bytes, expected
+):
+    machine(processors, memory_bytes)
+    assert selection.pytest_xdist_auto_num_workers(config) == expected
+
+
+def test_on_the_largest_machine_there_are_no_more_workers_than_stories(machine):
+    machine(256, 1 << 40)
+    stories = len([line for line in collect().stdout.splitlines() if "::" in line])
+    assert 100 < selection.pytest_xdist_auto_num_workers(SCENARIOS) <= stories
+
+
+def test_auto_can_be_overruled(machine, monkeypatch):
+    machine(2, 1 << 40)
     monkeypatch.setenv("PYTEST_XDIST_AUTO_NUM_WORKERS", "1")
-    assert selection.pytest_xdist_auto_num_workers() is None
+    assert selection.pytest_xdist_auto_num_workers(SCENARIOS) is None
 
 
 def test_a_sysctl_selects_the_scenarios_that_it_governs():

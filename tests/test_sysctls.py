@@ -1,14 +1,22 @@
 """sysctls: what a file says, what the kernel takes, and that nothing outside the lab's own network is ever touched."""
 
+import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import LabError
+from harness import lessons
+from harness.errors import LabError, ReadOnlySysctl, SharedSysctl
+from harness.inside import nursery
 from harness.kernel import sysctls
+from harness.kernel.netns_keys import belongs_to_a_namespace
 from harness.kernel.sysctls import Setting
+from harness.profile import governing
+from harness.tuning.explain import Kind, accepted_range, explain
+from harness.tuning.lines import Line
+from harness.tuning.sysctl_d import reference_profile
 
 FIN_TIMEOUT = "net.ipv4.tcp_fin_timeout"
 
@@ -34,7 +42,6 @@ def test_nor_is_it_written():
 
 
 @given(st.text("net.ipv4/_-\\\0 ", max_size=30).map("net".__add__))
-@settings(deadline=None)
 def test_no_key_leads_out_of_the_networks_folder(key):
     try:
         path = sysctls._path(key)
@@ -90,3 +97,118 @@ def test_an_optional_key_that_is_absent_is_forgiven():
     assert sysctls.write(Setting("net.ipv4.no_such_key", "1", optional=True)) is False
     with pytest.raises(LabError, match="no sysctl"):
         sysctls.write(Setting("net.ipv4.no_such_key", "1"))
+
+
+REACH_THE_HOST = [
+    "net.ipv4.tcp_allowed_congestion_control", "net.netfilter.nf_conntrack_max", "net.netfilter.nf_conntrack_buckets",
+    "net.netfilter.nf_conntrack_expect_max", "net.netfilter.nf_conntrack_log_invalid",
+    "net.netfilter.nf_hooks_lwtunnel",
+]  # fmt: skip
+"""In a namespace's tables, and not the namespace's alone."""
+
+FROM_A_NEWER_KERNEL = "net.ipv4.tcp_from_a_newer_kernel"
+NOT_THE_NAMESPACES = [*REACH_THE_HOST, FROM_A_NEWER_KERNEL, "net.core.rmem_max", "net.netfilter.nf_log_all_netns"]
+
+
+class Files:
+    """Ordinary files in place of /proc/sys/net: every key of this kernel and some more, all of them writable.
+
+    They are also a keeper that writes and reads them as one in a lab does.
+    """
+
+    def __init__(self, root: Path) -> None:
+        real = {str(path.relative_to("/proc/sys")): path for path in Path("/proc/sys/net").rglob("*") if path.is_file()}
+        added = [key.replace(".", "/") for key in NOT_THE_NAMESPACES]
+        for name in {*real, *added}:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text("1")
+        (root / "net/ipv4/tcp_available_congestion_control").write_text("reno cubic bbr")
+        (root / "net/ipv4/tcp_allowed_congestion_control").write_text("reno cubic")
+        (root / "net/ipv4/tcp_congestion_control").write_text("reno")
+        self._root = root
+        self._before = self._values()
+
+    def _values(self) -> dict[str, str]:
+        files = [path for path in self._root.rglob("*") if path.is_file()]
+        return {str(path.relative_to(self._root)).translate(sysctls._SWAP): path.read_text() for path in files}
+
+    @property
+    def keys(self) -> list[str]:
+        return sorted(self._before)
+
+    def changed(self) -> set[str]:
+        return {key for key, value in self._values().items() if value != self._before[key]}
+
+    def ask(self, command: str, key: str, value: str = "") -> str:
+        if command == "read_sysctl":
+            return sysctls.read(key)
+        sysctls.write(Setting(key, value))
+        return ""
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysctls, "_ROOT", tmp_path)
+    monkeypatch.setattr("harness.tuning.explain.ROOT", tmp_path)
+    return Files(tmp_path)
+
+
+def test_only_what_is_known_to_be_the_namespaces_is_written(files):
+    for key in files.keys:
+        try:
+            sysctls.write(Setting(key, "2"))
+        except SharedSysctl:
+            continue
+        except LabError:
+            assert key == "net.ipv4.tcp_congestion_control"
+    assert files.changed().isdisjoint(NOT_THE_NAMESPACES)
+    on_the_list = {key for key in files.keys if belongs_to_a_namespace(key)}
+    assert files.changed() == on_the_list - {"net.ipv4.tcp_congestion_control"}
+    assert len(on_the_list) > 200
+
+
+@pytest.mark.parametrize("key", NOT_THE_NAMESPACES)
+@pytest.mark.parametrize("value", ["1", "2", "no number"])
+def test_nor_does_explain_try_it_whatever_the_value(files, key, value):
+    (verdict,) = explain([Line(key, value, "a.conf", 1, 1)], lambda _: "1", files)
+    assert (verdict.kind, verdict.text[:11]) == (Kind.HOST_WIDE, "not tried: ")
+    assert files.changed() == set()
+
+
+@pytest.mark.parametrize("key", NOT_THE_NAMESPACES[1:])  # the first has no number
+def test_nor_is_its_range_looked_for(files, key):
+    with pytest.raises(SharedSysctl):
+        accepted_range(key, files)
+    assert files.changed() == set()
+
+
+def test_explain_says_why_it_does_not_try_a_key(files):
+    lines = [Line(key, "2", "a.conf", 1, 1) for key in (REACH_THE_HOST[-1], FROM_A_NEWER_KERNEL)]
+    assert [each.text.removeprefix("not tried: ") for each in explain(lines, lambda _: "1", files)] == [
+        "it switches a static branch of the whole machine on for good (net/netfilter/nf_hooks_lwtunnel.c)",
+        "it is not known to belong to a network namespace, so it might change the host",
+    ]
+
+
+def test_a_restricted_congestion_control_is_not_set(files):
+    """Before Linux 5.13 a namespace that sets one allows it to every user of the machine (8d432592f30f)."""
+    sysctls.write(Setting("net.ipv4.tcp_congestion_control", "cubic"))
+    assert files.changed() == {"net.ipv4.tcp_congestion_control"}
+    with pytest.raises(
+        ReadOnlySysctl, match=r"would allow bbr to every user of this machine \(allowed are reno cubic\)"
+    ):
+        sysctls.write(Setting("net.ipv4.tcp_congestion_control", "bbr"))
+    assert sysctls.read("net.ipv4.tcp_congestion_control") == "cubic"
+
+
+def test_every_key_that_the_lab_itself_sets_is_the_namespaces():
+    folder = Path(lessons.__file__).parent.parent / "scenarios"
+    named = {key for path in folder.glob("*.py") for key in re.findall(r"net\.[a-z0-9_.]+[a-z0-9]", path.read_text())}
+    used = {setting.key for setting in reference_profile()} | governing() | {*nursery._MADE_OF_THE_TABLE}
+    assert len(used) > 30
+    assert {key for key in used if not belongs_to_a_namespace(key)} == set()
+    written = {key for key in named if Path("/proc/sys", key.replace(".", "/")).is_file()}
+    assert {key for key in written if not belongs_to_a_namespace(key)} <= {
+        "net.ipv4.tcp_available_congestion_control", "net.ipv4.tcp_allowed_congestion_control",
+        "net.core.rmem_max", "net.core.wmem_max",
+    }  # fmt: skip

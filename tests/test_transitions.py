@@ -14,7 +14,10 @@ import time
 
 import pytest
 
+from harness.channel import Channel
+from harness.evidence import transitions
 from harness.evidence.transitions import Transition
+from harness.kernel import processors
 from harness.lab import FIRST_SERVER_PORT
 from harness.nursery import Nursery
 
@@ -118,3 +121,29 @@ def test_nor_does_what_they_did_before_a_lab_began():
             assert events.lost == 0
         else:
             assert nursery.isolation != "root"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the tracepoint is root's: an ordinary user's states are inferred")
+@pytest.mark.parametrize("count", [65, 254])
+def test_a_machine_of_many_processors_is_heard_whole(count):
+    online = processors.online()
+    made_up = [online[number % len(online)] for number in range(count)]
+    fds = transitions.open_events(made_up)
+    ours, theirs = Channel.pair()
+    ours.send("events", tuple(fds))
+    _, received = theirs.receive()
+    with contextlib.closing(transitions.Events(received)) as events:
+        events.follow(9)
+        with socket.socket() as stranger:
+            stranger.connect_ex(("127.0.0.1", 9))
+        heard = [change.new for change in events.read(9)]
+    assert len(heard) >= count // len(online) * 2  # each buffer of the processor on which they happened has both
+    assert set(heard) == {"SYN_SENT", "CLOSED"}
+    for fd in fds:
+        os.close(fd)
+    for end in (ours, theirs):
+        end.close()
+
+
+def test_buffers_for_many_processors_are_smaller_and_a_power_of_two():
+    assert [transitions.pages(count) for count in (1, 2, 8, 9, 65, 254)] == [64, 64, 64, 32, 4, 4]

@@ -17,7 +17,7 @@ from harness.tuning.folding import fold
 from harness.tuning.lines import Line, overruled
 from harness.tuning.read import read
 from harness.whatif.trial import trial
-from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, clean_environment
+from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, clean_environment, run_module
 
 TCP = "net.ipv4.tcp_"
 
@@ -425,10 +425,7 @@ def test_every_source_names_a_commit_a_page_or_a_function():
 
 
 def run(*arguments, stdin="", **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "harness", "explain", *arguments], cwd=ROOT, capture_output=True, text=True, input=stdin,
-        env=clean_environment() | {"COLUMNS": "90"} | environment,
-    )  # fmt: skip
+    return run_module("harness", "explain", *arguments, answer=stdin, environment={"COLUMNS": "90"} | environment)
 
 
 def on_a_host_with(key, value, *arguments):

@@ -56,7 +56,7 @@ def texts(*words):
 
 
 def each_is_read_or_refused(number):
-    return settings(max_examples=number, derandomize=True, deadline=None, database=None)
+    return settings(max_examples=number)
 
 
 def by_name(name):

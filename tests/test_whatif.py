@@ -1,7 +1,6 @@
 """What a sysctl change would do, as the command tells it: real stories, before and after."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -26,14 +25,13 @@ from harness.views import comparison
 from harness.whatif.command import as_markdown, run
 from harness.whatif.report import Report, as_json, headline, sections
 from harness.whatif.trial import Trial, trial
-from tests.playing import ROOT, clean_environment
+from tests.playing import GENEROUS_S, ROOT, clean_environment, run_module
 
 FIN_TIMEOUT, Y = "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_y"
 
 
 def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "harness", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment(), timeout=55)
+    return run_module("harness", *arguments)
 
 
 @pytest.fixture
@@ -452,9 +450,9 @@ class TestTheCommand:
         text = " ".join(harness("whatif", "--help").stdout.split())
         assert re.search(r"exit status: 0: .* 1: .* 2: .* 3: ", text)
 
-    def test_the_users_options_for_pytest_leave_nothing_out(self, conf, monkeypatch) -> None:
-        monkeypatch.setattr(os, "environ", {**os.environ, "PYTEST_ADDOPTS": "-k no_such_story"})
-        done = harness("whatif", "--before", "reference", "--plays", "1", conf("net.ipv4.tcp_keepalive_time = 7199\n"))
+    def test_the_users_options_for_pytest_leave_nothing_out(self, conf) -> None:
+        arguments = ["--before", "reference", "--plays", "1", conf("net.ipv4.tcp_keepalive_time = 7199\n")]
+        done = run_module("harness", "whatif", *arguments, environment={"PYTEST_ADDOPTS": "-k no_such_story"})
         assert done.returncode == 1, done.stdout + done.stderr
         assert "6 stories" in done.stdout
 
@@ -497,15 +495,14 @@ def test_a_what_if_that_is_killed_leaves_nothing(conf) -> None:
     command = [sys.executable, "-m", "harness", "whatif", "--before", "reference", conf(f"{FIN_TIMEOUT} = 9\n")]
     whatif = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
                           env=clean_environment())  # fmt: skip
-    deadline = time.monotonic() + 30
     started: list[psutil.Process] = []
     while not any(map(is_a_nursery_at_work, started)):
         started = whatif.children(recursive=True)
-        assert time.monotonic() < deadline, started
+        assert whatif.poll() is None
         time.sleep(0.01)
     whatif.kill()
     whatif.wait()
-    _, alive = psutil.wait_procs(started, timeout=10)
+    _, alive = psutil.wait_procs(started, timeout=GENEROUS_S)
     assert alive == []
 
 
@@ -593,5 +590,4 @@ class TestBaselines:
         assert harness("compare", str(kept), str(kept)).returncode == 2
 
     def play(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pytest", "-q", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=clean_environment(), timeout=50)
+        return run_module("pytest", "-q", *arguments)

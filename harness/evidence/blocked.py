@@ -82,8 +82,9 @@ def blocked_in(pid: int) -> str | None:
 
 
 def named(text: str, machine: str) -> str | None:
-    """The call in a line of /proc/PID/syscall; "syscall N" where this table does not know number N."""
+    """The call in a line of /proc/PID/syscall; "syscall N" if this table does not know number N."""
     number = text.split(maxsplit=1)[0] if text.strip() else "running"
     if number in ("running", "-1"):
         return None
-    return _NUMBERS.get(machine, {}).get(int(number), f"syscall {number}")
+    known = _NUMBERS.get(machine, {})
+    return known.get(int(number) if number.isdecimal() else -1, f"syscall {number}")

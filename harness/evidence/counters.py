@@ -1,15 +1,42 @@
 """The kernel's SNMP counters of one network namespace, by the names that `nstat` prints (TcpExtTCPAbortOnClose)."""
 
+from collections.abc import Callable
 from pathlib import Path
+
+from harness.errors import LabError
+
+__tracebackhide__ = True
 
 _FILES = ("netstat", "snmp")
 
 
-def read(pid: int) -> dict[str, int]:
-    """All counters of the namespace that process `pid` is in."""
-    return {
-        name: value for file in _FILES for name, value in parse(Path(f"/proc/{pid}/net/{file}").read_text()).items()
-    }
+def texts(pid: int) -> list[tuple[Path, str]]:
+    """All counters of the namespace that process `pid` is in, as the kernel prints them: numbers() reads them.
+
+    LabError if the process is gone.
+    """
+    try:
+        return [(path, path.read_text()) for path in (Path(f"/proc/{pid}/net/{file}") for file in _FILES)]
+    except (FileNotFoundError, ProcessLookupError):
+        raise LabError(f"the helper process died ({pid}). Hint: see what ended it, e.g. `dmesg`") from None
+
+
+def numbers(texts: list[tuple[Path, str]]) -> dict[str, int]:
+    """The counters by name. LabError if the kernel prints them in another form."""
+    found: dict[str, int] = {}
+    for path, text in texts:
+        found |= parsed(path, text, parse)
+    return found
+
+
+def parsed(path: Path, text: str, parse: Callable[[str], dict[str, int]]) -> dict[str, int]:
+    """A table of numbers in /proc/PID/net. LabError if the parser does not take it."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise LabError(
+            f"{path} has a form that this lab does not know: {error}. Hint: report it, with this file"
+        ) from None
 
 
 def parse(text: str) -> dict[str, int]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.evidence import counters
+
 _SLABINFO = Path("/proc/slabinfo")
 
 
@@ -16,7 +18,8 @@ class Slab:
 
 def sockstat(pid: int) -> dict[str, int]:
     """The numbers for the namespace that process `pid` is in, by protocol and word: "TCP tw", "TCP orphan"."""
-    return parse_sockstat(Path(f"/proc/{pid}/net/sockstat").read_text())
+    path = Path(f"/proc/{pid}/net/sockstat")
+    return counters.parsed(path, path.read_text(), parse_sockstat)
 
 
 def parse_sockstat(text: str) -> dict[str, int]:

@@ -5,10 +5,11 @@ keep it back until its block is full or a timer fires (net/packet/af_packet.c, t
 """
 
 import mmap
+import os
 import select
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 _SOL_PACKET = 263
@@ -16,9 +17,10 @@ _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _PACKET_IGNORE_OUTGOING = 
 _TPACKET_V2 = 1
 _ETH_P_ALL = 0x0003
 _FRAME_BYTES = 256
-_FRAMES = 32768
+FRAMES = 32768
+"""Frames that the ring has room for."""
 _BLOCK_BYTES = 1 << 17
-_RING_BYTES = _FRAME_BYTES * _FRAMES
+_RING_BYTES = _FRAME_BYTES * FRAMES
 _SLOT = struct.Struct("=IIIHHII")  # struct tpacket2_hdr: status, len, snaplen, mac, net, sec, nsec
 _TP_STATUS_KERNEL, _TP_STATUS_USER = 0, 1
 
@@ -45,15 +47,55 @@ def open_capture() -> socket.socket:
     capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     capture.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
     capture.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-    ring = struct.pack("=IIII", _BLOCK_BYTES, _RING_BYTES // _BLOCK_BYTES, _FRAME_BYTES, _FRAMES)
+    ring = struct.pack("=IIII", _BLOCK_BYTES, _RING_BYTES // _BLOCK_BYTES, _FRAME_BYTES, FRAMES)
     capture.setsockopt(_SOL_PACKET, _PACKET_RX_RING, ring)
     capture.bind(("lo", _ETH_P_ALL))
     return capture
 
 
-def mark(round_number: int, cpu: int) -> bytes:
-    """The frame that closes a round on one CPU."""
-    return _MARKER.pack(socket.htons(MARKER_ETHERTYPE), round_number, cpu)
+Mark = tuple[int, int]
+"""The number of its round, and the processor that it was sent on."""
+
+
+class Marks:
+    """Sends marks through the queues of `processors`, from any process that was handed the capture's socket."""
+
+    def __init__(self, capture: socket.socket, processors: Collection[int]) -> None:
+        self._capture = capture
+        self._processors = processors
+        self._round = 0
+        self.sent = 0
+        """Marks sent so far."""
+
+    def send(self) -> set[Mark]:
+        """One mark on each processor; they come back through the capture.
+
+        Each processor queues what it sends over `lo` for itself, first in, first out (net/core/dev.c,
+        enqueue_to_backlog), so a mark is captured after everything that was sent on its processor before, and after
+        everything that was captured there before has been handled. The calling thread moves to each processor in turn.
+        A processor that has gone offline, or that this thread may not use any more, is left out. OSError: ENETDOWN if
+        `lo` is down.
+        """
+        self._round += 1
+        allowed = os.sched_getaffinity(0)
+        marks = set()
+        try:
+            for processor in self._processors:
+                if _moved_to(processor):
+                    self._capture.send(_MARKER.pack(socket.htons(MARKER_ETHERTYPE), self._round, processor))
+                    marks.add((self._round, processor))
+        finally:
+            os.sched_setaffinity(0, allowed)
+        self.sent += len(marks)
+        return marks
+
+
+def _moved_to(processor: int) -> bool:
+    try:
+        os.sched_setaffinity(0, {processor})
+    except OSError:
+        return False
+    return True
 
 
 class Ring:
@@ -64,6 +106,8 @@ class Ring:
         self._memory = mmap.mmap(capture.fileno(), _RING_BYTES)
         self._next = 0
         self._lost = 0
+        self._poller = select.poll()
+        self._poller.register(capture.fileno(), select.POLLIN)
 
     def read(self, real_minus_monotonic_ns: int) -> Iterator[Frame]:
         """Every frame that is there, in the order of its capture; its slot goes back to the kernel."""
@@ -74,14 +118,12 @@ class Ring:
                 return
             data = self._memory[at + mac : at + mac + kept]
             struct.pack_into("=I", self._memory, at, _TP_STATUS_KERNEL)
-            self._next = (self._next + 1) % _FRAMES
+            self._next = (self._next + 1) % FRAMES
             yield Frame(sec * 10**9 + nsec - real_minus_monotonic_ns, data, length)
 
     def wait(self, within_s: float) -> bool:
         """Sleep until there is a frame to read, or the time is over."""
-        poller = select.poll()
-        poller.register(self._capture.fileno(), select.POLLIN)
-        return bool(poller.poll(within_s * 1000))
+        return bool(self._poller.poll(within_s * 1000))
 
     def lost(self) -> int:
         """Frames that found no slot since the capture began (PACKET_STATISTICS counts since it was last read)."""
@@ -94,8 +136,8 @@ class Ring:
         self._capture.close()
 
 
-def marked(frame: Frame) -> tuple[int, int] | None:
-    """(round, CPU) of a mark; None for any other frame."""
+def marked(frame: Frame) -> Mark | None:
+    """The mark in a frame; None for any other frame."""
     if len(frame.data) < _MARKER.size or frame.data[12:14] != MARKER_ETHERTYPE.to_bytes(2, "big"):
         return None
     _, round_number, cpu = _MARKER.unpack_from(frame.data)

@@ -3,17 +3,23 @@
 Structures: include/uapi/linux/inet_diag.h. `ss` is the independent witness in this room's tests.
 """
 
+import contextlib
+import re
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from harness.errors import Inconclusive
 from harness.kernel import netlink
 
 
 class State(StrEnum):
-    """RFC 9293 names in Linux spelling. CLOSED: no row in the table."""
+    """RFC 9293 names in Linux spelling. CLOSED: no row in the table.
+
+    A number that this program does not know is a State as well, "state 14". It is equal to another of the same number,
+    and iterating over State does not yield it.
+    """
 
     ESTABLISHED = "ESTABLISHED"
     SYN_SENT = "SYN_SENT"
@@ -27,19 +33,36 @@ class State(StrEnum):
     LISTEN = "LISTEN"
     CLOSING = "CLOSING"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "State | None":
+        number = _UNKNOWN.fullmatch(value) if isinstance(value, str) else None
+        if number is None or int(number[1]) in _STATES:
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = str(value)
+        return unknown
 
-STATES = dict(enumerate(State, 1)) | {12: State.SYN_RECV}
+    def __reduce_ex__(self, protocol: object) -> tuple[type["State"], tuple[str]]:
+        return State, (str(self),)  # by value: some releases of Python 3.11 pickle by name, which unknown ones lack
+
+
+_STATES = dict(enumerate(State, 1)) | {12: State.SYN_RECV}
 """By the kernel's number (include/net/tcp_states.h); 12, TCP_NEW_SYN_RECV, is what others call SYN_RECV."""
+_UNKNOWN = re.compile(r"state (0|-?[1-9][0-9]*)")
 
-TIMERS = ("none", "retransmit", "keepalive", "time_wait", "zero_window_probe")
-"""By idiag_timer's number (net/ipv4/inet_diag.c, inet_sk_diag_fill)."""
+TIMERS = ("none", "retransmit", "keepalive", "time_wait", "zero_window_probe", "delayed_ack")
+"""By idiag_timer's number (net/ipv4/inet_diag.c, inet_sk_diag_fill). The last one is reported since Linux 7.3 (commit
+c698f5cc940d)."""
 
 Endpoint = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Timer:
-    """A socket's pending timer: its name in TIMERS, seconds until it expires, retransmissions (or probes) so far."""
+    """A socket's pending timer: its name, seconds until it expires, retransmissions (or probes) so far.
+
+    The name is one of TIMERS, or "timer 6" if this program does not know the number.
+    """
 
     name: str
     expires_s: float
@@ -70,6 +93,8 @@ _EVERY_STATE = (1 << 13) - 1
 """Not bit 13, TCP_BOUND_INACTIVE: Linux 6.8 and later would add each socket that is only bound, as CLOSED."""
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
+_MOST_READS = 100
+"""Of a table that changes during each of them: a read takes a millisecond, so this is soon over."""
 
 
 def open_table() -> socket.socket:
@@ -78,38 +103,49 @@ def open_table() -> socket.socket:
 
 
 def read(table: socket.socket) -> list[Socket]:
-    """Every TCP socket of the namespace, of both families, minisocks (TIME_WAIT, SYN_RECV) included."""
-    while True:
-        try:
-            return [row for family in _FAMILIES for row in _dump(table, family)]
-        except netlink.DumpInterrupted:
-            continue
+    """Every TCP socket of the namespace, of both families, minisocks (TIME_WAIT, SYN_RECV) included.
+
+    Inconclusive if the table changes during every read.
+    """
+    for _ in range(_MOST_READS):
+        with contextlib.suppress(netlink.DumpInterrupted):
+            return [decode(answer) for family in _FAMILIES for answer in _dump(table, family)]
+    raise Inconclusive(
+        f"the socket table changed during each of {_MOST_READS} reads. Hint: run it again with fewer connections"
+    )
 
 
-def _dump(table: socket.socket, family: int) -> Iterator[Socket]:
+def _dump(table: socket.socket, family: int) -> list[bytes]:
     request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _EVERY_STATE)
-    for answer in netlink.ask(table, _SOCK_DIAG_BY_FAMILY, netlink.NLM_F_DUMP, request):
-        yield decode(answer)
+    return netlink.ask(table, _SOCK_DIAG_BY_FAMILY, netlink.NLM_F_DUMP, request)
 
 
 def decode(answer: bytes) -> Socket:
-    """One `struct inet_diag_msg`. ValueError where it is too short, or of no known family, state or timer."""
+    """One `struct inet_diag_msg`. ValueError if it is too short, or of no known family.
+
+    States and timers that this program does not know are shown as their numbers.
+    """
     if len(answer) < _ROW.size:
         raise ValueError(f"an inet_diag_msg has {_ROW.size} bytes, not {len(answer)}")
     (family, state, timer, retransmits, local_port, remote_port, local, remote, _,
      expires_ms, recv_q, send_q, uid, inode) = _ROW.unpack_from(answer)  # fmt: skip
-    if family not in _FAMILIES or state not in STATES or timer >= len(TIMERS):
-        raise ValueError(f"inet_diag_msg of family {family}, state {state}, timer {timer}")
+    if family not in _FAMILIES:
+        raise ValueError(f"inet_diag_msg of family {family}")
     return Socket(
-        STATES[state],
+        state_of(state),
         _endpoint(family, local, local_port),
         _endpoint(family, remote, remote_port),
         recv_q,
         send_q,
-        Timer(TIMERS[timer], expires_ms / 1000, retransmits),
+        Timer(TIMERS[timer] if timer < len(TIMERS) else f"timer {timer}", expires_ms / 1000, retransmits),
         inode,
         uid,
     )
+
+
+def state_of(number: int) -> State:
+    """The state that the kernel gives this number; State("state 14") if this program does not know it."""
+    return _STATES.get(number) or State(f"state {number}")
 
 
 def _endpoint(family: int, address: bytes, port: int) -> Endpoint:

@@ -9,6 +9,7 @@ machine it left out changes in the softirq of an idle CPU (tests/test_transition
 what a test asserts (`lab.path`) comes from the segments.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import mmap
@@ -16,11 +17,11 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.evidence.sockets import STATES, Endpoint, State
+from harness.evidence.sockets import Endpoint, State, state_of
 from harness.kernel import namespace
 
 _TRACEFS = Path("/sys/kernel/tracing")
@@ -32,7 +33,9 @@ _SAMPLE_TIME, _SAMPLE_RAW = 1 << 2, 1 << 10
 _DISABLED, _USE_CLOCKID = 1 << 0, 1 << 25
 _CLOCKID_AT = 92
 _RECORD_LOST, _RECORD_SAMPLE = 2, 9
-_PAGES = 64
+_MOST_PAGES, _LEAST_PAGES, _PAGES_IN_ALL = 64, 4, 512
+"""Of a processor's buffer, and of all of them together: 2 MiB in a nursery's process, up to 128 processors."""
+
 _HEADER = struct.Struct("=IHH")
 _DATA_HEAD_AT, _DATA_TAIL_AT = 1024, 1032
 _PERF_EVENT_IOC_ENABLE, _PERF_EVENT_IOC_SET_FILTER = 0x2400, 0x40082406
@@ -50,8 +53,8 @@ class Transition:
     inferred: bool
 
 
-def open_events() -> list[int]:
-    """One perf fd a CPU, as root; OSError where the right, the tracepoint or the architecture is missing."""
+def open_events(processors: Sequence[int]) -> list[int]:
+    """One perf fd for each processor, as root; OSError if the right, the tracepoint or the architecture is missing."""
     number = _SYS_PERF_EVENT_OPEN.get(os.uname().machine)
     if number is None:
         raise OSError(f"perf_event_open has no known number on {os.uname().machine}")
@@ -67,13 +70,22 @@ def open_events() -> list[int]:
     )  # fmt: skip
     struct.pack_into("=i", attr, _CLOCKID_AT, 1)  # CLOCK_MONOTONIC
     libc = ctypes.CDLL(None, use_errno=True)
-    fds = []
-    for cpu in sorted(os.sched_getaffinity(0)):
+    fds: list[int] = []
+    for cpu in processors:
         fd = libc.syscall(number, ctypes.c_char_p(bytes(attr)), -1, cpu, -1, 8)  # PERF_FLAG_FD_CLOEXEC
         if fd < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+            reason = ctypes.get_errno()
+            for each in fds:
+                os.close(each)
+            raise OSError(reason, os.strerror(reason))
         fds.append(fd)
     return fds
+
+
+def pages(processors: int) -> int:
+    """Pages of each processor's buffer, a power of two as perf_event_open(2) wants it: fewer if there are many."""
+    share = max(_LEAST_PAGES, min(_MOST_PAGES, _PAGES_IN_ALL // processors))
+    return 1 << share.bit_length() - 1
 
 
 _LAYOUT = {"skaddr": 8, "oldstate": 16, "newstate": 20, "sport": 24, "dport": 26, "family": 28, "protocol": 30,
@@ -88,12 +100,28 @@ def _fields(text: str) -> dict[str, int]:
     return {name: int(offset) for name, offset in found if not name.startswith("common_")}
 
 
+def hear(fds: list[int]) -> "Events | None":
+    """The reading end of what open_events() opened; None if there is nothing to read, or no room to read it in.
+
+    Room is limited by kernel.perf_event_mlock_kb; without it, states are inferred, as for an ordinary user.
+    """
+    try:
+        return Events(fds) if fds else None
+    except BaseException as error:
+        for fd in fds:
+            os.close(fd)
+        if not isinstance(error, OSError):
+            raise
+        return None
+
+
 class Events:
-    """The reading end of all CPUs' buffers, in any process that was handed the fds."""
+    """The reading end of all processors' buffers, in any process that was handed the fds. OSError if it has no room."""
 
     def __init__(self, fds: list[int]) -> None:
         self._fds = fds
-        self._buffers = [mmap.mmap(fd, (1 + _PAGES) * mmap.PAGESIZE) for fd in fds]
+        self._size = pages(len(fds)) * mmap.PAGESIZE
+        self._buffers = [mmap.mmap(fd, mmap.PAGESIZE + self._size) for fd in fds]
         self._port: int | None = None
         self._born: set[int] = set()
         self.lost = 0
@@ -132,9 +160,8 @@ class Events:
         (head,) = struct.unpack_from("=Q", buffer, _DATA_HEAD_AT)
         (tail,) = struct.unpack_from("=Q", buffer, _DATA_TAIL_AT)
         data = memoryview(buffer)[mmap.PAGESIZE :]
-        size = _PAGES * mmap.PAGESIZE
         while tail < head:
-            at = tail % size
+            at = tail % self._size
             kind, _, length = _HEADER.unpack_from(data, at)  # records are 8-byte aligned: a header never wraps
             record = bytes(data[at : at + length])
             record += bytes(data[: length - len(record)])
@@ -148,7 +175,10 @@ class Events:
 
     def close(self) -> None:
         for buffer in self._buffers:
-            buffer.close()
+            with contextlib.suppress(
+                BufferError
+            ):  # a traceback (an interrupt's, a time limit's) still holds _drain's view
+                buffer.close()
         for fd in self._fds:
             os.close(fd)
 
@@ -156,18 +186,18 @@ class Events:
 def decode(sample: bytes) -> tuple[int, Transition] | None:
     """A PERF_RECORD_SAMPLE's body (time, raw size, raw record): the socket's address in the kernel, and its change.
 
-    None where it is no TCP socket.
+    None if it is not a TCP socket.
     """
     time_ns, _ = struct.unpack_from("=QI", sample)
     address, old, new, sport, dport, family, protocol, *addresses = _RAW.unpack_from(sample, 12)
-    if protocol != socket.IPPROTO_TCP or old not in STATES or new not in STATES:
+    if protocol != socket.IPPROTO_TCP or family not in (socket.AF_INET, socket.AF_INET6):
         return None
     source, destination = addresses[:2] if family == socket.AF_INET else addresses[2:]
     return address, Transition(
         time_ns,
         (socket.inet_ntop(family, source), sport),
         (socket.inet_ntop(family, destination), dport),
-        STATES[old],
-        STATES[new],
+        state_of(old),
+        state_of(new),
         inferred=False,
     )

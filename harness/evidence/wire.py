@@ -3,19 +3,21 @@
 import socket
 import struct
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from harness.evidence.ring import Frame
 from harness.evidence.sockets import Endpoint
 
-_FLAGS = "FSRPAUEC"
-"""Bit by bit, from the lowest (RFC 9293, section 3.1)."""
+_FLAGS = "FSRPAUECN"
+"""Bit by bit, from the lowest (RFC 9293, section 3.1). N is bit 8, AE (RFC 9768), as scapy and Wireshark call it after
+its older use, NS (RFC 3540)."""
 
 _FLAG_ORDER = "SFRPAU"
 """As Wireshark's users write them: SYN, FIN, RST and PSH before ACK, so S SA A PA FA R RA."""
 
-_ECN = "EC"
+_ECN = "ECN"
+_RESERVED_FROM, _FLAG_BITS = 9, 0xFFF
 
 _IP_AT = 14
 _ETHERTYPE_AT = 12
@@ -42,7 +44,10 @@ class Segment:
     timestamp: tuple[int, int] | None
     """RFC 7323's TSval and TSecr, where the option is there."""
     ecn: str = ""
-    """ECE and CWR, as E and C: what the network says (RFC 3168, section 6.1), whatever else the segment does."""
+    """ECE, CWR and AE, as E, C and N: what the network says (RFC 3168, section 6.1), whatever else the segment does.
+
+    Reserved bits follow, if any is set, as the number that the three of them make: "+1".
+    """
 
     @property
     def all_flags(self) -> str:
@@ -73,15 +78,15 @@ def decode(frame: Frame) -> Segment | None:
         return None
     return Segment(
         time_ns=frame.time_ns,
-        source=(socket.inet_ntop(family, source), source_port),
-        destination=(socket.inet_ntop(family, destination), destination_port),
-        flags=_flags(bits & 0xFF, _FLAG_ORDER),
+        source=(_host(family, source), source_port),
+        destination=(_host(family, destination), destination_port),
+        flags=_flags(bits & _FLAG_BITS, _FLAG_ORDER),
         seq=seq,
         ack=ack,
         length=end - payload_at,
         window=window,
         timestamp=_timestamp(frame.data[tcp_at + _TCP.size : payload_at]),
-        ecn=_flags(bits & 0xFF, _ECN),
+        ecn=_flags(bits & _FLAG_BITS, _ECN) + _reserved(bits & _FLAG_BITS),
     )
 
 
@@ -103,9 +108,18 @@ def _ip(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
     return family, source, destination, _IP_AT + header, _IP_AT + total
 
 
+@lru_cache
+def _host(family: int, address: bytes) -> str:
+    return socket.inet_ntop(family, address)
+
+
 @cache
 def _flags(bits: int, order: str) -> str:
     return "".join(flag for flag in order if bits >> _FLAGS.index(flag) & 1)
+
+
+def _reserved(bits: int) -> str:
+    return f"+{bits >> _RESERVED_FROM}" if bits >> _RESERVED_FROM else ""
 
 
 def _timestamp(options: bytes) -> tuple[int, int] | None:

@@ -16,103 +16,36 @@ from pathlib import Path
 from typing import Any
 
 from harness.channel import Channel
-from harness.errors import LabError, LabUnavailable, RefusedValue
+from harness.errors import LabError, LabUnavailable
 from harness.evidence import ring, sockets
 from harness.inside import role_runner, roles
+from harness.inside.network_keeper import NetworkKeeper, Reply, serve
 from harness.installed import find_program
 from harness.kernel import addresses, namespace, sysctls
 
 _FOLDERS = ("/mnt", "/media", "/srv")
 """One of them becomes the lab's own, where nothing that it needs lies below: /mnt is meant for mounting (FHS, 3.12)."""
 
-Reply = tuple[object, tuple[int, ...]]
-
 
 def main(channel: Channel, request: dict[str, Any]) -> int:
     """Set up, say so, obey until the channel closes."""
-    try:
-        keeper = Keeper(**request)
-    except LabError as error:
-        channel.send((0, error))
-        return 1
-    except OSError as error:
-        trouble = LabUnavailable(f"the namespace cannot be set up: {error}", "see the README, 'What it needs'")
-        channel.send((0, trouble))
-        return 1
-    channel.send((0, (tuple(keeper.not_set), tuple(keeper.refused))), keeper.fds())
-    try:
-        while True:
-            command, _ = channel.receive()
-            assert isinstance(command, tuple)
-            _answer(channel, keeper, *command)
-    except (EOFError, BrokenPipeError):
-        return 0
+    return serve(channel, lambda: Keeper(**request))
 
 
-def _answer(channel: Channel, keeper: "Keeper", number: int, name: str, arguments: dict[str, Any]) -> None:
-    try:
-        value, fds = getattr(keeper, name)(**arguments)
-    except LabError as error:
-        value, fds = error, ()
-    except Exception:
-        value, fds = LabError(f"the keeper failed at {name}:\n{traceback.format_exc(limit=-5)}"), ()
-    channel.send((number, value), fds)
-    for fd in fds:
-        os.close(fd)
-
-
-class Keeper:
-    """The commands, one method each; each returns a value and fds that are the asker's from then on."""
+class Keeper(NetworkKeeper):
+    """The commands of a lab."""
 
     def __init__(self, profile: list[sysctls.Setting], host_network: int) -> None:
-        if os.stat("/proc/self/ns/net").st_ino == host_network:
-            raise LabError("the lab is in the host's network namespace, and will not touch it")
+        super().__init__(profile, host_network)
         self._statuses: dict[int, int] = {}
-        self._round = 0
         self._folder = ""
-        addresses.set_up_loopback()
-        self.not_set: list[str] = []
-        self.refused: list[str] = []
-        for setting in profile:
-            self._set(setting)
         self._capture = ring.open_capture()
         self._table = sockets.open_table()
         self._raw = socket.socket(addresses.FAMILY, socket.SOCK_RAW, socket.IPPROTO_RAW)
 
-    def _set(self, setting: sysctls.Setting) -> None:
-        """Set one key of the profile; where its line forgives that, note in place of an error that it cannot be."""
-        try:
-            if not sysctls.write(setting):
-                self.not_set.append(setting.key)
-        except LabUnavailable:
-            raise
-        except LabError as error:
-            if not setting.optional:
-                raise
-            if isinstance(error, RefusedValue):
-                self.refused.append(f"{setting.key} = {sysctls.told(setting.key, setting.value)}")
-            else:
-                self.not_set.append(setting.key)
-
     def fds(self) -> tuple[int, ...]:
         """The capture, the socket table, a raw socket for provoked segments, the keeper's own pidfd."""
         return self._capture.fileno(), self._table.fileno(), self._raw.fileno(), os.pidfd_open(os.getpid())
-
-    def mark(self) -> Reply:
-        """Send a mark through every CPU's queue; returns the marks to wait for.
-
-        Each CPU queues what it sends over `lo` for itself, first in first out (net/core/dev.c, enqueue_to_backlog),
-        so a mark comes out of the capture after everything that was sent on its CPU before.
-        """
-        self._round += 1
-        cpus = os.sched_getaffinity(0)
-        try:
-            for cpu in cpus:
-                os.sched_setaffinity(0, {cpu})
-                self._capture.send(ring.mark(self._round, cpu))
-        finally:
-            os.sched_setaffinity(0, cpus)
-        return {(self._round, cpu) for cpu in cpus}, ()
 
     def start_role(self, path: str, role: str, arguments: bytes, title: str) -> Reply:
         """Fork an actor; its channel, its pidfd and its output (a file in memory) are the asker's."""
@@ -122,8 +55,13 @@ class Keeper:
         output = _output_file()
         pid = os.fork()
         if pid == 0:
-            role_runner.become_actor(theirs.fileno(), output, title)
-            os._exit(role_runner.run(theirs, found, given))
+            try:
+                role_runner.become_actor(theirs.fileno(), output, title)
+                os._exit(role_runner.run(theirs, found, given))
+            except BaseException:  # this must not go on as a second keeper
+                traceback.print_exc()
+            finally:
+                os._exit(1)
         theirs.close()
         return pid, (os.dup(ours.fileno()), os.pidfd_open(pid), output)
 
@@ -163,13 +101,6 @@ class Keeper:
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
-        return None, ()
-
-    def read_sysctl(self, key: str) -> Reply:
-        return sysctls.read(key), ()
-
-    def write_sysctl(self, key: str, value: str) -> Reply:
-        sysctls.write(sysctls.Setting(key, value))
         return None, ()
 
     def folder(self) -> Reply:

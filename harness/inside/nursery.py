@@ -15,7 +15,7 @@ from harness.channel import Channel
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import transitions
 from harness.inside import keeper, roles
-from harness.kernel import namespace, sysctls
+from harness.kernel import namespace, processors, sysctls
 
 SLOTS = 1000
 
@@ -26,6 +26,8 @@ _MADE_OF_THE_TABLE = ("net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backl
 def main(channel_fd: int, watched_pids: list[int]) -> None:
     """The whole life of a nursery; returns when nobody needs it any more."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; a lab's own keeper undoes this
+    os.set_inheritable(channel_fd, False)  # Popen's pass_fds had to make it so; a lab's programs must not have it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # for actors: a command's pytest ignores it (child.py)
     channel = Channel.from_fd(channel_fd)
     watched = [os.pidfd_open(pid) for pid in watched_pids]
     try:
@@ -33,8 +35,11 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     except LabError as error:
         channel.send(error)
         return
+    # Labs inherit it. A frame is queued on the processor that sent it, so their frames are on these; on others there is
+    # only what the timers of an idle processor send, as any other may run them (kernel/time/timer_migration.c).
+    os.sched_setaffinity(0, lanes := processors.lanes(os.sched_getaffinity(0), slot))
     hello, fds, usual = _prepare()
-    channel.send({**hello, "slot": slot}, tuple(fds))
+    channel.send({**hello, "slot": slot, "processors": lanes}, tuple(fds))
     for fd in fds:
         os.close(fd)
     with slot_lock, contextlib.suppress(EOFError):
@@ -66,7 +71,7 @@ def _prepare() -> tuple[dict[str, object], list[int], list[sysctls.Setting]]:
     finally:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
-        fds = transitions.open_events() if isolation == "root" else []
+        fds = transitions.open_events(processors.online()) if isolation == "root" else []
     except OSError:
         fds = []
     with contextlib.suppress(OSError, LabError):  # only speed is lost where the kernel does not have it
@@ -74,7 +79,7 @@ def _prepare() -> tuple[dict[str, object], list[int], list[sysctls.Setting]]:
         # walking it, and the host's has a quarter of a million buckets (net/ipv4/inet_diag.c, inet_diag_dump_icsk).
         namespace.unshare(namespace.CLONE_NEWNET)
         usual += [sysctls.Setting(key, sysctls.read(key), optional=True) for key in _MADE_OF_THE_TABLE]
-        sysctls.write(sysctls.Setting("net.ipv4.tcp_child_ehash_entries", "16384"))
+        sysctls.write(sysctls.Setting("net.ipv4.tcp_child_ehash_entries", "1024"))
     return {"isolation": isolation}, fds, usual
 
 

@@ -24,7 +24,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The end of a role by an exception: its errno's name, or its class where it has none."""
+    """The end of a role by an exception: its errno's name, or its class if it has none. `hint`: what to do instead."""
 
     went_on_ns: int
     time_ns: int
@@ -32,6 +32,7 @@ class Failed:
     text: str
     traceback: str
     step: str = "failed"
+    hint: str = ""
 
 
 Report = Reached | Finished | Failed

@@ -3,6 +3,7 @@
 A role is a generator function of ordinary socket code; a `yield` names a step.
 """
 
+import contextlib
 import errno
 import faulthandler
 import os
@@ -12,12 +13,14 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from harness.channel import Channel
-from harness.inside.reports import Failed, Finished, Reached
+from harness.inside.reports import Failed, Finished, Reached, Report
 
 _TRACEBACK_LIMIT = 10_000
 _COMM_BYTES = 15  # TASK_COMM_LEN less the final NUL
+_NAMES_OF_ENDS = ("finished", "failed", "killed")
 
 
 def become_actor(channel_fd: int, output_fd: int, title: str) -> None:
@@ -31,40 +34,100 @@ def become_actor(channel_fd: int, output_fd: int, title: str) -> None:
     sys.stdout = open(1, "w", buffering=1, closefd=False)
     sys.stderr = open(2, "w", buffering=1, closefd=False)
     faulthandler.register(signal.SIGUSR1, sys.stderr)  # the harness asks a hanging role where it is
+    faulthandler.enable(sys.stderr)  # and a role that crashes says so itself
+
+
+class _HarnessGone(BaseException):
+    """Nobody waits for this role any more. (A role of its own accord may raise EOFError.)"""
+
+
+class _Line:
+    """The actor's end of the channel, while it is open and while this is the process that began the role."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._pid = os.getpid()
+        self._inode = os.fstat(channel.fileno()).st_ino
+
+    def wait(self) -> int:
+        """Return the time when the harness lets the role go on."""
+        try:
+            self._channel.receive()
+        except EOFError:
+            raise _HarnessGone from None
+        return time.monotonic_ns()
+
+    def report(self, report: Report) -> None:
+        """Send it. It does not return in a child of the role, nor if the role has closed the channel."""
+        if os.getpid() != self._pid:
+            self._end_both(report)
+        while not self._is_open():  # the harness sees the other end closed and this process alive: it knows the cause
+            signal.pause()
+        self._channel.send(report)
+
+    def _is_open(self) -> bool:
+        """Whether the descriptor is still the channel: the role may have closed it, and been given its number anew."""
+        try:
+            return os.fstat(self._channel.fileno()).st_ino == self._inode
+        except OSError:
+            return False
+
+    def _end_both(self, report: Report) -> NoReturn:
+        """The role has forked, and this is the child. Two processes cannot answer for one actor."""
+        came = f"{report.name}: {report.text}" if isinstance(report, Failed) else f"step {report.step!r}"
+        if self._is_open():
+            self._channel.send(
+                Failed(
+                    report.went_on_ns, report.time_ns, "LabError",
+                    f"it forked, and both processes go on: the child came to {came}", "",
+                    hint="end the child with os._exit(), or by exec, before the role's next step",
+                )
+            )  # fmt: skip
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        os._exit(1)
 
 
 def run(channel: Channel, role: Callable[..., object], arguments: tuple[object, ...]) -> int:
     """Go one step for each word from the channel, and report it there; the exit status."""
+    line = _Line(channel)
     went_on = 0
     try:
-        channel.receive()
-        went_on = time.monotonic_ns()
+        went_on = line.wait()
         steps = iter(role(*arguments))  # type: ignore[call-overload]
         while True:
-            step = next(steps)
-            if not isinstance(step, str):
-                raise TypeError(f"a role yields the name of a step, not {step!r}. Hint: yield a string")
-            channel.send(Reached(went_on, time.monotonic_ns(), step))
-            channel.receive()
-            went_on = time.monotonic_ns()
-    except StopIteration as end:
-        return _finish(channel, Finished(went_on, time.monotonic_ns(), end.value))
-    except EOFError:
+            step = _checked(next(steps))
+            line.report(Reached(went_on, time.monotonic_ns(), step))
+            went_on = line.wait()
+    except _HarnessGone:
         return 1
+    except StopIteration as end:
+        _finish(line, Finished(went_on, time.monotonic_ns(), end.value))
     except BaseException as error:
         at = time.monotonic_ns()
         number = error.errno if isinstance(error, OSError) else None
         name = errno.errorcode.get(number or 0, type(error).__name__)
-        return _finish(channel, Failed(went_on, at, name, str(error), _role_traceback(error)))
+        hint = "return from the role: sys.exit() is an exception here" if isinstance(error, SystemExit) else ""
+        _finish(line, Failed(went_on, at, name, str(error), _role_traceback(error), hint=hint))
+    return 0
 
 
-def _finish(channel: Channel, report: Finished | Failed) -> int:
+def _checked(step: object) -> str:
+    """The name of a step, as a plain string: another process does not know the role's own subclasses of it."""
+    if not isinstance(step, str):
+        raise TypeError(f"a role yields the name of a step, not {step!r}. Hint: yield a string")
+    if step in _NAMES_OF_ENDS:
+        raise ValueError(f"{step!r} is what a role's end is called. Hint: give the step another name")
+    return str.__str__(step)
+
+
+def _finish(line: _Line, report: Finished | Failed) -> None:
     try:
-        channel.send(report)
+        line.report(report)
     except Exception as error:
         text = f"the role's result cannot be sent: {error}"
-        channel.send(Failed(report.went_on_ns, report.time_ns, type(error).__name__, text, ""))
-    return 0
+        hint = "return plain values (numbers, strings, tuples of them), and few"
+        line.report(Failed(report.went_on_ns, report.time_ns, type(error).__name__, text, "", hint=hint))
 
 
 def _role_traceback(error: BaseException) -> str:

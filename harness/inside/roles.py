@@ -12,11 +12,18 @@ from harness.errors import LabError
 
 
 class _NotHere:
-    """Stands for pytest, which takes 80 ms to import and is no concern of a role."""
+    """Stands for pytest, which takes 80 ms to import, while a file with roles is imported: marks and parameters.
+
+    A role that runs cannot use it. pytest.fail(), say, would do nothing.
+    """
+
+    importing = False
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if not _NotHere.importing:
+            raise LabError("a role cannot use pytest. Hint: raise an exception, or return what the test is to check")
         return self
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
@@ -26,11 +33,30 @@ class _NotHere:
 
 sys.modules.setdefault("pytest", _NotHere())  # type: ignore[arg-type]
 
+_refused: dict[str, str] = {}
+"""Why a file was refused, by its path. A keeper inherits this from the nursery, where the file is tried first: to run
+it once more would start its threads once more, in the process that forks the actors."""
+
 
 def load(path: str) -> None:
-    """Import the file under a name of its own. LabError where it cannot be, or where it starts a thread."""
+    """Import the file under a name of its own. LabError if that fails, or if it starts a thread; each time."""
     if path in sys.modules:
         return
+    if path in _refused:
+        raise LabError(_refused[path])
+    _NotHere.importing = True
+    try:
+        _import(path)
+    except LabError as error:
+        _refused[path] = str(error)
+        sys.modules.pop(path, None)
+        raise
+    finally:
+        _NotHere.importing = False
+
+
+def _import(path: str) -> None:
+    threads = len(os.listdir("/proc/self/task"))  # those of a file that was refused before are not this one's
     spec = importlib.util.spec_from_file_location(path, path)
     if spec is None or spec.loader is None:
         raise LabError(f"{path} is no Python file. Hint: define roles in a .py file")
@@ -39,9 +65,8 @@ def load(path: str) -> None:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[path]
         raise LabError(f"{path} cannot be imported. Hint:\n{traceback.format_exc(limit=-3)}") from None
-    if len(os.listdir("/proc/self/task")) > 1:
+    if len(os.listdir("/proc/self/task")) > threads:
         raise LabError(f"importing {Path(path).name} starts a thread, and roles are forked. Hint: start it in the role")
 
 

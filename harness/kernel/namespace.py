@@ -78,6 +78,35 @@ def become_isolable() -> str:
     """
     if _may_isolate():
         return "root"
+    _enter_user_namespace()
+    if not _may_isolate():
+        raise _powerless()
+    return f"user namespace (uid {os.geteuid()})"
+
+
+def enter_network() -> None:
+    """Put this process, which must have one thread, into a network namespace whose sysctls it may set.
+
+    LabUnavailable where neither its own rights nor a user namespace allow that.
+    """
+    if not _entered_network():
+        _enter_user_namespace()
+        if not _entered_network():
+            raise _powerless()
+
+
+def _entered_network() -> bool:
+    """Making a network is CAP_SYS_ADMIN's right, setting it up CAP_NET_ADMIN's; `lo` comes up, as in every lab."""
+    try:
+        unshare(CLONE_NEWNET)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _IFREQ_FLAGS.pack(b"lo", _IFF_UP))
+    except OSError:
+        return False
+    return True
+
+
+def _enter_user_namespace() -> None:
     uid, gid = os.geteuid(), os.getegid()
     try:
         unshare(CLONE_NEWUSER)
@@ -89,11 +118,13 @@ def become_isolable() -> str:
         keep_capabilities_over_exec()
     except OSError as error:
         raise _unavailable("no user namespace can be made", error) from None
-    if not _may_isolate():
-        # Ubuntu 24.04: unshare(CLONE_NEWUSER) succeeds, but AppArmor's profile "unprivileged_userns" takes every
-        # capability away, so only the second step shows it.
-        raise _unavailable("a user namespace gives no right to make a network namespace", None)
-    return f"user namespace (uid {uid})"
+
+
+def _powerless() -> LabUnavailable:
+    """Ubuntu 24.04: unshare(CLONE_NEWUSER) succeeds, but AppArmor's profile "unprivileged_userns" takes every
+    capability away, so only the next step shows it.
+    """
+    return _unavailable("a user namespace gives no right to make a network namespace", None)
 
 
 def _may_isolate() -> bool:
@@ -103,7 +134,8 @@ def _may_isolate() -> bool:
             unshare(CLONE_NEWNET | CLONE_NEWPID)
             # To make them is CAP_SYS_ADMIN's right; to use them takes CAP_NET_ADMIN and CAP_NET_RAW, and a root of
             # a container may have the first alone.
-            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+            # An AF_INET socket asks for the same right as a capture, and closes without waiting for RCU.
+            with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
                 fcntl.ioctl(raw, _SIOCSIFFLAGS, _IFREQ_FLAGS.pack(b"lo", _IFF_UP))
         except OSError:
             os._exit(1)

@@ -3,6 +3,8 @@
 pyroute2 says the same in more words, and costs 250 ms of import in each worker (README, "Alternatives considered").
 """
 
+import errno
+import itertools
 import os
 import socket
 import struct
@@ -15,6 +17,9 @@ _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _RECEIVE_BYTES = 1 << 17
 
+_requests = itertools.count(1)
+"""Sequence numbers: each answer carries its request's (netlink(7), nlmsg_seq)."""
+
 
 class DumpInterrupted(Exception):
     """The table changed while it was read (NLM_F_DUMP_INTR): read it again."""
@@ -26,26 +31,54 @@ def attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", length, kind) + value + bytes(-length % 4)
 
 
-def ask(sock: socket.socket, kind: int, flags: int, body: bytes) -> Iterator[bytes]:
-    """Send one request and yield the body of each answer, up to the acknowledgement or the end of the dump.
+def ask(sock: socket.socket, kind: int, flags: int, body: bytes) -> list[bytes]:
+    """Send one request; the body of each answer, up to the acknowledgement or the end of the dump.
 
-    Raises OSError with the kernel's errno, DumpInterrupted where a dump is torn.
+    An exception (Ctrl-C, pytest-timeout's alarm) may have ended an earlier call in the middle of a dump. Answers to
+    that one are dropped. Raises OSError with the kernel's errno, DumpInterrupted if the dump is inconsistent.
     """
-    sock.send(_HEADER.pack(_HEADER.size + len(body), kind, flags | NLM_F_REQUEST, 0, 0) + body)
+    while True:
+        try:
+            return _ask_once(sock, kind, flags, body)
+        except OSError as error:
+            # A socket has one dump at a time (net/netlink/af_netlink.c, __netlink_dump_start). Each try receives at
+            # least one part of the older dump, and receiving is what makes the kernel go on with it.
+            if error.errno != errno.EBUSY or flags & NLM_F_DUMP != NLM_F_DUMP:
+                raise
+
+
+def _ask_once(sock: socket.socket, kind: int, flags: int, body: bytes) -> list[bytes]:
+    request = next(_requests) % 2**32
+    sock.send(_HEADER.pack(_HEADER.size + len(body), kind, flags | NLM_F_REQUEST, request, 0) + body)
+    answers: list[bytes] = []
     torn = False
     while True:
-        data = sock.recv(_RECEIVE_BYTES)
-        offset = 0
-        while offset < len(data):
-            length, answer, answer_flags, _, _ = _HEADER.unpack_from(data, offset)
-            content = data[offset + _HEADER.size : offset + length]
-            offset += length + (-length % 4)
-            torn = torn or bool(answer_flags & _NLM_F_DUMP_INTR)
-            if answer in (_NLMSG_ERROR, _NLMSG_DONE):
-                (negated_errno,) = struct.unpack_from("=i", content) if len(content) >= 4 else (0,)
-                if negated_errno < 0:
-                    raise OSError(-negated_errno, os.strerror(-negated_errno))
-                if torn:
-                    raise DumpInterrupted
-                return
-            yield content
+        for kind_of_answer, flags_of_answer, answered, content in _messages(sock.recv(_RECEIVE_BYTES)):
+            if answered != request:
+                continue
+            torn = torn or bool(flags_of_answer & _NLM_F_DUMP_INTR)
+            if kind_of_answer not in (_NLMSG_ERROR, _NLMSG_DONE):
+                answers.append(content)
+                continue
+            _check(content)
+            if torn:
+                raise DumpInterrupted
+            return answers
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    """Type, flags, sequence number and body of each message."""
+    offset = 0
+    while offset < len(data):
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+        if length < _HEADER.size:
+            raise ValueError(f"a netlink message of {length} bytes, shorter than its header")
+        yield kind, flags, sequence, data[offset + _HEADER.size : offset + length]
+        offset += length + (-length % 4)
+
+
+def _check(content: bytes) -> None:
+    """OSError if an acknowledgement, or the end of a dump, carries an error number."""
+    (negated_errno,) = struct.unpack_from("=i", content) if len(content) >= 4 else (0,)
+    if negated_errno < 0:
+        raise OSError(-negated_errno, os.strerror(-negated_errno))

@@ -1,4 +1,8 @@
-"""sysctls of the network namespace that the calling process is in; nothing of the host can be reached from here."""
+"""sysctls of the network namespace that the calling process is in.
+
+Only keys that are known to belong to a namespace are written (netns_keys.py): write() is the one place that writes, so
+nothing of the host can be changed from here.
+"""
 
 import difflib
 import errno
@@ -8,7 +12,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import LabError, LabUnavailable, NotOfANetwork, ReadOnlySysctl, RefusedValue, UnknownSysctl
+from harness.errors import (
+    LabError,
+    LabUnavailable,
+    NotOfANetwork,
+    ReadOnlySysctl,
+    RefusedValue,
+    SharedSysctl,
+    UnknownSysctl,
+)
+from harness.kernel.netns_keys import belongs_to_a_namespace, why_not_written
 
 _ROOT = Path("/proc/sys")
 _KEY = re.compile(r"net(\.[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*)+")
@@ -46,12 +59,13 @@ def read(key: str) -> str:
 def write(setting: Setting) -> bool:
     """Set one key; False where it is optional and absent.
 
-    UnknownSysctl, ReadOnlySysctl, RefusedValue and NotOfANetwork (LabErrors) say why not.
+    UnknownSysctl, ReadOnlySysctl, SharedSysctl, RefusedValue and NotOfANetwork (LabErrors) say why not.
     """
     if setting.key == "net.ipv4.tcp_congestion_control":
-        _refuse_to_load(setting)
+        _keep_within_the_namespace(setting)
     try:
         # The profile has 40 lines, and a file object would cost four times this.
+        # To open a sysctl changes nothing (fs/proc/proc_sysctl.c, proc_sys_open).
         fd = os.open(_path(setting.key), os.O_WRONLY)
     except _NO_SUCH_KEY:
         if setting.optional:
@@ -60,6 +74,8 @@ def write(setting: Setting) -> bool:
     except OSError as error:
         raise _read_only(setting, error) from None
     try:
+        if not belongs_to_a_namespace(setting.key):
+            raise _shared(setting.key)
         os.write(fd, f"{setting.value}\n".encode())
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EPERM, errno.EACCES):
@@ -71,11 +87,25 @@ def write(setting: Setting) -> bool:
     return True
 
 
-def _refuse_to_load(setting: Setting) -> None:
-    """The kernel would load the module of an algorithm that it lacks (net/ipv4/tcp_cong.c): that is the host's."""
+def _keep_within_the_namespace(setting: Setting) -> None:
+    """Two effects of this key reach the host (net/ipv4/tcp_cong.c, tcp_set_default_congestion_control).
+
+    The kernel loads the module of an algorithm that it lacks, and before Linux 5.13 (8d432592f30f) an algorithm that a
+    namespace sets becomes one of tcp_allowed_congestion_control, a list of the whole machine.
+    """
     available = read("net.ipv4.tcp_available_congestion_control")
     if setting.value not in available.split():
         raise _refused(setting, f": loaded are {available}. Hint: modprobe tcp_{setting.value}, if there is such a one")
+    allowed = read("net.ipv4.tcp_allowed_congestion_control")
+    if setting.value not in allowed.split():
+        raise ReadOnlySysctl(
+            f"{setting.key} = {setting.value} is not set: it would allow {setting.value} to every user of this machine "
+            f"(allowed are {allowed}). Hint: allow it on the host, in net.ipv4.tcp_allowed_congestion_control"
+        )
+
+
+def _shared(key: str) -> SharedSysctl:
+    return SharedSysctl(f"sysctl {key} is not written: {why_not_written(key)}. Hint: leave it out")
 
 
 def _refused(setting: Setting, why: str) -> RefusedValue:

@@ -1,13 +1,12 @@
 """`python -m harness explain`: a table of verdicts, or the same as JSON."""
 
-import contextlib
 import itertools
-import json
 import textwrap
 from collections.abc import Iterable, Sequence
 
 from harness import terminal
-from harness.nursery import Nursery
+from harness.kernel.sysctls import Setting
+from harness.sandbox import network
 from harness.tuning.explain import (
     Kind,
     Verdict,
@@ -48,23 +47,23 @@ def run(files: Sequence[str], before: str, *, as_json: bool, partial: bool) -> i
     old, also = read_as_asked([] if before in ("host", "kernel", "reference") else [before], partial=partial)
     left_out = [*left_out, *also]
     one_network(old)
-    with contextlib.closing(Nursery(reference_profile() if before == "reference" else [])) as nursery:
-        values = _values_under(old, {line.key for line in lines}, nursery) if old else {}
-        verdicts = in_each_network(lines, lambda group: _told(group, before, values, nursery))
+    profile = reference_profile() if before == "reference" else []
+    values = _values_under(old, {line.key for line in lines}) if old else {}
+    verdicts = in_each_network(lines, lambda group: _told(group, before, values, profile))
     width = max(terminal.width(), _NARROWEST) if terminal.is_there() else None
     terminal.say(_as_json(verdicts, left_out) if as_json else _as_table(verdicts, left_out, width))
     return LEFT_OUT if left_out else 0
 
 
-def _values_under(old: Sequence[Line], keys: Iterable[str], nursery: Nursery) -> dict[str, str | None]:
-    with contextlib.closing(nursery.open_lab("", spare=False)) as keeper:
+def _values_under(old: Sequence[Line], keys: Iterable[str]) -> dict[str, str | None]:
+    with network([]) as keeper:
         in_each_network(old, lambda group: explain(group, kernel_value(keeper), keeper))
         return {key: kernel_value(keeper)(key) for key in keys}
 
 
-def _told(lines: Sequence[Line], before: str, values: dict[str, str | None], nursery: Nursery) -> list[Verdict]:
+def _told(lines: Sequence[Line], before: str, values: dict[str, str | None], profile: list[Setting]) -> list[Verdict]:
     """The verdicts on lines of one network. `values`: of the keys before, where a file has said something of them."""
-    with contextlib.closing(nursery.open_lab("", spare=False)) as keeper:
+    with network(profile) as keeper:
         if before == "host" and not lines[0].container:
             return explain(lines, host_value, keeper)
         was = values or {line.key: kernel_value(keeper)(line.key) for line in lines}
@@ -74,6 +73,8 @@ def _told(lines: Sequence[Line], before: str, values: dict[str, str | None], nur
 
 def _as_json(verdicts: Sequence[Verdict], left_out: Sequence[Place]) -> str:
     """A row for each setting; of a glob, for each key that it matches. A place that was left out has no key."""
+    import json
+
     rows: list[dict[str, object]] = [
         {
             "file": each.line.source, "line": each.line.line, "column": each.line.column, "key": each.line.key,

@@ -1,4 +1,7 @@
-"""What becomes of each setting here: every key is tried for real, in a fresh network of the lab's own."""
+"""What each setting would do here: a key that belongs to a network namespace is set in a fresh one of the lab's own.
+
+All other keys are only looked up, never written (kernel/netns_keys.py).
+"""
 
 import difflib
 import os
@@ -7,9 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from harness.errors import LabError, NotOfANetwork, ReadOnlySysctl, RefusedValue, UnknownSysctl
+from harness.asking import KeeperHandle
+from harness.errors import LabError, NotOfANetwork, ReadOnlySysctl, RefusedValue, SharedSysctl, UnknownSysctl
+from harness.kernel.netns_keys import why_not_written
 from harness.kernel.sysctls import told
-from harness.nursery import KeeperHandle
 from harness.tuning import consequences, known, names
 from harness.tuning.lines import Line, by_container, path_of
 from harness.tuning.sysctl_d import ROOT
@@ -123,6 +127,8 @@ def _tried(line: Line, keeper: KeeperHandle, taken: dict[str, tuple[str, Line]])
         return _absent(line)
     except ReadOnlySysctl:
         return _read_only(line)
+    except SharedSysctl:
+        return Verdict(line, Kind.HOST_WIDE, f"not tried: {why_not_written(line.key)}")
     except RefusedValue as error:
         return Verdict(line, Kind.REFUSED, _refusal(line, error, keeper))
     taken[line.key] = (kernel_value(keeper)(line.key) or _in_fields(line.value), line)

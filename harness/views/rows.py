@@ -16,6 +16,9 @@ from harness.views.words import words_in
 
 _MANY = 8
 
+_EVERYDAY_TIMERS = ("none", "retransmit", "delayed_ack")
+"""What any connection has while data is under way; the last one for 40 ms."""
+
 
 class Lane(StrEnum):
     """The two ends of every story; "other server" stands with the server."""
@@ -169,7 +172,7 @@ def _worth_telling(socket: Socket, words: Mapping[str, str]) -> str:
     told = [f"{name} {size}" for name, size in (("Recv-Q", socket.recv_q), ("Send-Q", socket.send_q)) if size]
     if socket.inode == 0 and socket.state in (State.ESTABLISHED, State.CLOSE_WAIT):
         told.append(words["no_owner"])
-    if socket.timer.name not in ("none", "retransmit"):
+    if socket.timer.name not in _EVERYDAY_TIMERS:
         told.append(words["timer"].format(socket.timer.name, f"{socket.timer.expires_s:.1f}"))
     return ", ".join(told)
 

@@ -32,11 +32,11 @@ _STEP_CHARACTERS, _LOOK_CHARACTERS, _NOTE_CHARACTERS, _MOST_LINES = 24, 28, 88, 
 """What fits into a line, in the widest of the usual fonts; steps are bold."""
 
 _MOST_COLUMNS = 5
-_PILL = re.compile(rf"(?:(\d+) )?({'|'.join(State)})")
+_PILL = re.compile(rf"(?:(\d+) )?({'|'.join(State)}|state \d+)")
 _STAYS_TOGETHER = re.compile(r"(?<=\d) (?=s\b)| (?=[+-]\d)")
 """The space in "1.0 s" and in "TcpExtTW +1"."""
 
-_FLAGS = {"S": "SYN", "F": "FIN", "R": "RST", "P": "PSH", "A": "ACK", "U": "URG", "E": "ECE", "C": "CWR"}
+_FLAGS = {"S": "SYN", "F": "FIN", "R": "RST", "P": "PSH", "A": "ACK", "U": "URG", "E": "ECE", "C": "CWR", "N": "AE"}
 
 
 @dataclass(frozen=True, slots=True)

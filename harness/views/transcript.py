@@ -12,6 +12,7 @@ from harness.views.states import checked
 from harness.views.words import words_in
 
 _ARROW_WIDTH = 34
+_USUAL_SPREAD_US = 20
 _LONG_STRETCH, _SHOWN_OF_LONG = 40, 10
 
 
@@ -20,7 +21,7 @@ def transcript(timeline: Timeline) -> str:
 
     A state change is as the kernel reported it, or marked as inferred from the segments. Sequence numbers are relative.
     """
-    lines: list[str] = []
+    lines = _clocks(timeline)
     first_seq: dict[tuple[Endpoint, Endpoint], int] = {}
     for kind, stretch in groupby(_believed(timeline), _kind):
         told = [line for event in stretch for line in _told(event, timeline.start_ns, first_seq)]
@@ -29,6 +30,12 @@ def transcript(timeline: Timeline) -> str:
             told[_SHOWN_OF_LONG:-_SHOWN_OF_LONG] = [f"{'':10}     … {left_out} lines more: {kind}"]
         lines += told
     return "\n".join(lines)
+
+
+def _clocks(timeline: Timeline) -> list[str]:
+    """What the times of segments are worth, if the clocks could not be read as closely as usual."""
+    spread_us = timeline.clock_spread_ns / 1000
+    return [f"{'':10}     times of segments may be off by {spread_us:.0f} µs"] if spread_us > _USUAL_SPREAD_US else []
 
 
 def _believed(timeline: Timeline) -> Iterator[Event]:

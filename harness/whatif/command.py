@@ -1,15 +1,14 @@
 """`python -m harness whatif`: reads, plays, compares, tells."""
 
 import platform
-import signal
 import sys
-import tempfile
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness import compare, lessons, record, terminal
-from harness.errors import LabError, unwritable
+from harness import compare, lessons, terminal
+from harness.errors import LabError
+from harness.files import check, temporary_folder, write
 from harness.profile import governing
 from harness.record import Run
 from harness.tuning.read import LEFT_OUT
@@ -36,13 +35,12 @@ def run(
         raise LabError(f"{asked[0]} cannot hold two forms. Hint: name a file for each")
     for name in asked:
         if name != "-":
-            record.make_room(Path(name))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the folder below goes
+            check(Path(name))
     every = {lesson.name: lesson for lesson in lessons.every()}
     tried = trial(files, before, governing(), partial=partial)
     governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
-    with tempfile.TemporaryDirectory() as folder:
-        runs = _play(tried, governed, Path(folder), plays, max_wait_s, timelines=bool(html))
+    with temporary_folder() as folder:
+        runs = _play(tried, governed, folder, plays, max_wait_s, timelines=bool(html))
         alive = tried.changed.keys() - tried.without_effect.keys()
         report = Report(
             tried, platform.release(), plays, tuple(compare.compare(*runs)) if runs else (), governed,
@@ -51,12 +49,21 @@ def run(
         )  # fmt: skip
         written = {json: as_json(report), markdown: "\n".join(as_markdown(report)) + "\n"}
         if html:
-            written[html] = _page(report, Path(folder))
+            written[html] = _page(report, folder)
+    unwritten = [error for name, text in written.items() if name not in ("", "-") and (error := _unwritten(name, text))]
     terminal.say(written["-"].rstrip("\n") if "-" in written else as_text(report))
-    for name, text in written.items():
-        if name and name != "-":
-            _write(name, text)
+    for error in unwritten:
+        raise error
     return LEFT_OUT if tried.left_out else report.status
+
+
+def _unwritten(name: str, text: str) -> LabError | None:
+    """Write a file, or return why not: the user still gets the other files, and the report."""
+    try:
+        write(Path(name), text)
+    except LabError as error:
+        return error
+    return None
 
 
 def _play(
@@ -66,7 +73,7 @@ def _play(
         return None
     if sys.stderr.isatty():
         what, times = comparison.counted(len(governed), "scenario"), comparison.counted(plays, "time")
-        sys.stderr.write(f"playing {what}, {times} before and {times} after …\n")
+        terminal.complain(f"playing {what}, {times} before and {times} after ...")
     chosen = list(governed.values())
     return playing.play(tried, chosen, folder, plays=plays, max_wait_s=max_wait_s, timelines=timelines)
 
@@ -106,13 +113,6 @@ def _page(report: Report, folder: Path) -> str:
     from harness.whatif.page import page
 
     return page(report, folder)
-
-
-def _write(name: str, text: str) -> None:
-    try:
-        Path(name).write_text(text, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise unwritable(name, error) from None
 
 
 def as_text(report: Report) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import child, record
+from harness import child, files, record, workers
 from harness.errors import LabUnavailable
 from harness.lessons import Lesson
 from harness.record import Run
@@ -33,8 +33,9 @@ def play(
     """
     turns = folder / "turns.json"
     profiles = {name: _settings(trial, name) for name in (BEFORE, AFTER)}
-    turns.write_text(json.dumps({"profiles": profiles, "plays": plays, "folder": str(folder), "timelines": timelines}))
-    options = ["-qq", "--no-header", "-p", "no:cacheprovider", "-n", str(_workers()), "--maxschedchunk=1"]
+    asked_for = {"profiles": profiles, "plays": plays, "folder": str(folder), "timelines": timelines}
+    files.write(turns, json.dumps(asked_for))
+    options = ["-qq", "--no-header", "-p", "no:cacheprovider", "-n", str(_workers(lessons, plays)), "--maxschedchunk=1"]
     asked = [f"--lab-turns={turns}", f"--lab-max-wait={max_wait_s}"]
     done = child.pytest([*options, *asked, *(str(lesson.path) for lesson in lessons)], quietly=True)
     if done.returncode not in _TOLD_BY_PYTEST:
@@ -47,8 +48,10 @@ def play(
     return before, after
 
 
-def _workers() -> int:
-    return _WORKERS_A_PROCESSOR * len(os.sched_getaffinity(0))
+def _workers(lessons: Sequence[Lesson], plays: int) -> int:
+    wanted = _WORKERS_A_PROCESSOR * len(os.sched_getaffinity(0))
+    stories = 2 * plays * workers.count_tests([str(lesson.path) for lesson in lessons], wanted)
+    return workers.suitable(wanted, stories, workers.available_bytes(), helpers=2)
 
 
 def _settings(trial: Trial, name: str) -> list[tuple[str, str, bool]]:

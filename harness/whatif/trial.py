@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from harness.errors import LabError
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
-from harness.nursery import network
 from harness.profile import BASES, Profile, host_values, with_lines
+from harness.sandbox import network
 from harness.tuning import known
 from harness.tuning.explain import Kind, Verdict, explain, host_value, in_each_network, kernel_value
 from harness.tuning.lines import Line, Place, shown
@@ -46,9 +46,7 @@ class Trial:
             key, value = each.line.key, " ".join(each.line.value.split())
             if value == self._value_before(key):
                 continue
-            if each.kind is Kind.HOST_WIDE:
-                found[key] = "host-wide: it cannot be tried in a namespace"
-            elif each.kind is Kind.UNTRIED:
+            if each.kind in (Kind.HOST_WIDE, Kind.UNTRIED):
                 found[key] = f"{each.kind}: {each.text}"
             elif each.kind is Kind.APPLIED and key not in self.changed:
                 found[key] = "what it was, and has become, cannot be read"

@@ -23,4 +23,19 @@ MUTANTS = [
         "play(lab, server_closes=True, ports=[RST_LOST, CHALLENGE_LOST])",
         "play(lab, server_closes=False, ports=[RST_LOST, CHALLENGE_LOST])",
     ),
+    Mutant(
+        "test_control_the_same_firewall_is_harmless_where_the_server_closes",
+        'lab.drop(f"tcp sport {RST_LOST} tcp flags & rst == rst")',
+        "pass",
+    ),
+    Mutant(
+        "test_control_the_same_firewall_is_harmless_where_the_server_closes",
+        'lab.drop(f"tcp dport {CHALLENGE_LOST} tcp flags & (syn | ack) == ack")',
+        "pass",
+    ),
+    Mutant(
+        "test_control_the_same_firewall_is_harmless_where_the_server_closes",
+        '    lab.provoke(replace(lab.segments(port=RST_LOST)[-1], flags="R"))\n',
+        "",
+    ),
 ]

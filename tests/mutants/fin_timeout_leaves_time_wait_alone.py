@@ -16,6 +16,14 @@ MUTANTS = [
     ),
     *(
         Mutant(
+            f"test_time_wait_takes_60_s_whatever_the_timeout[{fin_timeout}]",
+            'lab.set_sysctl("net.ipv4.tcp_fin_timeout", fin_timeout)',
+            'lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)',
+        )
+        for fin_timeout in (2, 30, 61)
+    ),
+    *(
+        Mutant(
             f"test_control_an_orphans_fin_wait2_is_what_it_limits[{parameters}]",
             'lab.set_sysctl("net.ipv4.tcp_fin_timeout", fin_timeout)',
             'lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)',

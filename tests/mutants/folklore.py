@@ -10,9 +10,9 @@ RESETS = (
 
 MUTANTS = [
     Mutant(
-        f"{LISTEN}[2-4096-3]", 'lab.server_address, backlog, to="listening"', 'lab.server_address, 3, to="listening"'
+        f"{LISTEN}[1-4096-2]", 'lab.server_address, backlog, to="listening"', 'lab.server_address, 3, to="listening"'
     ),
-    Mutant(f"{LISTEN}[5-1-2]", '"net.core.somaxconn", somaxconn', '"net.core.somaxconn", 4096'),
+    Mutant(f"{LISTEN}[5-2-3]", '"net.core.somaxconn", somaxconn', '"net.core.somaxconn", 4096'),
     Mutant(
         "test_control_one_accept_makes_one_place",
         '    server.run_to("accepted")\n    connect(lab, NEXT)\n',
@@ -20,13 +20,18 @@ MUTANTS = [
     ),
     Mutant(
         "test_abort_on_overflow_says_nothing_to_a_syn_that_meets_a_full_queue",
-        "    connect(lab, *FILLS_IT)\n    meet_a_full_queue(lab)\n",
-        "    connect(lab, *FILLS_IT[:2])\n    meet_a_full_queue(lab)\n",
+        "connect(lab, *FILLS_IT)\n    return late",
+        "connect(lab, *FILLS_IT[:2])\n    return late",
+    ),
+    Mutant(
+        "test_abort_on_overflow_says_nothing_to_a_syn_that_meets_a_full_queue",
+        '"net.ipv4.tcp_abort_on_overflow", 1)\n    late = fill_the_queue(lab)\n    meet',
+        '"net.ipv4.tcp_abort_on_overflow", 0)\n    late = fill_the_queue(lab)\n    meet',
     ),
     Mutant(
         "test_control_abort_on_overflow_answers_the_last_ack_of_a_handshake",
-        '"net.ipv4.tcp_abort_on_overflow", 1)\n    lab.start(serve, lab.server_address, to="listening")\n    lab.drop',
-        '"net.ipv4.tcp_abort_on_overflow", 0)\n    lab.start(serve, lab.server_address, to="listening")\n    lab.drop',
+        '"net.ipv4.tcp_abort_on_overflow", 1)\n    late = fill_the_queue(lab)\n    late',
+        '"net.ipv4.tcp_abort_on_overflow", 0)\n    late = fill_the_queue(lab)\n    late',
     ),
     *(Mutant(test, "sent = connection.send(bytes(size))", "sent = size") for test in RESETS),
     *(Mutant(test, r'b"\1\0\0\0', r'b"\0\0\0\0') for test in RESETS),

@@ -11,6 +11,11 @@ MUTANTS = [
         '    assert 30 < lab.expect_socket("client", state="FIN_WAIT2")',
     ),
     Mutant(
+        "test_tcp_fin_timeout_leaves_time_wait_alone",
+        '"net.ipv4.tcp_fin_timeout", 30)\n    play',
+        '"net.ipv4.tcp_fin_timeout", 60)\n    play',
+    ),
+    Mutant(
         "test_control_tcp_fin_timeout_is_for_an_orphans_fin_wait2",
         '"net.ipv4.tcp_fin_timeout", 30)\n    lab.start',
         '"net.ipv4.tcp_fin_timeout", 60)\n    lab.start',
@@ -26,4 +31,6 @@ MUTANTS = [
         "",
     ),
     Mutant("test_control_without_rfc1337_one_reset_ends_time_wait", "wait(lab, rfc1337=0)", "wait(lab, rfc1337=1)"),
+    Mutant("test_control_without_rfc1337_one_reset_ends_time_wait", 'flags="R", ', ""),
+    Mutant("test_control_without_rfc1337_one_reset_ends_time_wait", 'play(lab, "server")\n', 'play(lab, "client")\n'),
 ]

@@ -24,29 +24,34 @@ MUTANTS = [
         '"net.ipv4.tcp_abort_on_overflow", 0',
     ),
     Mutant(
-        "test_control_with_one_place_more_the_next_segment_is_enough[0]",
+        "test_abort_on_overflow_resets_who_was_let_in_before",
+        "OTHERS = (40002, 40003, 40004)",
+        "OTHERS = (40002, 40003)",
+    ),
+    Mutant(
+        "test_control_with_one_place_more_the_next_segment_is_enough",
         "play(lab, backlog=3)",
         "play(lab)",
     ),
     Mutant(
-        "test_control_with_one_place_more_the_next_segment_is_enough[1]",
-        "play(lab, backlog=3)",
-        "play(lab)",
-    ),
-    Mutant(
-        "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[0]",
+        "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[0-ends0]",
         "lab.start(serve, lab.server_address, 2, closes",
         "lab.start(serve, lab.server_address, 3, closes",
     ),
     Mutant(
-        "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[1]",
+        "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[1-ends1]",
         "lab.start(serve, lab.server_address, 2, closes",
         "lab.start(serve, lab.server_address, 3, closes",
     ),
     Mutant(
-        "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[0]",
+        "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[0-ends0]",
         "(last + 1, ",
         "(last + 2, ",
+    ),
+    Mutant(
+        "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[1-ends1]",
+        '"net.ipv4.tcp_abort_on_overflow", abort',
+        '"net.ipv4.tcp_abort_on_overflow", 0',
     ),
     Mutant(
         "test_control_once_fds_are_closed_the_queue_drains_and_connect_is_answered_at_once",

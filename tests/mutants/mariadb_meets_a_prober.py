@@ -38,4 +38,9 @@ MUTANTS = [
         "mariadb = start_mariadb(lab)\n    assert probe",
         "mariadb = start_mariadb(lab)\n    mariadb.stop()\n    assert probe",
     ),
+    Mutant(
+        "test_control_a_probe_that_waits_hears_the_greeting_however_it_ends[RST]",
+        "str(lab.allowance_s), *how)",
+        "str(lab.allowance_s))",
+    ),
 ]

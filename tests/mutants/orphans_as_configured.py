@@ -32,9 +32,10 @@ MUTANTS = [
     ),
     Mutant(
         "test_time_wait_takes_60_s_as_ever",
-        '    server.run_to("closed")\n    client.finish()\n'
+        '    server, *_ = play_to_fin_wait2(lab)\n    server.run_to("closed")\n'
         '    timer = lab.expect_socket("client", state="TIME_WAIT").timer\n'
         '    fin, *_ = lab.segments(since="ready to close")\n',
+        "    _, client, _ = play_to_fin_wait2(lab)\n"
         '    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 30)\n    client.finish()\n'
         '    timer = lab.expect_socket("client", state="FIN_WAIT2").timer\n    fin = lab.segments()[-1]\n',
     ),

@@ -12,8 +12,14 @@ MUTANTS = [
         "    assert third.finish(",
         "    lab.set_sysctl(DELAY, 20)\n    assert third.finish(",
     ),
-    Mutant("test_no_more_time_waits_than_configured", "most = int(lab.sysctl(BUCKETS))", "most = 5"),
+    Mutant(f"{TAKEN_OVER}[off loopback]", "    leave_time_wait(lab, address)\n    assert", "    assert"),
+    Mutant(
+        "test_no_more_time_waits_than_configured",
+        'int(lab.sysctl(BUCKETS)), "TIME_WAITs',
+        '5, "TIME_WAITs',
+    ),
     Mutant("test_a_reset_ends_a_time_wait_or_not_as_configured", "seq=(fin.seq + 1)", "seq=(fin.seq + 2)"),
+    Mutant("test_a_reset_ends_a_time_wait_or_not_as_configured", 'flags="R", ', ""),
     Mutant(
         "test_connect_has_as_many_ports_as_configured",
         "low, high = map(int, lab.sysctl(RANGE).split())",

@@ -8,7 +8,7 @@ MUTANTS = [
     Mutant(
         "test_a_time_wait_costs_a_small_object_and_no_fd",
         "            while data := connection.recv(1024):\n                connection.sendall(data)\n",
-        "            pass\n",
+        "            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, *bytes(7)]))\n",
     ),
     Mutant(
         "test_control_a_connection_that_stays_open_costs_a_whole_socket_at_each_end_and_an_fd",

@@ -1,0 +1,44 @@
+"""Captured frames, kept compactly: one step may send a million segments."""
+
+from array import array
+
+from harness.evidence.ring import Frame
+
+MOST_BYTES = 1 << 28
+"""Bytes of frames that one lab keeps: 256 MiB, which is at least 1.3 million segments of any size."""
+
+_BESIDES = 20
+"""Bytes for each frame beside its data: its time, its length, and where it ends."""
+
+
+class Frames:
+    """Frames by number, from 0 on. A bare ACK takes 86 bytes: as an object it would take four times that."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._ends = array("Q")
+        self._times_ns = array("q")
+        self._lengths = array("I")
+
+    def append(self, frame: Frame) -> bool:
+        """Keep one more; False if there is no room for it (MOST_BYTES)."""
+        if len(self._data) + _BESIDES * len(self._ends) >= MOST_BYTES:
+            return False
+        self._data += frame.data
+        self._ends.append(len(self._data))
+        self._times_ns.append(frame.time_ns)
+        self._lengths.append(frame.length)
+        return True
+
+    def cut(self, first: int) -> None:
+        """Forget all from number `first` on."""
+        del self._data[self._ends[first - 1] if first else 0 :]
+        for column in (self._ends, self._times_ns, self._lengths):
+            del column[first:]
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, number: int) -> Frame:
+        begin = self._ends[number - 1] if number else 0
+        return Frame(self._times_ns[number], bytes(self._data[begin : self._ends[number]]), self._lengths[number])

@@ -1,0 +1,45 @@
+"""How long a process that could run had to wait for a processor: the scheduler's own count, from /proc/PID/schedstat.
+
+Documentation/scheduler/sched-stats.rst: time running, time waiting on a run queue (both in nanoseconds), time slices.
+"""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Seconds for which `who` was kept from running, and what it was about to do then."""
+
+    seconds: float
+    who: str
+    when: str
+
+    def __str__(self) -> str:
+        return f"{self.who} waited {self.seconds:.3f} s for a processor {self.when}"
+
+
+class RunDelay:
+    """Of the main thread of one process, "self" for the caller. It stays readable until the process is reaped."""
+
+    def __init__(self, pid: int | str) -> None:
+        try:
+            self._fd = os.open(f"/proc/{pid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:  # it has ended already, or the kernel does not count (CONFIG_SCHED_INFO)
+            self._fd = -1
+        self._before_ns = 0
+        self.lap_s()
+
+    def lap_s(self) -> float:
+        """Seconds waited since the last call; 0 if the kernel does not count, or the process is gone."""
+        try:
+            now_ns = int(os.pread(self._fd, 100, 0).split()[1]) if self._fd >= 0 else 0
+        except (OSError, IndexError):
+            return 0.0
+        waited_ns, self._before_ns = now_ns - self._before_ns, now_ns
+        return max(0.0, waited_ns / 1e9)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1

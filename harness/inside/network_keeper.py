@@ -1,0 +1,84 @@
+"""What every keeper does: it owns a private network, sets its sysctls, and answers until its channel closes."""
+
+import os
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from harness.channel import Channel
+from harness.errors import LabError, LabUnavailable, RefusedValue
+from harness.kernel import addresses, sysctls
+
+Reply = tuple[object, tuple[int, ...]]
+
+
+class NetworkKeeper:
+    """The commands, one method each; each returns a value and fds that are the asker's from then on."""
+
+    def __init__(self, profile: list[sysctls.Setting], host_network: int) -> None:
+        if os.stat("/proc/self/ns/net").st_ino == host_network:
+            raise LabError("the lab is in the host's network namespace, and will not touch it")
+        addresses.set_up_loopback()
+        self.not_set: list[str] = []
+        self.refused: list[str] = []
+        for setting in profile:
+            self._set(setting)
+
+    def _set(self, setting: sysctls.Setting) -> None:
+        """Set one key of the profile; where its line forgives that, note in place of an error that it cannot be."""
+        try:
+            if not sysctls.write(setting):
+                self.not_set.append(setting.key)
+        except LabUnavailable:
+            raise
+        except LabError as error:
+            if not setting.optional:
+                raise
+            if isinstance(error, RefusedValue):
+                self.refused.append(f"{setting.key} = {sysctls.told(setting.key, setting.value)}")
+            else:
+                self.not_set.append(setting.key)
+
+    def fds(self) -> tuple[int, ...]:
+        """What the asker is given when the network stands."""
+        return ()
+
+    def read_sysctl(self, key: str) -> Reply:
+        return sysctls.read(key), ()
+
+    def write_sysctl(self, key: str, value: str) -> Reply:
+        sysctls.write(sysctls.Setting(key, value))
+        return None, ()
+
+
+def serve(channel: Channel, set_up: Callable[[], NetworkKeeper]) -> int:
+    """Set up, say so, obey until the channel closes; the exit status."""
+    try:
+        keeper = set_up()
+    except LabError as error:
+        channel.send((0, error))
+        return 1
+    except OSError as error:
+        trouble = LabUnavailable(f"the namespace cannot be set up: {error}", "see the README, 'What it needs'")
+        channel.send((0, trouble))
+        return 1
+    channel.send((0, (tuple(keeper.not_set), tuple(keeper.refused))), keeper.fds())
+    try:
+        while True:
+            command, _ = channel.receive()
+            assert isinstance(command, tuple)
+            _answer(channel, keeper, *command)
+    except (EOFError, BrokenPipeError):
+        return 0
+
+
+def _answer(channel: Channel, keeper: NetworkKeeper, number: int, name: str, arguments: dict[str, Any]) -> None:
+    try:
+        value, fds = getattr(keeper, name)(**arguments)
+    except LabError as error:
+        value, fds = error, ()
+    except Exception:
+        value, fds = LabError(f"the keeper failed at {name}:\n{traceback.format_exc(limit=-5)}"), ()
+    channel.send((number, value), fds)
+    for fd in fds:
+        os.close(fd)

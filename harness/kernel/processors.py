@@ -1,0 +1,33 @@
+"""Which processors there are, and on which of them a lab runs."""
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+MOST_LANES = 8
+"""Processors that one lab runs on: to prove that the wire is quiet, each of them must be visited (evidence/ring.py)."""
+
+_ONLINE = Path("/sys/devices/system/cpu/online")
+
+
+def online() -> list[int]:
+    """The numbers of the processors that are online; those that this process may use, if sysfs is not there."""
+    try:
+        return parse(_ONLINE.read_text())
+    except OSError:
+        return sorted(os.sched_getaffinity(0))
+
+
+def parse(text: str) -> list[int]:
+    """The numbers in a list such as "0-3,8" (Documentation/admin-guide/cputopology.rst)."""
+    ranges = [part.split("-") for part in text.strip().split(",") if part]
+    return [number for each in ranges for number in range(int(each[0]), int(each[-1]) + 1)]
+
+
+def lanes(allowed: Collection[int], slot: int) -> list[int]:
+    """The processors for the labs of one nursery: all that it may use, or 8 of them, which differ from slot to slot."""
+    numbers = sorted(allowed)
+    if len(numbers) <= MOST_LANES:
+        return numbers
+    begin = slot * MOST_LANES % len(numbers)
+    return sorted((numbers + numbers)[begin : begin + MOST_LANES])

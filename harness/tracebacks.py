@@ -1,0 +1,43 @@
+"""Line numbers for tracebacks that lack them.
+
+CPython 3.11 leaves some jumps without a line number (cpython issue 107901). A signal handler that raises while such a
+jump is executed, as pytest-timeout's and the one for Ctrl-C do, makes a traceback entry whose tb_lineno is None. pytest
+subtracts 1 from that, and its INTERNALERROR ends the whole session.
+"""
+
+from types import CodeType, TracebackType
+
+
+def number_lines(error: BaseException) -> None:
+    """Give each traceback entry of `error`, of its cause and of its context a line number, where it has none."""
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        if (each := chain.pop()) is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        each.__traceback__ = _numbered(each.__traceback__)
+        chain += [each.__cause__, each.__context__]
+
+
+def _numbered(traceback: TracebackType | None) -> TracebackType | None:
+    entries = []
+    while traceback:
+        entries.append(traceback)
+        traceback = traceback.tb_next
+    numbered = None
+    for entry in reversed(entries):
+        # tb_lineno is an int to the type checker, and to everybody else.
+        line: int | None = entry.tb_lineno
+        if line is not None and entry.tb_next is numbered:
+            numbered = entry
+        else:
+            line = line or _line_before(entry.tb_frame.f_code, entry.tb_lasti)
+            numbered = TracebackType(numbered, entry.tb_frame, entry.tb_lasti, line)
+    return numbered
+
+
+def _line_before(code: CodeType, instruction: int) -> int:
+    """The line of the last instruction up to this one that has a line; or else the first line of the function."""
+    lines = [line for start, _, line in code.co_lines() if line is not None and start <= instruction]
+    return lines[-1] if lines else code.co_firstlineno

@@ -1,0 +1,266 @@
+"""What can be taken out of a scenario, one piece at a time, to see whether any of its tests misses it.
+
+Only inputs are taken out: calls, parameters, arguments. An assertion that is taken out is never missed; that each test
+can fail is for tests/mutants to show.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+KINDS = ("call", "keyword", "argument", "parameter")
+ASSERTS = ("expect_", "assert_")
+ASSERTING_MOVES = {"stay_blocked", "fail_with"}
+"""They move an actor, and their purpose is what they expect of it."""
+
+RECORDS = {"finding", "not_measured", "worth_waiting"}
+"""They write to the record of a run, or end a story that would wait too long: nothing in the story reads them."""
+
+LOOKS_AT = {"since", "until", "port"}
+"""Keywords that choose what is looked at; all others of an expect_ verb are what is expected."""
+
+NEVER_MISSED = {
+    "name": "what an actor is called in a report",
+    "within_s": "a limit for slow hosts",
+    "begun_by": "an allowance for slow hosts",
+    "where_it_exists": "for kernels without the sysctl",
+    "default": "for kernels without the sysctl",
+    "strict": "checks the scenario itself",
+    "match": "an assertion",
+}
+Function = ast.FunctionDef | ast.ClassDef
+Piece = tuple[str, int, str]
+"""Its kind, its line and its text."""
+
+Node = TypeVar("Node", bound=ast.AST)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A scenario without one piece, and the tests that run through the place where it was."""
+
+    scenario: str
+    kind: str
+    line: int
+    function: str
+    text: str
+    source: str
+    tests: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """What it is listed by in tests/unmissed.toml."""
+        return f"{self.scenario}.{self.function}: {self.text}"
+
+
+def cuts_of(scenario: str, source: str) -> list[Cut]:
+    """Every piece of a scenario that can be taken out, from top to bottom. ValueError for parameters it cannot read."""
+    tree = ast.parse(source)
+    top = {node.name: node for node in tree.body if isinstance(node, Function)}
+    reached = {name: _reached_from(name, tree) for name in names_of_tests(source)}
+    found = []
+    for name, node in top.items():
+        tests = tuple(test for test, names in reached.items() if name in names)
+        for kind, line, text in _without_one_piece(node, top, tree):
+            found.append(Cut(scenario, kind, line, name, text, ast.unparse(tree), tests))
+    return [cut for cut in found if cut.tests]
+
+
+def names_of_tests(source: str) -> list[str]:
+    """The names of the tests of a scenario."""
+    return [
+        node.name for node in ast.parse(source).body if isinstance(node, Function) and node.name.startswith("test_")
+    ]
+
+
+def _reached_from(start: str, tree: ast.Module) -> set[str]:
+    """The names at the top level of the file that a test uses, directly or by others."""
+    definitions: dict[str, ast.AST] = {}
+    for node in tree.body:
+        if isinstance(node, Function):
+            definitions[node.name] = node
+        elif isinstance(node, ast.Assign):
+            targets = {name.id: node for target in node.targets for name in _all(target, ast.Name)}
+            definitions |= targets
+    reached, new = set(), {start}
+    while new:
+        reached |= new
+        used = {node.id for name in new for node in _all(definitions[name], ast.Name)}
+        new = (used & set(definitions)) - reached
+    return reached
+
+
+def _without_one_piece(node: Function, top: dict[str, Function], tree: ast.Module) -> Iterator[Piece]:
+    """Change the tree; say what has been changed, and after that change it back."""
+    yield from _without_a_call(node)
+    for call in _calls_in(node):
+        yield from _without_a_keyword(call, top)
+        yield from _without_an_argument(call, top)
+    if isinstance(node, ast.FunctionDef):
+        for mark in node.decorator_list:
+            if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.parametrize":
+                yield from _with_another_parameter(node, mark, tree)
+
+
+def _without_a_call(function: Function) -> Iterator[Piece]:
+    """Take out one statement that is nothing but a call."""
+    for node in _all(function, ast.AST):
+        for field in ("body", "orelse", "finalbody"):
+            body = getattr(node, field, None)
+            if not isinstance(body, list):
+                continue
+            for number, statement in enumerate(body):
+                if _is_input(statement) and not (node is function and _is_the_last_claim(function, statement)):
+                    body[number] = ast.Pass()
+                    yield "call", statement.lineno, ast.unparse(statement)
+                    body[number] = statement
+
+
+def _is_input(statement: ast.stmt) -> bool:
+    if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)):
+        return False
+    name = _last_name(statement.value)
+    return not name.startswith(ASSERTS) and name not in RECORDS | ASSERTING_MOVES
+
+
+def _is_the_last_claim(function: Function, statement: ast.stmt) -> bool:
+    """The last statement of a test is what it asserts: that a role comes to a step, or fails."""
+    return function.name.startswith("test_") and statement is function.body[-1]
+
+
+def _without_a_keyword(call: ast.Call, top: dict[str, Function]) -> Iterator[Piece]:
+    """Leave one keyword argument to its default."""
+    known = _parameters(top.get(_last_name(call))) if isinstance(call.func, ast.Name) else None
+    for keyword in list(call.keywords):
+        name = keyword.arg or ""
+        expected = _last_name(call).startswith("expect_") and name not in LOOKS_AT
+        required = known is not None and known.get(name) is None
+        if not name or name in NEVER_MISSED or expected or required:
+            continue
+        place = call.keywords.index(keyword)
+        text = f"{name}={ast.unparse(keyword.value)} of {ast.unparse(call)}"
+        del call.keywords[place]
+        yield "keyword", keyword.value.lineno, text
+        call.keywords.insert(place, keyword)
+
+
+def _without_an_argument(call: ast.Call, top: dict[str, Function]) -> Iterator[Piece]:
+    """Put the default in the place of one argument; where there is none, turn True into False or False into True."""
+    is_start = _last_name(call) == "start" and call.args and isinstance(call.args[0], ast.Name)
+    skipped, callee = (1, call.args[0]) if is_start else (0, call.func)
+    parameters = _parameters(top.get(callee.id)) if isinstance(callee, ast.Name) else None
+    if parameters is None:
+        return
+    for number, (argument, default) in enumerate(zip(call.args[skipped:], parameters.values(), strict=False), skipped):
+        other = default or _opposite(argument)
+        if other and ast.unparse(other) != ast.unparse(argument):
+            text = f"{ast.unparse(argument)} of {ast.unparse(call)}"
+            call.args[number] = other
+            yield "argument", argument.lineno, text
+            call.args[number] = argument
+    for keyword in call.keywords:
+        if parameters.get(keyword.arg or "") is None and (other := _opposite(keyword.value)):
+            text, before = f"{ast.unparse(keyword)} of {ast.unparse(call)}", keyword.value
+            keyword.value = other
+            yield "argument", before.lineno, text
+            keyword.value = before
+
+
+def _with_another_parameter(function: ast.FunctionDef, mark: ast.Call, tree: ast.Module) -> Iterator[Piece]:
+    """Play one row of the parameters alone, with one of its values taken from another row.
+
+    A row of one value would only become the other row, so there each use of the value is changed by itself.
+    """
+    before, before_keywords = mark.args[1], mark.keywords
+    names = ast.literal_eval(mark.args[0])
+    rows = [_cells(row, names) for row in _elements(before, tree)]
+    mark.keywords = []
+    for row in rows:
+        for column, value in enumerate(row):
+            others = _others(rows, row, column)
+            if not others:
+                continue
+            text = f"={ast.unparse(value)} of ({', '.join(map(ast.unparse, row))})"
+            if isinstance(names, str):
+                mark.args[1] = ast.List([value], ast.Load())
+                for use in _with_another_value(function, names, others[0]):
+                    yield "parameter", value.lineno, f"{names}{text} in {use}"
+            else:
+                cells = [*row[:column], others[0], *row[column + 1 :]]
+                mark.args[1] = ast.List([ast.Tuple(cells, ast.Load())], ast.Load())
+                yield "parameter", value.lineno, names[column] + text
+    mark.args[1], mark.keywords = before, before_keywords
+
+
+def _others(rows: list[list[ast.expr]], row: list[ast.expr], column: int) -> list[ast.expr]:
+    """Other values of one column; first those of the rows that differ in more, as two causes may have one effect."""
+    texts = [[ast.unparse(cell) for cell in each] for each in rows]
+    own = [ast.unparse(cell) for cell in row]
+    differing = [number for number, other in enumerate(texts) if other[column] != own[column]]
+    differing.sort(key=lambda number: -sum(a != b for a, b in zip(texts[number], own, strict=True)))
+    return [rows[number][column] for number in differing]
+
+
+def _with_another_value(function: ast.FunctionDef, name: str, value: ast.expr) -> Iterator[str]:
+    """Put `value` in the place of one use of a name."""
+    for statement in function.body:
+        for parent in _all(statement, ast.AST):
+            for field, child in ast.iter_fields(parent):
+                for number, each in enumerate(child if isinstance(child, list) else [child]):
+                    if isinstance(each, ast.Name) and each.id == name:
+                        text = ast.unparse(parent)
+                        if isinstance(child, list):
+                            child[number] = value
+                            yield text
+                            child[number] = each
+                        else:
+                            setattr(parent, field, value)
+                            yield text
+                            setattr(parent, field, each)
+
+
+def _elements(values: ast.expr, tree: ast.Module) -> list[ast.expr]:
+    if isinstance(values, ast.Name):
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == values.id:
+                return _elements(node.value, tree)
+    if isinstance(values, ast.List | ast.Tuple):
+        return values.elts
+    raise ValueError(f"the parameters {ast.unparse(values)} are not a list. Hint: write them as one")
+
+
+def _cells(row: ast.expr, names: str | tuple[str, ...]) -> list[ast.expr]:
+    if isinstance(names, str):
+        return [row]
+    if not isinstance(row, ast.Tuple):
+        raise ValueError(f"the parameters {ast.unparse(row)} are not a tuple. Hint: write them as one")
+    return row.elts
+
+
+def _parameters(function: Function | None) -> dict[str, ast.expr | None] | None:
+    """Each parameter and its default; None where the function is not of this file."""
+    if not isinstance(function, ast.FunctionDef):
+        return None
+    names = [each.arg for each in function.args.posonlyargs + function.args.args]
+    defaults = [*[None] * (len(names) - len(function.args.defaults)), *function.args.defaults]
+    keywords = zip((each.arg for each in function.args.kwonlyargs), function.args.kw_defaults, strict=True)
+    return dict(zip(names, defaults, strict=True)) | dict(keywords)
+
+
+def _opposite(value: ast.expr) -> ast.expr | None:
+    is_flag = isinstance(value, ast.Constant) and isinstance(value.value, bool)
+    return ast.Constant(not value.value) if is_flag else None
+
+
+def _calls_in(function: Function) -> list[ast.Call]:
+    return [call for statement in function.body for call in _all(statement, ast.Call)]
+
+
+def _last_name(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else ast.unparse(call.func)
+
+
+def _all(node: ast.AST, kind: type[Node]) -> list[Node]:
+    """In a fixed order, and whatever becomes of the tree meanwhile."""
+    return [each for each in ast.walk(node) if isinstance(each, kind)]

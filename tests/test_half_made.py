@@ -1,0 +1,109 @@
+"""What fails while it is being made leaves nothing behind: no open descriptor, no process."""
+
+import contextlib
+import gc
+import mmap
+import os
+
+import psutil
+import pytest
+
+from harness import lab as lab_room
+from harness import nursery as nursery_room
+from harness.asking import KeeperHandle
+from harness.errors import LabError
+from harness.evidence import counters, transitions
+from harness.evidence.ring import Ring
+from harness.lab import Lab
+from harness.nursery import Nursery
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    with contextlib.closing(Nursery([])) as made:
+        made.open_lab("").close()  # the spare one is ordered, too
+        yield made
+
+
+def held():
+    """This process's descriptors, by what they are, and its children."""
+    gc.collect()
+    fds = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            fds.append(os.readlink(f"/proc/self/fd/{fd}").partition(":")[0])
+    return sorted(fds), {child.pid for child in psutil.Process().children()}
+
+
+def fail(*_, **__):
+    raise OSError(12, "on purpose")
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "trouble"),
+    [(Ring, "__init__", fail), (counters, "texts", fail), (Ring, "read", interrupt), (lab_room, "Timeline", interrupt)],
+    ids=["ring", "counters", "Ctrl-C in a read", "Ctrl-C before"],
+)
+def test_a_lab(nursery, monkeypatch, owner, name, trouble):
+    before = held()
+    monkeypatch.setattr(owner, name, trouble)
+    with pytest.raises((OSError, KeyboardInterrupt)) as seen:
+        Lab(nursery, __file__, 0.25)
+    monkeypatch.undo()
+    assert held() == before, seen.value  # the traceback keeps alive what nobody closed
+    with contextlib.closing(Lab(nursery, __file__, 0.25)) as next_one:
+        assert next_one.sockets() == []
+
+
+@pytest.mark.parametrize("trouble", [fail, interrupt])
+@pytest.mark.parametrize("name", ["wait_until_ready", "_answer"])
+def test_a_keeper(nursery, monkeypatch, name, trouble):
+    before = held()
+    monkeypatch.setattr(KeeperHandle, name, trouble)
+    monkeypatch.setattr(KeeperHandle, "ask", lambda *_, **__: None)
+    with pytest.raises((OSError, KeyboardInterrupt)) as seen:
+        nursery.open_lab("")
+    monkeypatch.undo()
+    assert held() == before, seen.value
+
+
+def test_a_keeper_whose_spare_one_cannot_be_ordered(nursery, monkeypatch):
+    nursery.open_lab("", spare=False).close()
+    before = held()
+    order, orders = nursery._order, []
+
+    def order_once(roles_from):
+        if orders:
+            raise LabError("no second one")
+        orders.append(roles_from)
+        return order(roles_from)
+
+    monkeypatch.setattr(nursery, "_order", order_once)
+    with pytest.raises(LabError, match="no second one") as seen:
+        nursery.open_lab("")
+    assert held() == before, seen.value
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(nursery_room.subprocess, "Popen"), (nursery_room, "received"), (transitions, "Events"), (mmap, "mmap")],
+)
+@pytest.mark.parametrize("trouble", [fail, interrupt])
+def test_a_nursery(monkeypatch, owner, name, trouble):
+    with contextlib.closing(Nursery([])) as made:
+        if made.events is None and owner in (transitions, mmap):
+            pytest.skip("no tracepoint: nothing is opened there")
+    before = held()
+    monkeypatch.setattr(owner, name, trouble)
+    if trouble is fail and owner in (transitions, mmap):  # no room for the tracepoint: states are inferred
+        with contextlib.closing(Nursery([])) as made:
+            assert made.events is None
+        assert held() == before
+        return
+    with pytest.raises((OSError, KeyboardInterrupt)) as seen:
+        Nursery([])
+    assert held() == before, seen.value

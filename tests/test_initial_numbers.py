@@ -1,0 +1,45 @@
+"""What a server in TIME_WAIT answers on a kernel before 6.10: time_wait_port_exhaustion expects that as strictly."""
+
+import pytest
+
+from harness.predict import initial_numbers_by_clock
+from tests.playing import ROOT
+
+STEPS_ASIDE = ("-k", "time_wait_steps_aside", "-n", "2", "--lab-slow")  # or a busy machine makes one inconclusive
+STORY = (ROOT / "scenarios" / "time_wait_port_exhaustion.py").read_text()
+OLDER_KERNEL = """
+from dataclasses import replace
+from harness.lab import Lab
+
+segments = Lab.segments
+
+def as_an_older_kernel_would(self, *arguments, **named):
+    every = [each for each in segments(self) if each.flags == "SA"]
+    def changed(each):
+        if each.flags != "SA" or each is every[0]:
+            return each
+        return replace(each, seq=(every[0].seq + (each.time_ns - every[0].time_ns) // 64 + {more}) % 2**32)
+    return [changed(each) for each in segments(self, *arguments, **named)]
+
+Lab.segments = as_an_older_kernel_would
+"""
+
+
+@pytest.mark.parametrize(("more", "passed"), [(0, 3), (100_000, 1), (-100_000, 1)])
+def test_a_number_by_the_clock_is_expected_to_be_right(play, tmp_path, more: int, passed: int) -> None:
+    """The third story has an ACK for an answer, which comes from TIME_WAIT itself."""
+    (tmp_path / "conftest.py").write_text(OLDER_KERNEL.format(more=more))
+    done = play(STORY, *STEPS_ASIDE)
+    failed = f"{3 - passed} failed, " if passed < 3 else ""
+    assert f"{failed}{passed} passed" in done.stdout, done.stdout
+
+
+def test_any_other_number_than_that_of_time_wait_is_a_failure(play) -> None:
+    old = "ABOVE_THE_OLD = 65539"
+    assert old in STORY
+    done = play(STORY.replace(old, "ABOVE_THE_OLD = 65540"), *STEPS_ASIDE)
+    assert "2 failed, 1 passed" in done.stdout, done.stdout
+
+
+def test_the_number_grows_by_one_in_64_ns() -> None:
+    assert initial_numbers_by_clock(64_000_000, 128_000_000) == range(984_375, 2_015_626)

@@ -1,0 +1,202 @@
+"""Ctrl-C, at any moment: nothing complains, the status says so, nothing is left running.
+
+The moments are not a matter of sleeping: the process under test counts its own function calls (sys.setprofile), or its
+imports, and interrupts itself at the Nth.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.playing import ROOT, clean_environment, pytest_command
+
+NAME = "close_with_unread_data"
+pytestmark = pytest.mark.timeout(600)  # a busy machine is no failure
+
+STORY = """
+import socket
+
+def serve(address):
+    listener = socket.create_server(address)
+    yield "listening"
+    connection, _ = listener.accept()
+    yield "accepted"
+    raise ConnectionResetError(104, "on purpose")
+
+def talk(address):
+    client = socket.create_connection(address)
+    yield "connected"
+    client.recv(1)
+
+def test_it(lab):
+    server = lab.start(serve, lab.server_address, to="listening")
+    client = lab.start(talk, lab.server_address, to="connected")
+    server.run_to("accepted")
+    lab.expect_states(client="ESTABLISHED", server="ESTABLISHED")
+    client.stay_blocked(in_="recv")
+    server.fail_with("ECONNRESET")
+    client.finish()
+"""
+
+OPTIONS = ("-p", "no:xdist", "-p", "no:cacheprovider")
+STORY_MOMENTS = range(20, 2000, 110)
+END_MOMENTS = range(1, 1100, 90)
+
+PLAYED = """
+import os, signal, sys
+import pytest, harness
+
+phase, folder = sys.argv[1:3]
+moments = [int(each) for each in sys.argv[3].split(",")]
+ours = os.path.dirname(harness.__file__) if phase == "story" else ""
+
+class Counting:
+    def __init__(self, at):
+        self.left = at
+
+    def count(self, frame, event, argument):
+        if event in ("call", "return") and frame.f_code.co_filename.startswith(ours):
+            self.left -= 1
+            if self.left == 0:
+                sys.setprofile(None)
+                signal.raise_signal(signal.SIGINT)
+
+    def pytest_runtest_protocol(self):
+        if phase == "story":
+            sys.setprofile(self.count)
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtestloop(self):
+        try:
+            return (yield)
+        finally:
+            sys.setprofile(self.count if phase == "end" else None)
+
+for at in moments:
+    if (pid := os.fork()) == 0:
+        out = os.open(f"{folder}/{at}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1), os.dup2(out, 2)
+        sys.argv[0] = pytest.__file__  # as if it were pytest's own process
+        counting = Counting(at)
+        status = pytest.main(sys.argv[4:], plugins=[counting])
+        sys.setprofile(None)
+        sys.exit(status if counting.left <= 0 else 99)
+    print(at, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("phase", "moments"), [("story", STORY_MOMENTS), ("end", END_MOMENTS)], ids=["story", "end"])
+def test_an_interrupt_ends_a_run_without_a_complaint(tmp_path: Path, phase: str, moments: range) -> None:
+    """A moment that a run did not reach is a 99: there would be nothing to see."""
+    (tmp_path / "story.py").write_text(STORY)
+    (out := tmp_path / "out").mkdir()
+    options = pytest_command(tmp_path / "story.py", *OPTIONS, f"--basetemp={tmp_path}/t")[3:]
+    command = [sys.executable, "-c", PLAYED, phase, str(out), ",".join(map(str, moments)), *options]
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environment(), cwd=ROOT)
+    assert done.stderr == ""
+    told = {path.name: path.read_text() for path in out.iterdir()}
+    statuses = dict(line.split() for line in done.stdout.splitlines())
+    assert list(map(int, statuses)) == list(moments)
+    assert {at: (status, told[at]) for at, status in statuses.items() if status != "2"} == {}
+    assert {at: text for at, text in told.items() if re.search("Traceback|INTERNALERROR|ignored in|died", text)} == {}
+
+
+IMPORTS = """
+import os, runpy, signal, sys
+
+class Counting:
+    left = 0
+
+    def find_spec(self, name, path=None, target=None):
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # the command has begun
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGINT)
+
+counting = Counting()
+sys.meta_path.insert(0, counting)
+folder, moments = sys.argv[1], [int(each) for each in sys.argv[2].split(",")]
+for at in moments:
+    if (pid := os.fork()) == 0:
+        out = os.open(f"{folder}/{at}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(out, 1), os.dup2(out, 2)
+        counting.left = at
+        sys.argv[1:] = sys.argv[3:]
+        runpy.run_module("harness", run_name="__main__", alter_sys=True)
+    print(at, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("command", [["list"], ["explain", "--before", "kernel", "/dev/null"], ["--help"]])
+def test_a_command_that_is_interrupted_at_its_start_says_nothing(tmp_path: Path, command: list[str]) -> None:
+    moments = (1, 2, 3, 5, 8, 13, 21, 30)
+    run = [sys.executable, "-c", IMPORTS, str(tmp_path), ",".join(map(str, moments)), *command]
+    done = subprocess.run(run, capture_output=True, text=True, env=clean_environment(), cwd=ROOT)
+    assert done.stderr == ""
+    assert done.stdout == "".join(f"{at} 130\n" for at in moments)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.read_text()} == {}
+
+
+def is_a_lab_there(process: psutil.Process) -> bool:
+    try:
+        return any("-I" in each.cmdline() and each.children(recursive=True)[1:] for each in family(process))
+    except psutil.NoSuchProcess:
+        return False
+
+
+def family(process: psutil.Process) -> list[psutil.Process]:
+    return process.children(recursive=True)
+
+
+COMMANDS = {
+    "lesson": ["-m", "harness", "lesson", "waits_as_configured"],
+    "lesson as a page": ["-m", "harness", "lesson", "waits_as_configured", "--html", "{page}"],
+    "quiz": ["-m", "harness", "quiz", "waits_as_configured"],
+    "whatif": ["-m", "harness", "whatif", "--before", "reference", "{conf}"],
+    "pytest": ["-m", "pytest", "-p", "no:xdist", "-q", "scenarios/waits_as_configured.py"],
+    "pytest with workers": ["-m", "pytest", "-n", "2", "-q", "scenarios/waits_as_configured.py"],
+}
+
+
+@pytest.mark.parametrize("whom", ["all", "alone"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_interrupt_while_stories_are_played(tmp_path: Path, name: str, whom: str) -> None:
+    """To all processes of the terminal's group, as Ctrl-C does it, or to the command alone (kill -INT)."""
+    (tmp_path / "a.conf").write_text("net.ipv4.tcp_keepalive_time = 7199\n")
+    (temporary := tmp_path / "temporary").mkdir()
+    names = {"page": str(tmp_path / "page.html"), "conf": str(tmp_path / "a.conf")}
+    (tmp_path / "in").write_text("1\n")
+    with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w") as err, (tmp_path / "in").open() as answer:
+        run = psutil.Popen(
+            [sys.executable, *(each.format(**names) for each in COMMANDS[name])], stdin=answer, stdout=out, stderr=err,
+            cwd=ROOT, env=clean_environment() | {"TMPDIR": str(temporary)}, start_new_session=True,
+        )  # fmt: skip
+        while not is_a_lab_there(run):
+            assert run.poll() is None, (tmp_path / "err").read_text()
+        started = family(run)
+        os.killpg(run.pid, signal.SIGINT) if whom == "all" else run.send_signal(signal.SIGINT)
+        status = run.wait(300)
+    told = (tmp_path / "out").read_text() + (tmp_path / "err").read_text()
+    assert status == (2 if "pytest" in name else 130), told
+    assert (tmp_path / "err").read_text() == ""
+    assert not re.search("Traceback|INTERNALERROR|ignored in|died", told), told
+    assert [each for each in psutil.wait_procs(started, 60)[1] if each.status() != psutil.STATUS_ZOMBIE] == []
+    assert "pytest" in name or not any(temporary.glob("tmp*"))
+
+
+def test_an_interrupt_at_a_question(tmp_path: Path) -> None:
+    with psutil.Popen(
+        [sys.executable, "-m", "harness", "quiz", NAME], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, cwd=ROOT, env=clean_environment(),
+    ) as run:  # fmt: skip
+        seen = b""
+        while not seen.endswith(b"1 to 3: "):
+            seen += run.stdout.read1()
+        run.send_signal(signal.SIGINT)
+        assert (run.wait(300), run.stderr.read()) == (130, b"")

@@ -1,0 +1,89 @@
+"""A story that fails while its processes were kept from running is inconclusive, and says for how long."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from harness.evidence.starvation import RunDelay
+
+STARVED = """
+import time
+
+def be_slow():
+    yield "here"
+    yield "there"
+
+def test_fails(lab):
+    actor = lab.start(be_slow, to="here")
+    told = actor._channel.send
+    def late(message):
+        actor._resumed_ns -= GAP_NS
+        told(message)
+    actor._channel.send = late
+    actor.run_to("there")
+    assert lab.state("client") == "ESTABLISHED"
+"""
+
+
+def test_a_failure_after_a_long_gap_is_inconclusive(play):
+    done = play(STARVED.replace("GAP_NS", str(26 * 10**8)))
+    assert done.returncode == 1
+    assert "1 story from 1 file: 0 as expected, 0 not, 1 inconclusive" in done.stdout
+    line = next(line for line in done.stdout.splitlines() if line.startswith("inconclusive: "))
+    assert "be_slow waited 2.6" in line
+    assert "for a processor after 'here'; AssertionError: assert <State.CLOSED: 'CLOSED'> == 'ESTABLISHED'" in line
+    assert "0.25 s are allowed. Hint: run it again with less load, or with --lab-slow" in done.stdout
+
+
+@pytest.mark.parametrize("gap_ns", [0, 26 * 10**8])
+def test_a_gap_within_the_allowance_excuses_nothing(play, gap_ns):
+    done = play(STARVED.replace("GAP_NS", str(gap_ns)), "--lab-slow")
+    assert "1 story from 1 file: 0 as expected, 1 not, 0 inconclusive" in done.stdout
+
+
+def test_the_longest_gap_is_kept_with_what_it_was_between(lab):
+    actor = lab.start(be_at_two_places, to="here")
+    lab.longest_gap = type(lab.longest_gap)(0.0, "", "")
+    actor.resume()
+    actor._resumed_ns -= 3 * 10**8
+    actor.run_to("there")
+    assert (lab.longest_gap.who, lab.longest_gap.when) == ("be_at_two_places", "after 'here'")
+    assert lab.longest_gap.seconds >= 0.3
+    lab.note_gap(0.1, "another", "later")
+    assert lab.longest_gap.who == "be_at_two_places"
+
+
+def be_at_two_places():
+    yield "here"
+    yield "there"
+
+
+def test_the_scheduler_counts_the_time_that_a_process_waits_for_a_processor():
+    """Two processes want one processor: each has to wait for half of the time."""
+    allowed = os.sched_getaffinity(0)
+    one = min(allowed)
+    spin = f"import os\nos.sched_setaffinity(0, {{{one}}})\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
+    other = subprocess.Popen([sys.executable, "-I", "-S", "-c", spin])
+    delay = RunDelay("self")
+    try:
+        os.sched_setaffinity(0, {one})
+        waited_s, deadline = 0.0, time.monotonic() + 30
+        while waited_s < 0.05 and time.monotonic() < deadline:
+            waited_s += delay.lap_s()
+    finally:
+        os.sched_setaffinity(0, allowed)
+        other.kill()
+        other.wait()
+        delay.close()
+    assert waited_s >= 0.05
+
+
+def test_of_a_process_that_is_gone_nothing_is_counted():
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", ""]) as ended:
+        pass
+    with contextlib.closing(RunDelay(ended.pid)) as delay:
+        assert delay.lap_s() == 0.0
