@@ -431,7 +431,7 @@ class TestTheCommand:
 
     @pytest.mark.parametrize("form", ["json", "markdown", "html"])
     def test_a_file_that_cannot_be_written_is_told_before_anything_is_played(self, conf, form, monkeypatch) -> None:
-        monkeypatch.setattr("harness.whatif.command.trial", lambda *_: 1 / 0)
+        monkeypatch.setattr("harness.whatif.command.trial", lambda *_, **__: 1 / 0)
         with pytest.raises(LabError, match=r"cannot be written: .*Hint: "):
             run([conf("")], ["reference"], plays=1, max_wait_s=1, **{"json": "", "markdown": "", "html": ""}
                 | {form: "/proc/nope/x"})  # fmt: skip
@@ -472,7 +472,7 @@ class TestTheCommand:
 
 
 def test_a_fault_of_ours_claims_no_change(monkeypatch, conf, capsys) -> None:
-    monkeypatch.setattr("harness.whatif.command.trial", lambda *_: 1 / 0)
+    monkeypatch.setattr("harness.whatif.command.trial", lambda *_, **__: 1 / 0)
     assert main(["whatif", conf("")]) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
 

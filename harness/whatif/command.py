@@ -23,7 +23,7 @@ _KEYS = Path(__file__).parent / "keys.toml"
 
 def run(
     files: Sequence[str], before: Sequence[str], *, plays: int, max_wait_s: float, json: str, markdown: str, html: str,
-    partial: bool,
+    partial: bool = False,
 ) -> int:  # fmt: skip
     """Print what the files would change; also into the files named by `json`, `markdown` and `html` ("-": print that).
 
