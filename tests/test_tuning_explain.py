@@ -265,6 +265,13 @@ def test_what_keeps_a_container_from_starting_is_told(keeper, tmp_path):
     assert "runc cannot write it" in found["net.core.rmem_max"]
 
 
+def test_what_a_lab_of_an_ordinary_user_refuses_is_not_said_of_a_container(keeper, tmp_path):
+    text = "services: {a: {image: x, sysctls: {net.ipv4.ping_group_range: '5 x'}}}"
+    ((_, text),) = of_containers(keeper, text, tmp_path)
+    assert "EINVAL" in text
+    assert "does not start" not in text
+
+
 @pytest.mark.parametrize(
     "text", ["machine: {sysctls: {vm.max_map_count: 1}}", "vm.max_map_count: 1",
              "spec: {containers: [{image: x, command: [sysctl, -w, vm.max_map_count=1]}]}"],

@@ -10,6 +10,9 @@ from harness.tuning import known, names
 from harness.tuning.lines import Line
 
 _IPC = ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
+_OF_GROUPS = "net.ipv4.ping_group_range"
+"""Takes the groups of the user namespace (ipv4_ping_group_range(), make_kgid()): an ordinary user's lab has few."""
+
 _RANGE, _RESERVED = "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports"
 
 _SERVICES = {
@@ -42,7 +45,7 @@ def of_a_container(line: Line, *, refused: bool) -> str:
             "; a container that asks for it does not start: runc, Docker and Kubernetes refuse what is of no namespace "
             "(runc, validator.go, sysctl(); docker/cli, opts.go, ValidateSysctl(); kubelet: SysctlForbidden)"
         )
-    if refused and line.key.startswith("net."):
+    if refused and line.key.startswith("net.") and line.key != _OF_GROUPS:
         return "; a container that asks for it does not start: runc cannot write it (runc, writeSystemProperty())"
     return ""
 
