@@ -39,7 +39,8 @@ _WORDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The program; its exit status: pytest's, 2: it cannot be done, 3: this machine lacks it, 6: a wrong answer.
+    """The program; its exit status: pytest's, 2: it cannot be done, 3: this machine lacks it, 6: a wrong answer,
+    7: --partial left something out.
 
     Also those of _STATUSES. SystemExit as argparse has it.
     """
@@ -94,16 +95,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    explain = commands.add_parser("explain", help="what becomes of each sysctl of a file here, without running a story")
+    explain = commands.add_parser(
+        "explain", help="what becomes of each sysctl of a file here, without running a story",
+        epilog="exit status: 0: all was read, whatever the verdicts; 2: something cannot be read, and nothing was "
+        "used; 3: this machine lacks what it takes; 7: --partial left out what cannot be read",
+    )  # fmt: skip
     whatif = commands.add_parser(
         "whatif", help="what a file's sysctls would change: stories before and after",
         epilog="exit status: 0: nothing changed; 1: something changed, whatever else could not be measured (the last "
-        "line counts that); 2: bad input; 3: nothing is known to have changed, and not all of it could be measured",
+        "line counts that); 2: bad input; 3: nothing is known to have changed, and not all of it could be measured; "
+        "7: --partial left out what cannot be read, whatever else was found",
     )  # fmt: skip
     for command in (explain, whatif):
         command.add_argument(
-            "files", nargs="+", metavar="FILE", help="sysctl.d, a script, YAML; a directory; - for stdin"
+            "files",
+            nargs="+",
+            metavar="FILE",
+            help="sysctl.d, a script, YAML, JSON, TOML, INI; a directory; - for stdin",
         )
+        command.add_argument(
+            "--partial", action="store_true",
+            help="use what can be read, and list what cannot; the exit status is then 7, whatever else is found",
+        )  # fmt: skip
         command.add_argument(
             "--before", action="append", metavar="host|kernel|reference|FILE",
             help="what is in force now (host); a file lies over the kernel's defaults, and so do then the others",
@@ -127,7 +140,7 @@ def _explain(asked: argparse.Namespace) -> int:
     if len(asked.before or ["host"]) > 1:
         raise LabError("explain compares with one thing. Hint: give --before once")
     _stdin_once(asked.files, asked.before or [])
-    return command.run(asked.files, (asked.before or ["host"])[0], as_json=asked.json)
+    return command.run(asked.files, (asked.before or ["host"])[0], as_json=asked.json, partial=asked.partial)
 
 
 def _whatif(asked: argparse.Namespace) -> int:
@@ -141,7 +154,7 @@ def _whatif(asked: argparse.Namespace) -> int:
     _stdin_once(asked.files, asked.before or [])
     return command.run(
         asked.files, asked.before or ["host"], plays=asked.plays, max_wait_s=asked.max_wait, json=asked.json,
-        markdown=asked.markdown, html=asked.html,
+        markdown=asked.markdown, html=asked.html, partial=asked.partial,
     )  # fmt: skip
 
 

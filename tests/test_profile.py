@@ -127,7 +127,7 @@ def test_a_lab_has_what_was_chosen(play: Play, tmp_path) -> None:
     ("pair", "why"),
     [
         ("net.ipv4.tcp_syn_retries=0", "net.ipv4.tcp_syn_retries = '0': value refused: takes 1 to 127. Hint: give"),
-        ("net/ipv4/tcp_fin_timout=3", "net.ipv4.tcp_fin_timout = '3': unknown: no such key. "
+        ("net/ipv4/tcp_fin_timout=3", "net.ipv4.tcp_fin_timout = '3': unknown: no such key in Linux. "
          "Hint: did you mean net.ipv4.tcp_fin_timeout?"),
         ("fs.file-max=1", "fs.file-max = '1': host-wide: "),
     ],

@@ -13,6 +13,7 @@ import pytest
 from harness.nursery import Nursery
 from harness.tuning import known
 from harness.tuning.explain import Kind, accepted_range, explain, host_value, kernel_value, nearest
+from harness.tuning.folding import fold
 from harness.tuning.lines import Line, overruled
 from harness.tuning.read import read
 from harness.whatif.trial import trial
@@ -207,6 +208,96 @@ def test_a_secret_is_not_told(of):
     assert text == "was (secret); the kernel makes it (secret)"
 
 
+@pytest.mark.parametrize("value", ['"15"', "'15'"])
+def test_quotes_that_became_part_of_a_value_are_told(of, value):
+    ((kind, text),) = of((f"{TCP}fin_timeout", value))
+    assert kind == Kind.REFUSED
+    assert text.endswith("; the quotes are part of the value. Hint: take them out")
+    assert "quotes" not in of((f"{TCP}syn_retries", "0"))[0][1]
+
+
+def test_a_key_of_another_build_is_told_from_one_that_exists_nowhere(of, monkeypatch, tmp_path):
+    assert of(("net.x25.no_such_timeout", "1")) == [(Kind.UNKNOWN, "no such key in Linux")]
+    if not host_has("net.x25.restart_request_timeout"):
+        ((kind, text),) = of(("net.x25.restart_request_timeout", "1"))
+        assert kind == Kind.UNKNOWN
+        assert text == (
+            "no such key in this kernel: Linux has it (net/x25/sysctl_net_x25.c), but this build does not, or its "
+            "module is not loaded"
+        )
+
+
+RANGE = "net.ipv4.ip_local_port_range"
+
+
+@pytest.mark.parametrize(
+    ("value", "parity", "services"),
+    [("32768 60999", False, ""), ("32768 61000", True, ""), ("40000 40000", False, ""), ("45001 60001", True, ""),
+     ("1024 65535", False, "1433 (SQL Server), 1521 (Oracle), 2049 (NFS), 2379 (etcd), 3000 (Grafana) and 14 more"),
+     ("5000 6000", True, "5432 (PostgreSQL), 5672 (AMQP)"), ("27016 27017", False, "27017 (MongoDB)")],
+)  # fmt: skip
+def test_what_a_range_of_ports_brings_with_it(of, value, parity, services):
+    ((_, text),) = of((RANGE, value))
+    assert ("both ends are of one parity, and the kernel logs a warning" in text) == parity
+    assert (f"EADDRINUSE: {services}. Hint:" in text) == bool(services)
+    assert ("EADDRINUSE" in text) == bool(services)
+
+
+def test_ports_that_are_reserved_are_not_taken(of):
+    reserved = ("net.ipv4.ip_local_reserved_ports", "5432,5600-5700")
+    assert "EADDRINUSE" not in of(reserved, (RANGE, "5001 6000"))[1][1]
+    assert "5672" in of((reserved[0], "5432"), (RANGE, "5001 6000"))[1][1]
+
+
+def of_containers(keeper, text, tmp_path):
+    (tmp_path / "a.yml").write_text(text)
+    return [(each.line.key, each.text) for each in explain(read([str(tmp_path / "a.yml")]), lambda _: None, keeper)]
+
+
+def test_what_keeps_a_container_from_starting_is_told(keeper, tmp_path):
+    keys = {"vm.max_map_count": 1, "net.core.rmem_max": 4096, f"{TCP}nope": 1, f"{TCP}syn_retries": 0, f"{TCP}sack": 1,
+            "kernel.shmmax": 1, "kernel.hostname": "x"}  # fmt: skip
+    text = "services: {a: {image: x, sysctls: {" + ", ".join(f"{key}: {value}" for key, value in keys.items()) + "}}}"
+    found = dict(of_containers(keeper, text, tmp_path))
+    stuck = [key for key, text in found.items() if "; a container that asks for it does not start: " in text]
+    assert stuck == ["vm.max_map_count", "net.core.rmem_max", f"{TCP}nope", f"{TCP}syn_retries", "kernel.hostname"]
+    assert "runc, Docker and Kubernetes refuse" in found["vm.max_map_count"]
+    assert "runc cannot write it" in found["net.core.rmem_max"]
+
+
+def test_what_a_lab_of_an_ordinary_user_refuses_is_not_said_of_a_container(keeper, tmp_path):
+    text = "services: {a: {image: x, sysctls: {net.ipv4.ping_group_range: '5 x'}}}"
+    ((_, text),) = of_containers(keeper, text, tmp_path)
+    assert "EINVAL" in text
+    assert "does not start" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["machine: {sysctls: {vm.max_map_count: 1}}", "vm.max_map_count: 1",
+             "spec: {containers: [{image: x, command: [sysctl, -w, vm.max_map_count=1]}]}"],
+)  # fmt: skip
+def test_what_no_container_is_started_with_keeps_none_from_starting(keeper, tmp_path, text):
+    ((key, text),) = of_containers(keeper, text, tmp_path)
+    assert (key, "does not start" in text) == ("vm.max_map_count", False)
+
+
+def test_a_globs_keys_are_told_in_one_line_for_each_outcome(keeper, tmp_path):
+    (tmp_path / "a.conf").write_text("net.ipv4.conf.*.log_martians = 1\nnet.ipv4.conf.lo.log_martians = 0\n")
+    found = explain(read([str(tmp_path / "a.conf")]), {"net.ipv4.conf.lo.log_martians": "0"}.get, keeper)
+    folded = fold(found)
+    keys = [each.line.key for each in folded if each.line.line == 1]
+    assert set(keys) == {"net.ipv4.conf.*.log_martians"}
+    kinds = [each.kind for each in folded if each.line.line == 1]
+    assert sorted(kinds) == sorted(set(kinds))
+    applied = next(each for each in folded if each.line.line == 1 and each.kind is Kind.APPLIED)
+    assert applied.text == "set (all, default)"
+    others = {path.name for path in Path("/proc/sys/net/ipv4/conf").iterdir()} - {"all", "default", "lo"}
+    if others:
+        untried = next(each for each in folded if each.kind is Kind.UNTRIED)
+        assert untried.text.startswith("of an interface that a lab does not have (")
+    assert [each for each in folded if each.line.line == 2] == [each for each in found if each.line.line == 2]
+
+
 def test_unknown_with_the_nearest_name(of):
     found = of(
         (f"{TCP}fin_timout", "1"), ("net.ipv4.somaxconn", "1"), ("vm.swapiness", "1"), ("zzz.qqq", "1"), ("net", "1")
@@ -241,7 +332,7 @@ def test_a_typo_is_not_host_wide_where_the_hosts_keys_can_be_seen(of, monkeypatc
 def test_a_forgiven_unknown_key_is_said_to_be_so_and_by_what(keeper, tmp_path, name, text, by):
     (tmp_path / name).write_text(text)
     (verdict,) = explain(read([str(tmp_path / name)]), host_value, keeper)
-    assert verdict.text == f"no such key, and forgiven by {by}"
+    assert verdict.text == f"no such key in Linux, and forgiven by {by}"
 
 
 def test_overridden(of, keeper):

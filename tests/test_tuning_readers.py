@@ -12,9 +12,12 @@ import pytest
 import yaml
 
 from harness.kernel.sysctls import Setting
-from harness.tuning import lines, sysctl_d
+from harness.tuning import lines, sysctl_d, yaml_documents
 from harness.tuning.lines import Malformed
 from harness.tuning.read import SIZE_LIMIT, read
+
+LIBYAML = yaml.__with_libyaml__
+"""Whether it is libyaml that says what is wrong."""
 
 SACK, REUSE, CORE = "net.ipv4.tcp_sack", "net.ipv4.tcp_tw_reuse", "net.core.somaxconn"
 
@@ -40,7 +43,7 @@ def in_time():
     def check(text):
         before = time.process_time()
         with contextlib.suppress(yaml.YAMLError):
-            list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+            list(yaml.compose_all(text, Loader=yaml_documents._LOADER))
         alone = time.process_time() - before
         yield
         assert time.process_time() - before < 2.5 * alone + 1.5
@@ -91,9 +94,9 @@ def test_a_secret_is_in_no_complaint(given, name, text):
      ("a.sh", f"cat x > {PROC}", f"what cat writes to {PROC} is not known here"),
      ("a.sh", f"ssh host sysctl -w {KEY}={SECRET}", "a sysctl is set here in a way that is not read: ssh … (secret)"),
      ("a.sh", f"ssh host 'echo {KEY}={SECRET} >> /etc/sysctl.d/a.conf'",
-      "a file of sysctls is written here: ssh … (secret). Give that file itself"),
-     ("a.sh", f"echo x > /etc/sysctl.d/{KEY}.conf",
-      f"settings written to /etc/sysctl.d/{KEY}.conf. Give that file itself"),
+      "a file of sysctls is written here: ssh … (secret). Hint: give that file itself"),
+     ("a.sh", f"cat x > /etc/sysctl.d/{KEY}.conf",
+      f"settings written to /etc/sysctl.d/{KEY}.conf. Hint: give that file itself"),
      ("a.conf", f"{KEY} {SECRET}", f"no '=' in '{KEY} (secret)'"),
      ("a.conf", KEY, f"no '=' in '{KEY}'"),
      ("a.yml", f"sysctls: {{{KEY}: '{SECRET}$X'}}", "the template (secret) is not known here")],
@@ -329,25 +332,25 @@ class TestScripts:
          ("sysctl -w oops", (1, 11, "no '=' in 'oops'")),
          (" sysctl -w 'oops", (1, 2, "no closing quotation")),
          ("sysctl --system",
-          (1, 8, "sysctl --system reads the sysctl.d directories and /etc/sysctl.conf. Give those themselves")),
-         ("sysctl -p", (1, 8, "sysctl -p reads /etc/sysctl.conf. Give that file itself")),
-         ("sysctl -qp /etc/x.conf", (1, 8, "sysctl -qp reads /etc/x.conf. Give that file itself")),
-         ("sysctl -e -f a b", (1, 11, "sysctl -f reads a, b. Give those files themselves")),
-         ("sysctl -pa.conf", (1, 8, "sysctl -pa.conf reads a.conf. Give that file itself")),
-         ("sysctl --load=a.conf", (1, 8, "sysctl --load=a.conf reads a.conf. Give that file itself")),
+          (1, 8, "sysctl --system reads the sysctl.d directories and /etc/sysctl.conf. Hint: give those themselves")),
+         ("sysctl -p", (1, 8, "sysctl -p reads /etc/sysctl.conf. Hint: give that file itself")),
+         ("sysctl -qp /etc/x.conf", (1, 8, "sysctl -qp reads /etc/x.conf. Hint: give that file itself")),
+         ("sysctl -e -f a b", (1, 11, "sysctl -f reads a, b. Hint: give those files themselves")),
+         ("sysctl -pa.conf", (1, 8, "sysctl -pa.conf reads a.conf. Hint: give that file itself")),
+         ("sysctl --load=a.conf", (1, 8, "sysctl --load=a.conf reads a.conf. Hint: give that file itself")),
          ("cat x | sysctl -p -",
-          (1, 16, "sysctl -p reads its standard input. Give what it is sent as a file of its own")),
+          (1, 16, "sysctl -p reads its standard input. Hint: give what it is sent as a file of its own")),
          (f"sysctl -p/dev/stdin <<E\n{SACK}=0\nE",
-          (1, 8, "sysctl -p/dev/stdin reads its standard input. Give what it is sent as a file of its own")),
+          (1, 8, "sysctl -p/dev/stdin reads its standard input. Hint: give what it is sent as a file of its own")),
          ("cat a > /proc/sys/net/x", (1, 9, "what cat writes to /proc/sys/net/x is not known here")),
          ("cat <<E >> /etc/sysctl.d/1.conf",
-          (1, 12, "settings written to /etc/sysctl.d/1.conf. Give that file itself")),
-         (f"cat > /etc/sysctl.d/x <<E\n{SACK}=0\nE",
-          (1, 7, "settings written to /etc/sysctl.d/x. Give that file itself")),
-         (f"sudo sh -c 'echo {SACK}=0 >> /etc/sysctl.conf'",
-          (1, 41, "settings written to /etc/sysctl.conf. Give that file itself")),
+          (1, 12, "settings written to /etc/sysctl.d/1.conf. Hint: give that file itself")),
+         (f"cat > /etc/sysctl.d/x <<E\n# x\n  {SACK}=$(nproc)\nE",
+          (3, 1, f"{SACK}=$(nproc): what the shell puts there is not known here")),
+         (f"sudo sh -c 'echo {SACK}=$X >> /etc/sysctl.conf'",
+          (1, 18, f"{SACK}=$X: what the shell puts there is not known here")),
          ("true\ncat x | sudo tee -a \\\n  $ROOT/etc/sysctl.d/x.conf",
-          (3, 3, "settings written to $ROOT/etc/sysctl.d/x.conf. Give that file itself")),
+          (3, 3, "settings written to $ROOT/etc/sysctl.d/x.conf. Hint: give that file itself")),
          ("docker run --sysctl", (1, 1, "no '=' in ''"))],
     )  # fmt: skip
     def test_what_only_a_shell_would_know_is_named(self, given, text, place):
@@ -378,7 +381,7 @@ class TestScripts:
     )  # fmt: skip
     def test_a_program_that_fills_a_file_of_sysctls_is_named(self, given, command):
         shortened = command if len(command) <= 80 else f"{command[:80]}…"
-        why = f"a file of sysctls is written here: {shortened}. Give that file itself"
+        why = f"a file of sysctls is written here: {shortened}. Hint: give that file itself"
         assert troubles(given("a.sh", f"{command} 2>/dev/null || exit\n")) == [(1, 1, why)]
         assert troubles(given("Dockerfile", f"FROM alpine\n{command}\n")) == [(2, 1, why)]
         ((line, column, _),) = troubles(given("b.sh", f"ssh h 'set -e; {command}; true'"))
@@ -387,13 +390,13 @@ class TestScripts:
     @pytest.mark.parametrize(
         ("text", "place"),
         [('CONF=/etc/sysctl.d/x.conf\ncat > "$CONF" <<E',
-          (2, 1, "settings written to /etc/sysctl.d/x.conf. Give that file itself")),
+          (2, 1, "settings written to /etc/sysctl.d/x.conf. Hint: give that file itself")),
          ("local D='/etc/sysctl.d' F=a\n cp x ${D}/y",
-          (2, 2, "a file of sysctls is written here: cp x /etc/sysctl.d/y. Give that file itself")),
+          (2, 2, "a file of sysctls is written here: cp x /etc/sysctl.d/y. Hint: give that file itself")),
          ("D=/etc/sysctl.d; export F=$D/y.conf\ntee -a $F",
-          (2, 1, "settings written to /etc/sysctl.d/y.conf. Give that file itself")),
-         ('echo a=1 | tee "${SYSCTL_FILE}"', (1, 17, "settings written to ${SYSCTL_FILE}. Give that file itself")),
-         ("F=/etc/sysctl.conf\nsysctl -p $F", (2, 8, "sysctl -p reads /etc/sysctl.conf. Give that file itself"))],
+          (2, 1, "settings written to /etc/sysctl.d/y.conf. Hint: give that file itself")),
+         ('./a | tee "${SYSCTL_FILE}"', (1, 12, "settings written to ${SYSCTL_FILE}. Hint: give that file itself")),
+         ("F=/etc/sysctl.conf\nsysctl -p $F", (2, 8, "sysctl -p reads /etc/sysctl.conf. Hint: give that file itself"))],
     )  # fmt: skip
     def test_a_variable_that_was_given_a_file_of_sysctls_is_that_file(self, given, text, place):
         assert troubles(given("a.sh", text)) == [place]
@@ -556,7 +559,7 @@ class TestManifests:
          ("- sysctl: {name: a.b, value: '{{ item.v }}'}\n  loop: [{k: 1}]", (1, 30, "{{ item.v }} is not known here")),
          ("- sysctl: {name: a.b, value: 1}\n  loop: '{{ all }}'", (2, 9, "a loop over what is not written here")),
          ("- sysctl: {name: a.b, state: absent}",
-          (1, 30, "state 'absent' sets nothing that is known here. Take the task out")),
+          (1, 30, "state 'absent' sets nothing. Hint: take the task out")),
          ("- sysctl: {name: a.b, value: '{{item}}{{item}}'}\n  loop: ['{{item}}{{item}}']",
           (1, 30, "the template '{{item}}{{item}}{{item}}{{item}}' is not known here")),
          ("- sysctl: {name: a.b, value: '" + "{{item}}" * 40 + "'}\n  loop: ['{{item}}{{item}}']",
@@ -565,17 +568,17 @@ class TestManifests:
           (1, 30, "a template of more than 16 items or 4096 characters")),
          ("- sysctl: {name: a.b}", (1, 11, "no value that is a plain text")),
          ("- sysctl: {value: 1}", (1, 11, "no name that is a plain text")),
-         ("sysctls: [a]", (1, 11, "no '=' in 'a'")),
-         ("sysctls: {a: }", (1, 13, "no plain text where a name or a value belongs")),
+         ("sysctls: [a]", (1, 11, "'a' is not KEY=VALUE")),
+         ("sysctls: {a: }", (1, 14 if LIBYAML else 13, "no plain text where a name or a value belongs")),
          ("sysctls:\n- {name: a.b}", (2, 3, "no plain text where a name or a value belongs")),
          ("sysctls:\n  a.b: ${X}", (2, 8, "the template '${X}' is not known here")),
          ("sysctls: {a.b: '${X}'}", (1, 16, "the template '${X}' is not known here")),
          ("sysctls: '{{ x }}'", (1, 10, "the template '{{ x }}' is not known here")),
-         ("sysctls: |\n  net.ipv4.tcp_sack=0\n",
-          (1, 10, "settings as in a file of sysctls. Give them as a file of their own")),
-         ("sysctls: [", (1, 11, "no YAML: expected the node content, but found '<stream end>'")),
-         ("sysctls: \x07", (1, 10, "special characters are not allowed")),
-         ("sysctls:\n  a: {{ x }}: 1", (2, 13, "no YAML: mapping values are not allowed here")),
+         ("sysctls: [", (1, 11, "not YAML: did not find expected node content") if LIBYAML else
+          (1, 11, "not YAML: expected the node content, but found '<stream end>'")),
+         ("sysctls: \x07", (1, 10, f"{'control' if LIBYAML else 'special'} characters are not allowed")),
+         ("sysctls:\n  a: {{ x }}: 1",
+          (2, 13, f"not YAML: mapping values are not allowed {'in this context' if LIBYAML else 'here'}")),
          ("sysctls: " + "[" * 5000, (0, 0, "nested too deeply"))],
     )  # fmt: skip
     def test_what_is_not_written_there_is_named(self, given, text, place):
@@ -583,58 +586,91 @@ class TestManifests:
 
     @pytest.mark.parametrize(
         ("text", "place"),
-        [("command: [sysctl, -w, net.a=1]", (1, 10)), ("command: [sh, -c, 'sysctl -w net.a=1']", (1, 19)),
-         ("command: [sysctl]\nargs: [-w, net.a=1]", (1, 10)), ("command: sysctl -w net.a=1", (1, 10)),
-         ("- shell: echo 1 > /proc/sys/net/a", (1, 10)), ("- shell: |\n    true\n    sysctl -p\n", (1, 10)),
-         ("- command: {argv: [/sbin/sysctl, net.a=1]}", (1, 19)),
-         ("x: 'echo 1 | sudo tee -a /proc/sys/net/a'", (1, 4)), ("x: dd of=/proc/sys/net/a", (1, 4)),
-         ("- shell: cp x.conf /etc/sysctl.d/", (1, 10)), ("command: [cp, x.conf, /etc/sysctl.d/]", (1, 10)),
-         (f"- shell: |\n    true\n    cat <<E >/etc/sysctl.d/x.conf\n    {SACK}=0\n    E\n", (1, 10)),
-         (f"runcmd:\n- echo {SACK}=0 >> /etc/sysctl.conf", (2, 3)), (f"x: docker run --sysctl {SACK}=0 alpine", (1, 4)),
-         (f"x: [docker, run, --sysctl={SACK}=0]", (1, 18))],
+        [("command: [sysctl, -w, net.a=1]", 1), ("command: [sh, -c, 'sysctl -w net.a=1']", 1),
+         ("command: [sysctl]\nargs: [-w, net.a=1]", 1), ("command: sysctl -w net.a=1", 1),
+         ("- shell: echo 1 > /proc/sys/net/a", 1), ("- shell: |\n    true\n    sysctl -w net.a=1\n", 3),
+         ("- command: {argv: [/sbin/sysctl, net.a=1]}", 1), ("x: 'echo 1 | sudo tee -a /proc/sys/net/a'", 1),
+         ("- shell: |\n    true\n    cat <<E >/etc/sysctl.d/x.conf\n    net.a=1\n"
+          "    E\n    sysctl -p /etc/sysctl.d/x.conf", 4),
+         ("runcmd:\n- echo net.a=1 >> /etc/sysctl.conf\n- sysctl -p", 2),
+         ("runcmd:\n- echo net.a=1 >> /etc/sysctl.conf\n- [sysctl, -p, /etc/sysctl.conf]", 2),
+         ("x: docker run --sysctl net.a=1 alpine", 1), ("x: [docker, run, --sysctl=net.a=1]", 1)],
     )  # fmt: skip
-    def test_a_command_that_sets_sysctls_is_named(self, given, text, place):
-        path = given("a.yml", f"{text}\n")
-        assert troubles(path) == [(*place, "a command that sets sysctls. Give it as a script")]
+    def test_a_command_is_read_as_a_shell_reads_it(self, given, text, place):
+        (line,) = read([given("a.yml", f"{text}\n")])
+        assert (line.key, line.value, line.line) == ("net.a", "1", place)
 
     @pytest.mark.parametrize(
         ("text", "place"),
-        [(f"- copy: {{dest: /etc/sysctl.d/9.conf, content: '{SACK}=0'}}", (1, 16, "/etc/sysctl.d/9.conf")),
+        [("- shell: |\n    true\n    sysctl -p\n",
+          (3, 1, "sysctl -p reads /etc/sysctl.conf. Hint: give that file itself")),
+         ("x: dd of=/proc/sys/net/a", (1, 4, "a sysctl is set here in a way that is not read: dd of=/proc/sys/net/a")),
+         ("- shell: cp x.conf /etc/sysctl.d/", (1, 10, "a file of sysctls is written here: cp x.conf /etc/sysctl.d/. "
+                                                       "Hint: give that file itself")),
+         ("command: [cp, x.conf, /etc/sysctl.d/]",
+          (1, 10, "a file of sysctls is written here: cp x.conf /etc/sysctl.d/. Hint: give that file itself")),
+         ("- shell: sysctl -w net.a={{ x }}", (1, 10, "the template 'sysctl -w net.a={{ x }}' is not known here")),
+         (f"command: [sysctl, -w, net.a={'1' * 300}]",
+          (1, 10, "a command that sets sysctls, and is too long to be read here. Hint: give it as a script"))],
+    )  # fmt: skip
+    def test_a_command_that_only_a_shell_would_know_is_named(self, given, text, place):
+        assert troubles(given("a.yml", f"{text}\n")) == [place]
+
+    @pytest.mark.parametrize("text", ["command: sysctl --system", "shell: sysctl -q --system", "x: [sysctl, --system]"])
+    def test_a_command_that_loads_the_files_of_the_machine_sets_nothing_of_its_own(self, given, text):
+        assert settings(given("a.yml", f"{text}\nsysctls: {{{SACK}: 0}}")) == [(SACK, "0")]
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [("- copy: {dest: /etc/sysctl.d/9.conf, src: x}", (1, 16, "/etc/sysctl.d/9.conf")),
          ("- ansible.builtin.template: {src: a.j2, dest: '{{ etc }}/sysctl.d/a'}", (1, 47, "{{ etc }}/sysctl.d/a")),
          ("- copy: {src: '{{ item.a }}', dest: '{{ item.b }}'}\n  loop: [{a: x, dest: /etc/sysctl.conf}]",
           (2, 23, "/etc/sysctl.conf")),
          ("- template: src=a.j2 dest=/etc/sysctl.d/a.conf mode=0644", (1, 13, "/etc/sysctl.d/a.conf")),
          ("- template: {src: a.j2, dest: '{{ sysctl_dir }}/a.conf'}", (1, 31, "{{ sysctl_dir }}/a.conf")),
          ("- template: src=a.j2 dest={{ sysctl_file }} mode=0644", (1, 13, "{{ sysctl_file }}")),
-         (f"- lineinfile: {{path: /etc/sysctl.conf, line: {SACK}=0}}", (1, 22, "/etc/sysctl.conf")),
+         (f"- replace: {{path: /etc/sysctl.conf, regexp: a, replace: {SACK}=0}}", (1, 19, "/etc/sysctl.conf")),
          ("- lineinfile: {path: /etc/sysctl.conf, regexp: x, state: absent}", (1, 22, "/etc/sysctl.conf")),
          (f"- lineinfile: path=/etc/sysctl.conf line='{SACK}=0'", (1, 15, "/etc/sysctl.conf")),
-         (f"- ansible.builtin.blockinfile:\n    path: /etc/sysctl.conf\n    block: |\n      {SACK}=0",
-          (2, 11, "/etc/sysctl.conf")),
          ("- file: {src: /a, dest: /etc/sysctl.d/a.conf, state: link}", (1, 25, "/etc/sysctl.d/a.conf")),
-         (f"write_files:\n- path: /etc/sysctl.d/a.conf\n  content: |\n    {SACK}=0", (2, 9, "/etc/sysctl.d/a.conf")),
+         ("write_files:\n- path: /etc/sysctl.d/a.conf\n  encoding: b64\n  content: bmV0",
+          (2, 9, "/etc/sysctl.d/a.conf")),
          ("storage: {files: [{path: /etc/sysctl.d/a.conf, contents: {source: 'data:,x'}}]}",
           (1, 26, "/etc/sysctl.d/a.conf"))],
     )  # fmt: skip
     def test_what_fills_a_file_of_sysctls_is_named(self, given, text, place):
         line, column, file = place
-        why = f"settings written to {file}. Give that file itself"
+        why = f"settings written to {file}. Hint: give that file itself"
         assert troubles(given("a.yml", f"{text}\n")) == [(line, column, why)]
         assert troubles(given("user-data", f"#cloud-config\n{text}\n")) == [(line + 1, column, why)]
 
     @pytest.mark.parametrize(
         ("text", "place"),
-        [(f"kind: ConfigMap\ndata:\n  9-x.conf: |\n    # why\n\n    {SACK} = 0\n", (3, 13)),
-         (f'{{"kind": "ConfigMap", "data": {{"9-x.conf": "{SACK} = 0\\n"}}}}', (1, 44)),
-         ("data:\n  tuning: |\n    [sysctl]\n    vm.swappiness=10\n", (2, 11)),
-         ("data: {sysctl.conf: '{{ .Values.x }}'}", (1, 21)), ("binaryData: {9-sysctl.conf: bmV0}", (1, 29)),
+        [(f"kind: ConfigMap\ndata:\n  9-x.conf: |\n    # why\n    true\n    {SACK} = 0\n", (3, 13)),
+         ("binaryData: {9-sysctl.conf: bmV0}", (1, 29)),
          ("files: {/etc/sysctl.d/a.conf: {content: {Fn::Join: [x]}}}", (1, 31)),
-         (f"- lineinfile: {{path: '{{{{ x }}}}', line: {SACK} = 0}}", (1, 39)),
-         (f"annotations: {{security.alpha.kubernetes.io/sysctls: {SACK}=0}}", (1, 53))],
+         (f"- lineinfile: {{path: '{{{{ x }}}}', line: {SACK} = 0}}", (1, 39))],
     )  # fmt: skip
     def test_what_a_file_of_sysctls_holds_is_named(self, given, text, place):
-        why = "settings as in a file of sysctls. Give them as a file of their own"
+        why = "settings as in a file of sysctls. Hint: give them as a file of their own"
         assert troubles(given("a.yml", text)) == [(*place, why)]
+
+    @pytest.mark.parametrize(
+        ("text", "place"),
+        [(f"- copy: {{dest: /etc/sysctl.d/9.conf, content: '{SACK}=0'}}", 1),
+         (f"- lineinfile: {{path: /etc/sysctl.conf, line: {SACK}=0}}", 1),
+         (f"- blockinfile:\n    path: /etc/sysctl.conf\n    block: |\n      # why\n      {SACK}=0", 5),
+         (f"write_files:\n- path: /etc/sysctl.d/a.conf\n  content: |\n    # why\n    {SACK} = 0", 5),
+         (f"storage: {{files: [{{path: /etc/sysctl.d/a.conf, contents: {{inline: {SACK}=0}}}}]}}", 1),
+         (f"kind: ConfigMap\ndata:\n  9-x.conf: |\n    # why\n\n    {SACK} = 0\n", 6),
+         (f'{{"kind": "ConfigMap", "data": {{"9-x.conf": "{SACK} = 0\\n"}}}}', 1),
+         (f"data:\n  tuning: |\n    [main]\n    summary=x\n    [sysctl]\n    {SACK}=0 # why\n", 6),
+         (f"annotations: {{security.alpha.kubernetes.io/sysctls: {SACK}=0}}", 1),
+         (f"sysctls: |\n  {SACK}=0\n", 1), (f"x: ['{SACK}=0']", 1)],
+    )  # fmt: skip
+    def test_what_a_file_of_sysctls_is_given_is_read(self, given, text, place):
+        (line,) = read([given("a.yml", text)])
+        assert (line.key, line.value, line.line) == (SACK, "0", place)
 
     def test_what_fills_no_file_of_sysctls_sets_nothing(self, given):
         text = (

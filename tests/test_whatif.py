@@ -394,6 +394,22 @@ class TestTheCommand:
         assert done.returncode == 2
         assert "99.conf:1:" in done.stderr
 
+    def test_partial_tries_what_can_be_read_and_has_an_exit_status_of_its_own(self, conf, tmp_path) -> None:
+        file = conf("net.ipv4.tcp_fin_timeout = 1\nnet.ipv4.tcp_retries2 5\n")
+        strict = harness("whatif", "--before", "reference", file)
+        assert strict.returncode == 2
+        assert "net.ipv4.tcp_fin_timeout = 1" in strict.stderr, "what could be read"
+        kept = tmp_path / "t.json"
+        done = harness("whatif", "--before", "reference", "--partial", "--json", str(kept), file)
+        assert done.returncode == 7, done.stdout + done.stderr
+        assert "Left out: these places cannot be read" in done.stdout
+        assert "Nothing to try: no value would change. Left out: 1 place that cannot be read" in done.stdout
+        found = json.loads(kept.read_text())
+        assert [(each["line"], each["text"]) for each in found["left_out"]] == [
+            (2, "no '=' in 'net.ipv4.tcp_retries2 5'")
+        ]
+        assert found["status"] == 0, "of what was tried"
+
     def test_what_is_host_wide_is_no_pass(self, conf) -> None:
         done = harness("whatif", "--before", "reference", conf("vm.swappiness = 1234\n"))
         assert done.returncode == 3
@@ -415,7 +431,7 @@ class TestTheCommand:
 
     @pytest.mark.parametrize("form", ["json", "markdown", "html"])
     def test_a_file_that_cannot_be_written_is_told_before_anything_is_played(self, conf, form, monkeypatch) -> None:
-        monkeypatch.setattr("harness.whatif.command.trial", lambda *_: 1 / 0)
+        monkeypatch.setattr("harness.whatif.command.trial", lambda *_, **__: 1 / 0)
         with pytest.raises(LabError, match=r"cannot be written: .*Hint: "):
             run([conf("")], ["reference"], plays=1, max_wait_s=1, **{"json": "", "markdown": "", "html": ""}
                 | {form: "/proc/nope/x"})  # fmt: skip
@@ -456,7 +472,7 @@ class TestTheCommand:
 
 
 def test_a_fault_of_ours_claims_no_change(monkeypatch, conf, capsys) -> None:
-    monkeypatch.setattr("harness.whatif.command.trial", lambda *_: 1 / 0)
+    monkeypatch.setattr("harness.whatif.command.trial", lambda *_, **__: 1 / 0)
     assert main(["whatif", conf("")]) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
 

@@ -9,6 +9,8 @@ from harness import record
 from harness.compare import ENDING, Row, Verdict
 from harness.timeline import Finding, Step, Timeline
 from harness.tuning.explain import Kind
+from harness.tuning.explain import Verdict as Said
+from harness.tuning.lines import Line
 from harness.views import comparison
 from harness.whatif.page import page
 from harness.whatif.report import Report
@@ -36,11 +38,7 @@ def row(verdict, story="test_a_fin_waits", observable="it lasts", after="2.0 s")
 
 
 def report(*rows, kernel="6.18", before="reference", after="reference + 99.conf", changed=("1", "2"), **others):
-    verdict = SimpleNamespace(
-        kind=Kind.UNKNOWN,
-        text=others.pop("text", "no such key"),
-        line=SimpleNamespace(place="x:1", key="k", value="v", optional=False),
-    )
+    verdict = Said(Line("k", "v", "x", 1, 1), Kind.UNKNOWN, others.pop("text", "no such key"))
     names = (SimpleNamespace(name=name) for name in (before, after))
     made = Trial(*names, (verdict,), (), {FIN_TIMEOUT: changed} if changed else {})
     told = {"untried": {}, "sentences": {FIN_TIMEOUT: "how long."}, "pinned": {}, "reasons": {}} | others

@@ -16,8 +16,9 @@ from harness.tuning.explain import (
     in_each_network,
     kernel_value,
 )
-from harness.tuning.lines import Line, one_network, shown
-from harness.tuning.read import read
+from harness.tuning.folding import fold
+from harness.tuning.lines import Line, Place, one_network, shown
+from harness.tuning.read import LEFT_OUT, read_as_asked
 from harness.tuning.sysctl_d import reference_profile
 
 _NARROWEST = 80
@@ -30,23 +31,28 @@ _COLOURS = {
 }  # fmt: skip
 """Of a verdict; red for the others (ECMA-48, SGR)."""
 
+_NOT_READ = "not read"
 
-def run(files: Sequence[str], before: str, *, as_json: bool) -> int:
+
+def run(files: Sequence[str], before: str, *, as_json: bool, partial: bool) -> int:
     """Print the verdict on each setting of the files; the exit status. Malformed, LabUnavailable.
+
+    `partial`: use what can be read, list what cannot, and exit with LEFT_OUT if there is any.
 
     `before` is what they are compared with: `host`, `kernel` (what a network begins with), `reference` (what scenarios
     run under), or a file: what the kernel takes of its settings lies over the kernel's own, and is gone afterwards. A
     container does not have the host's values: where those are asked for, it is compared with the kernel's own.
     """
-    lines = read(files)
-    old = [] if before in ("host", "kernel", "reference") else read([before])
+    lines, left_out = read_as_asked(files, partial=partial)
+    old, also = read_as_asked([] if before in ("host", "kernel", "reference") else [before], partial=partial)
+    left_out = [*left_out, *also]
     one_network(old)
     profile = reference_profile() if before == "reference" else []
     values = _values_under(old, {line.key for line in lines}) if old else {}
     verdicts = in_each_network(lines, lambda group: _told(group, before, values, profile))
     width = max(terminal.width(), _NARROWEST) if terminal.is_there() else None
-    terminal.say(_as_json(verdicts) if as_json else _as_table(verdicts, width))
-    return 0
+    terminal.say(_as_json(verdicts, left_out) if as_json else _as_table(verdicts, left_out, width))
+    return LEFT_OUT if left_out else 0
 
 
 def _values_under(old: Sequence[Line], keys: Iterable[str]) -> dict[str, str | None]:
@@ -65,42 +71,59 @@ def _told(lines: Sequence[Line], before: str, values: dict[str, str | None], pro
     return [as_of_a_container(each) for each in verdicts] if before == "host" else verdicts
 
 
-def _as_json(verdicts: Sequence[Verdict]) -> str:
+def _as_json(verdicts: Sequence[Verdict], left_out: Sequence[Place]) -> str:
+    """A row for each setting; of a glob, for each key that it matches. A place that was left out has no key."""
     import json
 
-    rows = [
+    rows: list[dict[str, object]] = [
         {
             "file": each.line.source, "line": each.line.line, "column": each.line.column, "key": each.line.key,
             "value": each.line.value, "verdict": each.kind, "text": each.text,
         }
         for each in verdicts
     ]  # fmt: skip
+    rows += [
+        {
+            "file": place.source, "line": place.line, "column": place.column, "key": None, "value": None,
+            "verdict": _NOT_READ, "text": shown(place.why),
+        }
+        for place in left_out
+    ]  # fmt: skip
     return json.dumps(rows, indent=1)
 
 
-def _as_table(verdicts: Sequence[Verdict], width: int | None) -> str:
+def _as_table(verdicts: Sequence[Verdict], left_out: Sequence[Place], width: int | None) -> str:
     """Place, setting and verdict, each folded; for a program (no width) one line each, however long.
 
     By hand: rich would take a fifth of the time that the whole command may take.
     """
-    if not verdicts:
-        return "No sysctl is set there."
-    color = terminal.wants_color()
     rows = [
-        (each.line.place, shown(f"{each.line.key} = {each.line.value}"), shown(f"{each.kind}: {each.text}"), each.kind)
-        for each in verdicts
+        *map(_row, fold(verdicts)),
+        *((_place(each), "", f"{_NOT_READ}: {shown(each.why)}", 31) for each in left_out),
     ]
+    lines: list[str] = [] if verdicts else ["No sysctl is set there."]
+    if not rows:
+        return lines[0]
+    color = terminal.wants_color()
     widest = (width or _UNFOLDED) // 3
     places = min(max(len(place) for place, *_ in rows), widest)
     settings = min(max(len(setting) for _, setting, *_ in rows), widest)
     columns = (places, settings, width - places - settings - 4) if width else (None, None, None)
-    lines: list[str] = []
-    for place, setting, verdict, kind in rows:
+    for place, setting, verdict, colour in rows:
         cells = map(_folded, (place, setting, verdict), columns)
         for first, second, third in itertools.zip_longest(*cells, fillvalue=""):
-            third = f"\x1b[{_COLOURS.get(kind, 31)}m{third}\x1b[0m" if color and third else third
+            third = f"\x1b[{colour}m{third}\x1b[0m" if color and third else third
             lines.append(f"{first:{places}}  {second:{settings}}  {third}".rstrip())
     return "\n".join(lines)
+
+
+def _row(verdict: Verdict) -> tuple[str, str, str, int]:
+    line, colour = verdict.line, _COLOURS.get(verdict.kind, 31)
+    return line.place, shown(f"{line.key} = {line.value}"), shown(f"{verdict.kind}: {verdict.text}"), colour
+
+
+def _place(place: Place) -> str:
+    return f"{place.source}:{place.line}" if place.line else place.source
 
 
 def _folded(text: str, width: int | None) -> list[str]:

@@ -14,14 +14,13 @@ from harness.asking import KeeperHandle
 from harness.errors import LabError, NotOfANetwork, ReadOnlySysctl, RefusedValue, SharedSysctl, UnknownSysctl
 from harness.kernel.netns_keys import why_not_written
 from harness.kernel.sysctls import told
-from harness.tuning import known
+from harness.tuning import consequences, known, names
 from harness.tuning.lines import Line, by_container, path_of
 from harness.tuning.sysctl_d import ROOT
 
 _WIDEST = 1 << 64
 """No sysctl takes a number beyond (kernel/sysctl.c: unsigned long)."""
 
-_COMMENT = "; the '#' begins no comment: it is part of the value"
 _ONLY_IN_THE_INITIAL_NETWORK = "net.core.netdev_max_backlog"
 """net/core/sysctl_net_core.c, net_core_table. Where it can be seen, so can all that only the host has."""
 
@@ -44,6 +43,10 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
     OVERRIDDEN = "overridden"
     NO_EFFECT = "without effect"
+
+
+_NOT_TAKEN = (Kind.HOST_WIDE, Kind.READ_ONLY, Kind.REFUSED, Kind.UNKNOWN, Kind.REMOVED)
+"""Outcomes of keys, and of values, that a network namespace does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle, others:
     verdicts = [
         verdict or _of_what_was_taken(line, before, asked, taken) for line, verdict in zip(lines, first, strict=True)
     ]
+    verdicts = [replace(each, text=each.text + _what_follows(each, asked, taken)) for each in verdicts]
     return [replace(each, line=replace(each.line, value=told(each.line.key, each.line.value))) for each in verdicts]
 
 
@@ -146,8 +150,21 @@ def _of_what_was_taken(line: Line, before: Before, others: Before, taken: dict[s
     shown = told(line.key, value)
     if was == value:
         return Verdict(line, Kind.SAME, f"{shown or 'empty'} is in force already")
-    became = "" if value == _in_fields(line.value) else f"; the kernel makes it {shown}{_COMMENT * ('#' in line.value)}"
+    became = (
+        ""
+        if value == _in_fields(line.value)
+        else f"; the kernel makes it {shown}{consequences.of_the_text(line.value)}"
+    )
     return Verdict(line, Kind.APPLIED, ("set" if was is None else f"was {told(line.key, was) or 'empty'}") + became)
+
+
+def _what_follows(verdict: Verdict, others: Before, taken: dict[str, tuple[str, Line]]) -> str:
+    """What a verdict is followed by: the consequences of its line, and what its reader had to assume."""
+    line, kind = verdict.line, verdict.kind
+    found = consequences.of_a_container(line, refused=kind in _NOT_TAKEN and consequences.cannot_be_written(line, kind))
+    if kind in (Kind.APPLIED, Kind.SAME):
+        found += consequences.of_ports(line, lambda key: taken[key][0] if key in taken else others(key))
+    return found + (f"; {line.note}" if line.note else "")
 
 
 def _overridden(line: Line, by: str) -> Verdict:
@@ -168,9 +185,10 @@ def _absent(line: Line) -> Verdict:
         return Verdict(line, Kind.REMOVED, why)
     if known.only_of_the_host(line.key) and not _exists_outside(_ONLY_IN_THE_INITIAL_NETWORK):
         return Verdict(line, Kind.HOST_WIDE, "a key of the whole host: it cannot be tried in a namespace")
-    near = nearest(line.key)
+    near = "" if names.in_linux(line.key) else nearest(line.key)
     forgiven = f", and forgiven by {line.optional}" if line.optional else ""
-    return Verdict(line, Kind.UNKNOWN, f"no such key{forgiven}" + (f"; did you mean {near}?" if near else ""))
+    why = consequences.of_an_unknown_key(line.key)
+    return Verdict(line, Kind.UNKNOWN, f"{why}{forgiven}" + (f"; did you mean {near}?" if near else ""))
 
 
 def _of_what_a_lab_lacks(key: str) -> str:
@@ -203,9 +221,7 @@ def _writable_outside(key: str) -> bool:
 def _refusal(line: Line, error: RefusedValue, keeper: KeeperHandle) -> str:
     range_ = accepted_range(line.key, keeper)
     takes = f"takes {range_[0]} to {range_[1]}" if range_ else str(error).partition(". Hint:")[0]
-    if "#" in line.value:
-        return f"{takes}{_COMMENT}"
-    return takes
+    return takes + consequences.of_the_text(line.value)
 
 
 def accepted_range(key: str, keeper: KeeperHandle) -> tuple[int, int] | None:

@@ -1,18 +1,25 @@
 """What the readers find: settings with their places, and places that cannot be read."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import LabError
+from harness.kernel.sysctls import told
 
 LINES_LIMIT = 10_000
 """Settings in one run; more than that is no file of sysctls."""
 
 _TROUBLES_LIMIT = 1000
 _LONGEST_WHY = 500
+_LISTED = 200
+"""Settings that a refusal lists."""
+
 LONGEST = 4096
 """Characters of a value (sysctl.conf(5)), and of a key."""
+
+Where = tuple[str, int, int]
+"""A file's name as it is shown, line and column."""
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 _SWAP = str.maketrans("./", "/.")
@@ -41,10 +48,20 @@ class Line:
     """Which container of those that were read together sets it, from 1: each has a network of its own. 0: the host."""
     overridden_by: str = ""
     """The place of the later line that takes its place, whatever the kernel says to that one; else empty."""
+    at_start: bool = False
+    """Whether the container's runtime writes it before the container starts, rather than a program that runs in it."""
+    note: str = ""
+    """What a reader had to assume: that a variable has its default, or that a file is loaded. Else empty."""
+    glob: str = ""
+    """The pattern as it was written, of which the key is a match; else empty."""
 
     @property
     def place(self) -> str:
         return f"{self.source}:{self.line}"
+
+    @property
+    def where(self) -> "Where":
+        return self.source, self.line, self.column
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +79,27 @@ class Place:
 
 
 class Malformed(LabError):
-    """Places that cannot be read, all of them; nothing of what was asked for is used."""
+    """Places that cannot be read, all of them, and the settings that could be read. Neither is used."""
 
-    def __init__(self, places: Sequence[Place]) -> None:
+    def __init__(self, places: Sequence[Place], lines: Sequence[Line] = ()) -> None:
         self.places = tuple(dict.fromkeys(places))
-        listed = "\n".join(map(str, self.places))
-        super().__init__(f"{listed}\nNothing was used. Hint: correct these places, or take them out")
+        self.lines = tuple(lines)
+        super().__init__("\n".join([*map(str, self.places), *self._read(), f"Nothing was used. Hint: {self._hint()}"]))
 
-    def __reduce__(self) -> tuple[type["Malformed"], tuple[tuple[Place, ...]]]:
-        return Malformed, (self.places,)
+    def _read(self) -> Iterator[str]:
+        if self.lines:
+            yield f"Read: {len(self.lines)} setting{'s' * (len(self.lines) > 1)}"
+        for line in self.lines[:_LISTED]:
+            yield shown(f"  {line.place}: {line.key} = {told(line.key, line.value)}")
+        if len(self.lines) > _LISTED:
+            yield f"  and {len(self.lines) - _LISTED} more"
+
+    def _hint(self) -> str:
+        correct = "correct these places, or take them out"
+        return f"{correct}; explain and whatif use what was read with --partial" if self.lines else correct
+
+    def __reduce__(self) -> tuple[type["Malformed"], tuple[tuple[Place, ...], tuple[Line, ...]]]:
+        return Malformed, (self.places, self.lines)
 
 
 class Found:
@@ -79,7 +108,7 @@ class Found:
     def __init__(self) -> None:
         self.lines: list[Line] = []
         self.troubles: list[Place] = []
-        self._containers: list[object] = []
+        self._containers: dict[int, tuple[int, object]] = {}
         self._latest: dict[tuple[int, str], Line] = {}
 
     def add(self, line: Line) -> None:
@@ -91,27 +120,52 @@ class Found:
             self.trouble(line.source, line.line, line.column, f"more than {LINES_LIMIT} settings")
 
     def setting(
-        self, key: str, value: str, where: tuple[str, int, int], *, optional: str = "", scope: object = None,
-        sometimes: bool = False,
+        self, key: str, value: str, where: Where, *, optional: str = "", scope: object = None,
+        sometimes: bool = False, at_start: bool = False, note: str = "",
     ) -> None:  # fmt: skip
         """Take `key = value` as it is written, or the reason why it is none.
 
-        `scope`: the container that it is set in, an object of its own, its settings one after the other; None is the
-        host. `sometimes`: under a condition, which nobody decides here; where it would take another's place, it is a
-        trouble.
+        `scope`: the container that it is set in, an object of its own; None is the host. `sometimes`: under a
+        condition, which nobody decides here; if it would take another's place, it is a trouble. `at_start` and `note`
+        are Line's.
         """
         if why := wrong_with(key, value):
             self.trouble(*where, why)
             return
-        if scope is not None and not (self._containers and self._containers[-1] is scope):
-            self._containers.append(scope)
-        container = 0 if scope is None else len(self._containers)
-        line = Line(normalised(key.strip()), value.strip(), *where, optional, container)
-        before = self._latest.get((container, line.key))
+        container = self._number(scope)
+        line = Line(normalised(key.strip()), value.strip(), *where, optional, container, "", at_start, note)
+        self._take(line, sometimes=sometimes)
+
+    def _number(self, scope: object) -> int:
+        if scope is None:
+            return 0
+        number, _ = self._containers.setdefault(id(scope), (len(self._containers) + 1, scope))
+        return number
+
+    def _take(self, line: Line, *, sometimes: bool) -> None:
+        before = self._latest.get((line.container, line.key))
         if sometimes and before and before.value.split() != line.value.split():
-            self.trouble(*where, f"{line.key} is {before.value} by {before.place}, and another under a condition")
-        self._latest[container, line.key] = line
+            was, where = told(line.key, before.value), before.place
+            self.trouble(*line.where, f"{line.key} is {was} by {where}, and another under a condition")
+        self._latest[line.container, line.key] = line
         self.add(line)
+
+    def take_in(self, part: "Found", moved: Callable[[Where], Where], *, scope: object = None, sometimes: bool = False,
+                note: str = "") -> None:  # fmt: skip
+        """Take all that was found in a text inside a file, its places `moved` to where they are in the file.
+
+        `scope` is the container of what is the host's in that text.
+        """
+        scopes = dict(part._containers.values()) | {0: scope}
+        for line in part.lines:
+            source, row, column = moved(line.where)
+            line = replace(
+                line, source=source, line=row, column=column, container=self._number(scopes[line.container]),
+                note="; ".join(filter(None, (line.note, note))),
+            )  # fmt: skip
+            self._take(line, sometimes=sometimes)
+        for place in part.troubles:
+            self.trouble(*moved((place.source, place.line, place.column)), place.why)
 
     def trouble(self, source: str, line: int, column: int, why: str) -> None:
         if len(self.troubles) < _TROUBLES_LIMIT:
@@ -154,14 +208,14 @@ def path_of(key: str) -> str:
 
 def wrong_with(key: str, value: str) -> str:
     """Why this can be no setting; empty where it can."""
+    if max(len(key), len(value)) > LONGEST:
+        return f"longer than {LONGEST} characters"
     if not key.strip():
         return "no key before '='"
     if re.search(r"\s", key.strip()):
         return f"a space in the key {key.strip()!r}"
     if _UNSAFE.search(key) or _UNSAFE.search(value.strip()):
         return "a control character"
-    if max(len(key), len(value)) > LONGEST:
-        return f"longer than {LONGEST} characters"
     names = path_of(normalised(key)).split("/")
     if not normalised(key) or any(name in ("", ".", "..") or len(name) > 255 for name in names):
         return f"{key.strip()!r} names nothing below /proc/sys"

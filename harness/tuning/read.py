@@ -2,60 +2,88 @@
 
 import itertools
 import os
-import re
 import stat
 import sys
 from collections.abc import Sequence
 
-from harness.tuning.lines import Found, Line, Malformed, overruled, shown
+from harness.tuning import formats
+from harness.tuning.lines import Found, Line, Malformed, Place, overruled, shown
 from harness.tuning.sysctl_d import SysctlD, files_of
 
 SIZE_LIMIT = 1 << 20
 """Bytes of the longest file."""
 
-_SCRIPT = re.compile(
-    r"^#!|^[ \t]*(sudo\s+)?(/\S*/)?(sysctl|docker|podman)\s|^(FROM|RUN|COPY|ADD)[ \t]"
-    r"|^(?![ \t]*[#;]).*([>\s]/proc/sys/|--sysctl\b)",
-    re.M,
-)
-_SETTING = re.compile(r"(?<!\\\n)^[ \t]*-?[\w*-]*[./][\w./*-]*[ \t]*=", re.M)
-"""A line of sysctl.d; a shell's variables have no dots, and a command may go on in a line like this one."""
+LEFT_OUT = 7
+"""The exit status of a command that has used what could be read, and left something out."""
 
-_MANIFEST = re.compile(r"^[ \t-]*[\"']?(sysctls|(ansible\.\w+\.)?sysctl|apiVersion)[\"']?[ \t]*:", re.M)
+_PARSED = ("YAML", "cloud-config", "JSON")
+"""Formats whose readers say themselves that a template is none of their texts."""
+
+_READ = "give sysctl.d, a shell script, YAML, JSON, TOML or INI (tuned, systemd, quadlet)"
+
+_MANY = 5
+"""Lines of a file that are no settings; where there are as many, and more than settings, it is of another format."""
 
 
 def read(paths: Sequence[str]) -> list[Line]:
-    """Every setting in the order in which they take effect.
+    """Every setting in the order in which they take effect; Malformed if there is any place that cannot be read."""
+    lines, left_out = read_some(paths)
+    if left_out:
+        raise Malformed(left_out, lines)
+    return lines
 
-    Of sysctl.d files one after the other the last line of a key decides, and the others are marked so. What scripts and
-    manifests set is written line by line: which one is in force is the kernel's to say, and none is marked.
+
+def read_as_asked(paths: Sequence[str], *, partial: bool) -> tuple[list[Line], list[Place]]:
+    """What is used, and what is left out: if not `partial`, nothing is, and Malformed says so."""
+    return read_some(paths) if partial else (read(paths), [])
+
+
+def read_some(paths: Sequence[str]) -> tuple[list[Line], list[Place]]:
+    """The settings that can be read, in the order in which they take effect, and the places that cannot.
+
+    Of sysctl.d files one after the other the last line of a key decides, and the others are marked so. What other files
+    set is written line by line: which one is in force is the kernel's to say, and none is marked.
     `-` is the standard input; a directory is the *.conf in it, and directories one after the other are read as one
-    boot would (sysctl_d.files_of). Raises Malformed, which lists all places that cannot be read.
+    boot would (sysctl_d.files_of).
     """
     found = Found()
-    sysctl_d: SysctlD | None = None
+    boot: SysctlD | None = None
     for path in _files(paths, found):
         text = _text(path, found)
         source = "stdin" if path == "-" else shown(path)
-        kind = _kind(path, text)
-        if kind == "sysctl.d":
-            sysctl_d = sysctl_d or SysctlD()
-            sysctl_d.read(text, source)
+        format = formats.format_of(path, text)
+        if _is_refused(path, text, source, format, found):
             continue
-        _settle(sysctl_d, found)
-        sysctl_d = None
-        if kind == "manifest":
-            from harness.tuning import manifests
+        if format is formats.SYSCTL_D:
+            boot = boot or SysctlD()
+            _read_settings(boot, text, source)
+            continue
+        _settle(boot, found)
+        boot = None
+        format.read(text, source, found)
+    _settle(boot, found)
+    return found.lines, list(dict.fromkeys(found.troubles))
 
-            manifests.read(text, source, found)
-        else:
-            from harness.tuning import scripts
 
-            scripts.read(text, source, found)
-    _settle(sysctl_d, found)
-    if found.troubles:
-        raise Malformed(found.troubles)
-    return found.lines
+def _is_refused(path: str, text: str, source: str, format: formats.Format, found: Found) -> bool:
+    """Whether a file is of a format that is not read; then it is named."""
+    at, why = formats.foreign(path, text, format)
+    if not why and format.name not in _PARSED:
+        at, why = formats.template(text)
+    if why:
+        found.trouble(source, text.count("\n", 0, at) + 1, 1, why)
+    return bool(why)
+
+
+def _read_settings(boot: SysctlD, text: str, source: str) -> None:
+    """Take in a file of sysctl.d syntax, unless most of its lines show that it is of no such format."""
+    before, troubles = len(boot.found.lines), len(boot.found.troubles)
+    boot.read(text, source)
+    bad = boot.found.troubles[troubles:]
+    if len(bad) >= _MANY and len(bad) > len(boot.found.lines) - before:
+        del boot.found.lines[before:], boot.found.troubles[troubles:]
+        what = f"of no format that is read ({len(bad)} lines like this one are not settings)"
+        boot.found.trouble(source, bad[0].line, bad[0].column, f"{what}. Hint: {_READ}")
 
 
 def _settle(sysctl_d: SysctlD | None, found: Found) -> None:
@@ -78,19 +106,6 @@ def _files(paths: Sequence[str], found: Found) -> list[str]:
 
 def _is_folder(path: str) -> bool:
     return path != "-" and os.path.isdir(path)  # noqa: PTH112
-
-
-def _kind(path: str, text: str) -> str:
-    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
-    if suffix in (".yml", ".yaml", ".json") or text.startswith("#cloud-config"):
-        return "manifest"
-    if suffix in (".sh", ".bash") or (suffix != ".conf" and _is_script(text)):
-        return "script"
-    return "manifest" if suffix != ".conf" and _MANIFEST.search(text) else "sysctl.d"
-
-
-def _is_script(text: str) -> bool:
-    return text.startswith("#!") or bool(_SCRIPT.search(text) and not _SETTING.search(text))
 
 
 def _text(path: str, found: Found) -> str:

@@ -13,7 +13,8 @@ _BEFORE = {"sudo", "doas", "env", "command", "exec", "nohup", "if", "while", "!"
 _TAKES_A_VALUE = {"-u", "-g", "-h", "-p", "-C", "-D", "-R"}  # sudo(8)
 _OTHER_STREAMS = re.compile(r"(?<=\s)(\d?>&\d|[02-9]>>?\s*[^\s;&|]+)")
 
-_HERE = re.compile(r"(?<!<)<<-?[ \t]*[\"'\\]?([A-Za-z_]\w*)")
+_HERE = re.compile(r"(?<!<)<<-?[ \t]*([\"'\\]?([A-Za-z_]\w*))")
+_ESCAPED_END = re.compile(r"\\n")
 _QUOTING = re.compile(r"\\.?|[\"']|(?<!\S)#")
 _QUOTE_ENDS = re.compile("'")
 _MOST_JOINED = 500
@@ -50,6 +51,8 @@ class Logical:
     first: int
     sent_by: str = ""
     """Of a here-document, the line that sends it somewhere."""
+    word: str = ""
+    """Of a here-document, the word that ends it, as it is written: in quotes, nothing in the text is expanded."""
 
     def position(self, word: str) -> tuple[int, int]:
         """Line and column of a word as it is written; the line's beginning where quotes have changed it."""
@@ -72,18 +75,19 @@ def logical_lines(text: str) -> Iterator[Logical]:
         line = _joined(raw, at)
         yield line
         at += len(line.starts)
-        for word in _here_documents(line.text):
+        for written, word in _here_documents(line.text):
             later = ends.get(word, [])
             if (found := bisect.bisect_left(later, at)) < len(later):
                 body, at = raw[at : later[found]], later[found] + 1
                 starts = list(itertools.accumulate((len(each) + 1 for each in body), initial=0))[:-1]
-                yield Logical("\n".join(body), starts or [0], at - len(body), line.text)
+                yield Logical("\n".join(body), starts or [0], at - len(body), line.text, written)
 
 
-def _here_documents(line: str) -> list[str]:
-    """The words that end what follows; `<<` between `((` and `))` shifts bits."""
+def _here_documents(line: str) -> list[tuple[str, str]]:
+    """The words that end what follows, each as it is written, and alone; `<<` between `((` and `))` shifts bits."""
     found = _HERE.finditer(line)
-    return [each[1] for each in found if line.count("((", 0, each.start()) <= line.count("))", 0, each.start())]
+    outside = (each for each in found if line.count("((", 0, each.start()) <= line.count("))", 0, each.start()))
+    return [(each[1], each[2]) for each in outside]
 
 
 def _joined(raw: list[str], at: int) -> Logical:
@@ -124,16 +128,19 @@ def pipelines(text: str) -> Iterator[list[Command]]:
 
 
 def printed(command: Command) -> str | None:
-    """What echo or printf print of these words, without the end of the line; None where that is not plain."""
+    """What echo or printf print of these words, without the end of the last line; None if that is not plain."""
     if command.name == "echo":
-        return " ".join(itertools.dropwhile(re.compile(r"-[neE]+").fullmatch, command.words[1:]))
+        options = list(itertools.takewhile(re.compile(r"-[neE]+").fullmatch, command.words[1:]))
+        text = " ".join(command.words[1 + len(options) :])
+        return _ESCAPED_END.sub("\n", text) if any("e" in option for option in options) else text
     if command.name == "printf" and len(command.words) > 1:
         shape, *values = command.words[1:]
-        shape = shape.removesuffix("\\n").removesuffix("\n")
-        if not values and not re.search(r"[%\\]", shape):
-            return shape
-        if shape in ("%s", "%d") and len(values) == 1:
-            return values[0]
+        shape = _ESCAPED_END.sub("\n", shape)
+        line = shape.removesuffix("\n")
+        if not values and not re.search(r"[%\\]", line):
+            return line
+        if line in ("%s", "%d") and (len(values) == 1 or (values and line != shape)):
+            return "\n".join(values)
     return None
 
 

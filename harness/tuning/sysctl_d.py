@@ -21,10 +21,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness.kernel.sysctls import Setting
-from harness.tuning.lines import Found, Line, Malformed, normalised, path_of, wrong_with
+from harness.tuning.lines import Found, Line, Malformed, Where, normalised, path_of, wrong_with
 
 ROOT = Path("/proc/sys")
 _GLOB = re.compile(r"[*?[]")
+_TEMPLATE = re.compile(r"\{\{.{0,80}?\}\}|<%.{0,80}?%>|\$\{\w{1,80}[^}]{0,80}\}|\{%|(?<![\w@])@\w{1,80}@(?![\w@])")
+"""What a template engine puts something in for: Jinja and Go, ERB, Terraform and shells, autotools."""
+
 _LINE_ENDS = re.compile(r"\r\n|\n\r|\n|\r")
 
 
@@ -54,11 +57,16 @@ class SysctlD:
     def read(self, text: str, source: str) -> None:
         """Take in one file."""
         for number, raw in enumerate(_LINE_ENDS.split(text), 1):
-            line = raw.strip()
-            if line and line[0] not in "#;":
-                self._read_line(line, (source, number, len(raw) - len(raw.lstrip()) + 1))
+            self.read_line(raw, (source, number, len(raw) - len(raw.lstrip()) + 1))
 
-    def _read_line(self, line: str, where: tuple[str, int, int]) -> None:
+    def read_line(self, line: str, where: Where) -> None:
+        """Take in one line, which stands there."""
+        line = line.strip()
+        if not line or line[0] in "#;":
+            return
+        if tag := _TEMPLATE.search(line):
+            self.found.trouble(*where, f"the template {tag[0]!r} in {line!r} is not known here. Hint: render it first")
+            return
         optional = "'-'" if line.startswith("-") else ""
         key, equals, value = line.removeprefix("-").partition("=")
         if equals:
@@ -93,7 +101,7 @@ def _expanded(line: Line, explicit: set[str]) -> Iterator[Line]:
         yield line
         return
     matching = matches(line.key)
-    yield from (replace(line, key=key) for key in matching if key not in explicit)
+    yield from (replace(line, key=key, glob=line.key) for key in matching if key not in explicit)
     if not matching:  # GLOB_NOCHECK: systemd tries the pattern as a name, and fails
         yield line
 

@@ -11,6 +11,7 @@ from harness.errors import LabError
 from harness.files import check, temporary_folder, write
 from harness.profile import governing
 from harness.record import Run
+from harness.tuning.read import LEFT_OUT
 from harness.views import comparison
 from harness.views.rows import printable
 from harness.whatif import playing
@@ -21,12 +22,13 @@ _KEYS = Path(__file__).parent / "keys.toml"
 
 
 def run(
-    files: Sequence[str], before: Sequence[str], *, plays: int, max_wait_s: float, json: str, markdown: str, html: str
-) -> int:
+    files: Sequence[str], before: Sequence[str], *, plays: int, max_wait_s: float, json: str, markdown: str, html: str,
+    partial: bool = False,
+) -> int:  # fmt: skip
     """Print what the files would change; also into the files named by `json`, `markdown` and `html` ("-": print that).
 
-    The exit status: 0 nothing changed, 1 changed, 3 could not be measured. Malformed and LabUnavailable, LabErrors,
-    are 2 and 3 (harness/__main__.py).
+    The exit status: 0 nothing changed, 1 changed, 3 could not be measured; LEFT_OUT if `partial`, and something could
+    not be read. Malformed and LabUnavailable, LabErrors, are 2 and 3 (harness/__main__.py).
     """
     asked = [name for name in (json, markdown, html) if name]
     if len(asked) != len(set(asked)):
@@ -35,7 +37,7 @@ def run(
         if name != "-":
             check(Path(name))
     every = {lesson.name: lesson for lesson in lessons.every()}
-    tried = trial(files, before, governing())
+    tried = trial(files, before, governing(), partial=partial)
     governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
     with temporary_folder() as folder:
         runs = _play(tried, governed, folder, plays, max_wait_s, timelines=bool(html))
@@ -52,7 +54,7 @@ def run(
     terminal.say(written["-"].rstrip("\n") if "-" in written else as_text(report))
     for error in unwritten:
         raise error
-    return report.status
+    return LEFT_OUT if tried.left_out else report.status
 
 
 def _unwritten(name: str, text: str) -> LabError | None:

@@ -11,6 +11,7 @@ from harness.compare import ENDING, Row, Verdict
 from harness.lessons import Lesson
 from harness.tuning import explain
 from harness.tuning.explain import Kind
+from harness.tuning.folding import fold
 from harness.views import comparison
 from harness.whatif.trial import Trial
 
@@ -193,7 +194,9 @@ def _docstrings(lesson: Lesson) -> dict[str, str]:
 
 
 def _told_of(verdicts: Iterable[explain.Verdict]) -> list[str]:
-    return [f"{each.line.place}: {each.line.key} = {each.line.value}: {each.kind}: {each.text}" for each in verdicts]
+    return [
+        f"{each.line.place}: {each.line.key} = {each.line.value}: {each.kind}: {each.text}" for each in fold(verdicts)
+    ]
 
 
 def _short(key: str) -> str:
@@ -218,6 +221,9 @@ def as_json(report: Report) -> str:
         "changed": {key: {"before": was, "after": now} for key, (was, now) in trial.changed.items()},
         "observables": [_observable(report, row) for row in report.rows],
         "untried": dict(report.untried),
+        "left_out": [
+            {"file": each.source, "line": each.line, "column": each.column, "text": each.why} for each in trial.left_out
+        ],
     }
     return json.dumps(told, indent=1) + "\n"
 
@@ -244,6 +250,8 @@ def headline(report: Report) -> str:
     if not report.trial.changed and not report.status:
         said = "Nothing to try: no value would change"
     parts = [said]
+    if left_out := report.trial.left_out:
+        parts.append(f"Left out: {comparison.counted(len(left_out), 'place')} that cannot be read")
     if lines := report.trial.not_tried():
         parts.append(f"{comparison.counted(len(lines), 'line')} could not be tried")
     if report.untried:
@@ -262,6 +270,7 @@ def sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
         ("Why", _together(why, report.rows)),
         ("Not measured", _together(report.not_measured(), report.rows)),
         ("Untested: no story says what these would do", untried),
+        ("Left out: these places cannot be read", list(map(str, report.trial.left_out))),
         ("Lines that could not be tried", _told_of(report.trial.not_tried())),
         ("Lines that change nothing here", report.not_applied()),
         ("Lines of before that were not in force", report.not_before()),

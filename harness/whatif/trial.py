@@ -10,8 +10,8 @@ from harness.profile import BASES, Profile, host_values, with_lines
 from harness.sandbox import network
 from harness.tuning import known
 from harness.tuning.explain import Kind, Verdict, explain, host_value, in_each_network, kernel_value
-from harness.tuning.lines import Line, shown
-from harness.tuning.read import read
+from harness.tuning.lines import Line, Place, shown
+from harness.tuning.read import read_as_asked
 
 _NOT_TAKEN = (Kind.REFUSED, Kind.UNKNOWN, Kind.READ_ONLY)
 
@@ -27,6 +27,8 @@ class Trial:
     changed: dict[str, tuple[str | None, str | None]]
     without_effect: dict[str, set[str]] = field(default_factory=dict)
     """Keys that do nothing under the values of after, each with the other keys because of whose values that is so."""
+    left_out: tuple[Place, ...] = ()
+    """What could not be read."""
 
     def not_tried(self) -> list[Verdict]:
         """The lines that the kernel does not take, so that nobody can say what they would do.
@@ -57,17 +59,18 @@ class Trial:
         return host_value(key) if self.before.name == "host" else None
 
 
-def trial(files: Sequence[str], before: Sequence[str], governing: Set[str]) -> Trial:
+def trial(files: Sequence[str], before: Sequence[str], governing: Set[str], *, partial: bool = False) -> Trial:
     """Try the files, against `before`: one of BASES, over which they lie; or files, and both lie over the kernel's own.
 
     A container has not the host's values: where those are asked for, it is tried against the kernel's own.
-    `governing`: keys whose values count even if no file names them. LabError, Malformed, LabUnavailable.
+    `governing`: keys whose values count even if no file names them. `partial`: use what can be read of the files.
+    LabError, Malformed, LabUnavailable.
     """
     bases = [each for each in before if each in BASES]
     if bases and len(before) > 1:
         raise LabError(f"--before is {bases[0]}, or files. Hint: give it alone (a file of that name is ./{bases[0]})")
     base, old_files = (before[0], []) if bases else ("kernel", list(before))
-    lines, old = read(files), read(old_files)
+    (lines, left_out), (old, also) = (read_as_asked(each, partial=partial) for each in (files, old_files))
     of_a_container = base == "host" and bool(lines) and all(line.container for line in lines)
     base = "kernel" if of_a_container else base
     profiles = _profile(base, old_files, old, lines), _profile(base, files, lines, lines)
@@ -88,7 +91,7 @@ def trial(files: Sequence[str], before: Sequence[str], governing: Set[str]) -> T
         profiles = replace(profiles[0], name=named[0]), replace(profiles[1], name=named[1])
     if of_a_container:
         profiles = replace(profiles[0], name="kernel (a container does not have the host's values)"), profiles[1]
-    return Trial(*profiles, tuple(told), tuple(told_before), changed, dead)
+    return Trial(*profiles, tuple(told), tuple(told_before), changed, dead, (*left_out, *also))
 
 
 def _shown(key: str, value: str | None) -> str | None:
