@@ -30,7 +30,7 @@ SOME = 100
 
 def echo_server(address):
     """Article 004's: it sends back what comes, and closes once the client has."""
-    listener = socket.create_server(address, backlog=SOME)
+    listener = socket.create_server(address)
     yield "listening"
     while True:
         connection, _ = listener.accept()
@@ -73,7 +73,7 @@ def play(lab, ports):
     for start in range(0, len(ports), WINDOW):
         window = ports[start : start + WINDOW]
         lab.set_ephemeral_ports(window)
-        lab.start(client, lab.server_address, len(window), to="closed").finish()
+        lab.start(client, lab.server_address, len(window)).finish()
     lab.set_ephemeral_ports(ports)
 
 

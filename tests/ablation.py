@@ -28,10 +28,7 @@ PATIENCE_S = 1800.0
 HASTE = "from harness.lab import Lab\n\nLab.deadline_s = 1.5\n"
 """Without its input a story often waits in vain: not for long."""
 
-OPTIONS = (
-    *("-m", "large or not large", "--timeout", "20"),
-    *("--assert=plain", "--maxschedchunk=1", "-o", "junit_family=xunit1"),
-)
+OPTIONS = ("--timeout", "20", "--assert=plain", "--maxschedchunk=1", "-o", "junit_family=xunit1")
 
 REFERENCE = ("--lab-sysctls", "reference")
 OTHERS = (("--lab-sysctls", "kernel"), ("--lab-sysctl-file", str(ROOT / "tests" / "contrary.conf")))
@@ -59,7 +56,7 @@ class Findings:
     """All tests stayed green."""
 
     not_judged: list[Cut]
-    """All tests are skipped here, with or without the cut."""
+    """All tests are skipped here, with or without the cut, or are large: those are too long to be played so often."""
 
 
 class NotGreen(Exception):
@@ -79,7 +76,7 @@ def play(sources: dict[str, str], tests: Tests, folder: Path, sysctls: Sequence[
         crowd = min(workers, len(some) // TESTS_A_WORKER)
         options = (*OPTIONS, *sysctls, "-n", str(crowd), "--junitxml", str(result))
         done = run_pytest(Path(names[0]), *names[1:], *options, within_s=PATIENCE_S)
-        if done.returncode not in (0, 1):
+        if done.returncode not in (0, 1, 5):  # passed, failed, nothing to play: all are large
             raise RuntimeError(done.stdout + done.stderr)
         for case in ElementTree.parse(result).iter("testcase"):
             file = (case.get("classname") or "").rpartition(".")[2]
