@@ -24,7 +24,6 @@ TESTS_IN_ONE_RUN = 240
 TESTS_A_WORKER = 4
 """At least, as a worker takes half a second to start; fewer tests are played without one."""
 
-PATIENCE_S = 1800.0
 HASTE = "from harness.lab import Lab\n\nLab.deadline_s = 1.5\n"
 """Without its input a story often waits in vain: not for long."""
 
@@ -75,7 +74,7 @@ def play(sources: dict[str, str], tests: Tests, folder: Path, sysctls: Sequence[
         result = folder / "result.xml"
         crowd = min(workers, len(some) // TESTS_A_WORKER)
         options = (*OPTIONS, *sysctls, "-n", str(crowd), "--junitxml", str(result))
-        done = run_pytest(Path(names[0]), *names[1:], *options, within_s=PATIENCE_S)
+        done = run_pytest(Path(names[0]), *names[1:], *options)
         if done.returncode not in (0, 1, 5):  # passed, failed, nothing to play: all are large
             raise RuntimeError(done.stdout + done.stderr)
         for case in ElementTree.parse(result).iter("testcase"):
