@@ -140,6 +140,15 @@ def test_control_with_one_place_more_the_next_segment_is_enough(lab):
     assert lab.counter("TcpExtListenOverflows") == lab.counter("TcpExtListenDrops") == 0
 
 
+def test_control_with_room_abort_on_overflow_resets_nobody(lab):
+    """Proves: 003-6"""
+    lab.set_sysctl(key="net.ipv4.tcp_abort_on_overflow", value=1)
+    _, late = play(lab, 3)
+    late.run_to("said")
+    assert lab.wire(port=LATE) == ["client S", "server SA", "client A", "client PA", "server A"]
+    lab.expect_socket("server", port=LATE, state="ESTABLISHED", inode=0, recv_q=5)
+
+
 @pytest.mark.parametrize(("abort", "ends"), [(0, ("ESTABLISHED", "SYN_RECV")), (1, ("CLOSED", "CLOSED"))])
 def test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped(lab, abort, ends):
     """Proves: 001-6, and of 003-6 that the SYN is dropped whatever tcp_abort_on_overflow says: it governs ACKs."""

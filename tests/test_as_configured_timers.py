@@ -1,6 +1,7 @@
 """The stories about timers hold under any values, and what they find moves with each key that they say they observe."""
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -79,14 +80,14 @@ TRIES = 3
 def found_under(run: dict, folder: Path) -> dict:
     """Play all stories; what they found, by its name.
 
-    Their upper bounds allow the scheduler a quarter of a second. A busy machine may take longer, but not each time; a
-    timer that is not as predicted is late each time.
+    If processes were kept from running for longer than is allowed, that is inconclusive, and is played again. Any other
+    failure counts at once.
     """
     pairs = [f"--lab-sysctl=net.ipv4.{key}={value}" for key, value in run.items() if key.startswith("tcp_")]
     first, *others = (ROOT / "scenarios" / f"{name}.py" for name in LESSONS)
     for _ in range(TRIES):
         done = run_pytest(first, *map(str, others), *pairs, f"--lab-artifacts={folder}")
-        if done.returncode == 0:
+        if done.returncode == 0 or re.search(r" [1-9]\d* not,", done.stdout):
             break
     assert done.returncode == 0, done.stdout
     outcomes = [json.loads(path.read_text()) for path in folder.glob("*.json")]

@@ -82,7 +82,8 @@ def busy(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.
     """A pytest in the middle of a story: a blocked client, a server with a child of its own, a program."""
     story = tmp_path / "story.py"
     story.write_text(BUSY_STORY)
-    run = subprocess.Popen(pytest_command(story, *request.param), env=clean_environment(), stdout=subprocess.DEVNULL)
+    command = pytest_command(story, "--timeout=0", *request.param)  # a time limit would end the story by itself
+    run = subprocess.Popen(command, env=clean_environment(), stdout=subprocess.DEVNULL)
     while not (tmp_path / "ready").exists():
         assert run.poll() is None
         time.sleep(0.01)
@@ -126,6 +127,7 @@ def test_sigkill_of_any_helper_ends_its_lab(busy: subprocess.Popen[bytes], victi
     victims = {"keeper": keeper, "guard": keeper.parent(), "nursery": keeper.parent().parent()}
     actors = [process for process in family(busy.pid) if process.name() in {"sleep", "serve", "call"}]
     assert len(actors) == 4
+    busy.send_signal(signal.SIGSTOP)  # so that it cannot clean up: the helpers must do so themselves
     victims[victim].kill()
     expect_gone(actors)
 

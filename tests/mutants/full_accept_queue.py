@@ -33,6 +33,7 @@ MUTANTS = [
         "play(lab, backlog=3)",
         "play(lab)",
     ),
+    Mutant("test_control_with_room_abort_on_overflow_resets_nobody", "play(lab, 3)", "play(lab)"),
     Mutant(
         "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[0-ends0]",
         "lab.start(serve, lab.server_address, 2, closes",
