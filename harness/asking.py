@@ -35,7 +35,7 @@ class KeeperHandle:
         if self._channel.fileno() < 0:
             raise LabError(CLOSED)
         self._asked += 1
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is gone: the answer says so
             self._channel.send((self._asked, command, arguments))
         return self._answer(self._asked, command)
 

@@ -127,7 +127,8 @@ def _replace(target: Path, content: bytes) -> None:
     old = _writable(target)
     part = target.with_name(f".tcp-fault-lab.{secrets.token_hex(8)}.part")
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), "wb") as file:
+        mode = 0o600 if old else 0o666  # until it is like the old one, nobody else reads it
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
             file.write(content)
             file.flush()
             if old:
@@ -155,7 +156,7 @@ def _writable(target: Path) -> os.stat_result | None:
 def _like(fd: int, old: os.stat_result) -> None:
     """The group first, and each alone: an ordinary user may give a file to another of his groups."""
     for owner, group in ((-1, old.st_gid), (old.st_uid, -1)):
-        with suppress(PermissionError):
+        with suppress(OSError):  # EPERM, or EINVAL in a user namespace that does not have the owner
             os.fchown(fd, owner, group)
     os.fchmod(fd, stat.S_IMODE(old.st_mode))
 

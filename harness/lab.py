@@ -17,7 +17,7 @@ from harness.evidence.sockets import Endpoint
 from harness.evidence.starvation import Gap
 from harness.evidence.wire import Segment
 from harness.installed import find_program
-from harness.kernel import addresses
+from harness.kernel import addresses, processors
 from harness.nursery import Nursery
 from harness.observer import Observer
 from harness.program import Program
@@ -39,6 +39,7 @@ class Lab(Observer):
         self.server_address: Endpoint = (addresses.SERVER, port)
         self.other_server_address: Endpoint = (addresses.OTHER_SERVER, port)
         self._roles_from = roles_from
+        self._processors = nursery.processors
         self._actors: list[Actor | Program] = []
         keeper = nursery.open_lab(roles_from)
         self.pinned: set[str] = set()
@@ -122,7 +123,8 @@ class Lab(Observer):
         """
         host, port = segment.destination
         data = wire.build(segment.source, segment.destination, segment.flags, segment.seq, segment.ack, payload)
-        self._keeper.raw.sendto(data, (host, 0))
+        with processors.only(self._processors):  # where the marks go that prove it handled (evidence/ring.py)
+            self._keeper.raw.sendto(data, (host, 0))
         to = f"{addresses.HOSTS.get(host, host)}:{port}"
         self.record(Change(time.monotonic_ns(), f"provoked: {segment.flags} to {to}"))
 

@@ -40,7 +40,10 @@ class LabKeeper(KeeperHandle):
         self._end.register(pidfd, select.POLLIN)
         self.pid = pid_of(pidfd)
         """The keeper's number on the host; /proc/PID/net is the lab's."""
-        self._devices = os.open(f"/proc/{self.pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._devices = os.open(f"/proc/{self.pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise died("set up a network") from None
         return []
 
     def frames_sent(self) -> int:

@@ -106,6 +106,7 @@ class Process:
     def _wait_for_end(self, within_s: float) -> int:
         if not self._has_ended(within_s):
             raise failure(f"{self.name} ends", "an ended process", f"it {self.doing()}", within_s)
+        self.note_starvation()  # it cannot be read any more once the process is reaped
         status: int = self._keeper.ask("exit_status", pid=self._inner_pid)
         return status
 

@@ -97,6 +97,7 @@ if [ "$(id -u)" = 0 ] && [ "${LAB_APT:-yes}" != no ] && command -v apt-get >/dev
     export DEBIAN_FRONTEND=noninteractive LC_ALL=C NEEDRESTART_SUSPEND=1 NEEDRESTART_MODE=l
     apt-get -qq update || true
     mkdir -p "$TOOLS"
+    rm -rf "$TOOLS"/work.* # of a run that was killed
     failed=""
     for each in $missing; do # one by one: a package that this release does not have must not cost the others
         work=$(mktemp -d "$TOOLS/work.XXXXXX")

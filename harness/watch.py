@@ -42,7 +42,8 @@ class Watch:
         self._no_room = 0
         self._storm = ""
         self._marks_seen = 0
-        self._uncaptured, self._uncaptured_before = 0, 0
+        self._uncaptured = 0
+        self._round_before: tuple[int, int] | None = None
         self._quiet_at = -1
         try:
             self._sent_before = self._start_counting()
@@ -71,6 +72,7 @@ class Watch:
         """
         deadline = time.monotonic() + _QUIET_WITHIN_S
         done = bool(self._storm) or self._keeper.frames_sent() == self._quiet_at
+        self._round_before = None
         while not done:
             done = self._round() or self._is_storm() or time.monotonic() >= deadline
         if self._storm:
@@ -137,15 +139,16 @@ class Watch:
         """Whether every frame that `lo` has sent has come out of the capture; then the wire is known to be quiet.
 
         It may still be queued on a processor that no mark visits: the timers of an idle processor can expire on any
-        other (kernel/time/timer_migration.c). A number that two rounds find unchanged is of frames that the capture
-        will never show.
+        other (kernel/time/timer_migration.c). But if two rounds, with nothing sent between them, miss the same number,
+        these are frames that the capture will never show.
         """
         sent = self._keeper.frames_sent()
         uncaptured = sent - self._sent_before - self.captured - self._marks_seen
         if uncaptured != self._uncaptured:
             uncaptured -= self._ring.lost()
-        known = uncaptured in (self._uncaptured, self._uncaptured_before)
-        self._uncaptured_before = uncaptured
+        this_round = uncaptured, sent - self._marks.sent
+        known = uncaptured == self._uncaptured or this_round == self._round_before
+        self._round_before = this_round
         if known:
             self._uncaptured, self._quiet_at = uncaptured, sent
         return known

@@ -1,5 +1,6 @@
 """How many workers play stories side by side: bounded by processors, by stories and by memory."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -43,16 +44,17 @@ def _tests(argument: str) -> Iterator[int]:
         yield 1
         return
     for file in _files(Path(path)):
-        yield from (1 for _ in _TEST.finditer(file.read_text("utf-8", "replace")))
+        with contextlib.suppress(OSError):  # a dangling link, as an editor's lock is, or another user's file
+            yield from (1 for _ in _TEST.finditer(file.read_text("utf-8", "replace")))
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """Those below a folder, without hidden folders (a virtual environment is called .venv)."""
+    """Those below a folder, without hidden ones (a virtual environment is called .venv)."""
     if path.is_file():
         yield path
     for folder, below, files in os.walk(path):
         below[:] = [name for name in below if not name.startswith(".")]
-        yield from (Path(folder, name) for name in files if name.endswith(".py"))
+        yield from (Path(folder, name) for name in files if name.endswith(".py") and not name.startswith("."))
 
 
 def available_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

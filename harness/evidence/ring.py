@@ -4,6 +4,7 @@ packet(7), PACKET_RX_RING with TPACKET_V2: every frame has a slot of its own and
 keep it back until its block is full or a timer fires (net/packet/af_packet.c, tpacket_rcv).
 """
 
+import contextlib
 import mmap
 import os
 import select
@@ -85,8 +86,9 @@ class Marks:
                     self._capture.send(_MARKER.pack(socket.htons(MARKER_ETHERTYPE), self._round, processor))
                     marks.add((self._round, processor))
         finally:
-            os.sched_setaffinity(0, allowed)
-        self.sent += len(marks)
+            self.sent += len(marks)
+            with contextlib.suppress(OSError):  # EINVAL: the cpuset was changed meanwhile, and decides from now on
+                os.sched_setaffinity(0, allowed)
         return marks
 
 

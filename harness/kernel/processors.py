@@ -1,7 +1,8 @@
 """Which processors there are, and on which of them a lab runs."""
 
+import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 MOST_LANES = 8
@@ -31,3 +32,16 @@ def lanes(allowed: Collection[int], slot: int) -> list[int]:
         return numbers
     begin = slot * MOST_LANES % len(numbers)
     return sorted((numbers + numbers)[begin : begin + MOST_LANES])
+
+
+@contextlib.contextmanager
+def only(numbers: Collection[int]) -> Iterator[None]:
+    """The calling thread runs on these processors meanwhile, as far as it may use them."""
+    allowed = os.sched_getaffinity(0)
+    with contextlib.suppress(OSError):
+        os.sched_setaffinity(0, numbers)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, allowed)
