@@ -127,7 +127,11 @@ class Timeline:
 
     def add_frame(self, frame: Frame) -> bool:
         """Enter one captured frame; False if there is no room for it (evidence/frames.py)."""
-        if not self._frames.append(frame):
+        return self.add_captured(*frame)
+
+    def add_captured(self, time_ns: int, data: bytes, length: int) -> bool:
+        """The same, by a frame's fields."""
+        if not self._frames.append(time_ns, data, length):
             return False
         latest = self._entries[-1] if self._entries else None
         if isinstance(latest, _Stretch):

@@ -15,7 +15,7 @@ from harness.timeline import Change, Look, Timeline
 __tracebackhide__ = True
 
 _QUIET_WITHIN_S = 1.0
-_MARK_WITHIN_S = 5.0
+_MARK_LOST_AFTER_S, _MARK_WITHIN_S = 0.1, 5.0
 
 _CLOCK_PAIR_NS = 20_000
 _CLOCK_PAIRS = 10
@@ -110,7 +110,7 @@ class Watch:
         """
         marks = self._send_marks()
         awaited = set(marks)
-        deadline = time.monotonic() + _MARK_WITHIN_S
+        began = time.monotonic()
         new, late = 0, False
         while awaited:
             for mark in self._take():
@@ -121,9 +121,11 @@ class Watch:
                     return False
             if not awaited:
                 break
-            if not self._ring.wait(0.1) and self.lost():  # the ring was full: the marks themselves found no slot
+            self._ring.wait(_MARK_LOST_AFTER_S)
+            waited_s = time.monotonic() - began
+            if waited_s > _MARK_LOST_AFTER_S and self.lost():  # the ring was full: the marks themselves found no slot
                 return False
-            if time.monotonic() > deadline:
+            if waited_s > _MARK_WITHIN_S:
                 raise LabError("the capture does not show its own marks. Hint: see that lo of the lab is up")
         return not late and self._all_captured()
 
@@ -155,13 +157,14 @@ class Watch:
 
     def _take(self) -> Iterator[ring.Mark | None]:
         """Put all that was captured so far into the timeline. Yields each mark, and None for each other frame."""
-        for frame in self._ring.read(self._real_minus_monotonic_ns()):
-            mark = ring.marked(frame)
+        add = self._timeline.add_captured
+        for time_ns, data, length in self._ring.read(self._real_minus_monotonic_ns()):
+            mark = ring.marked(data)
             if mark:
                 self._marks_seen += 1
             else:
                 self.captured += 1
-                self._no_room += not self._timeline.add_frame(frame)
+                self._no_room += not add(time_ns, data, length)
             yield mark
 
     def _real_minus_monotonic_ns(self) -> int:

@@ -20,14 +20,14 @@ class Frames:
         self._times_ns = array("q")
         self._lengths = array("I")
 
-    def append(self, frame: Frame) -> bool:
+    def append(self, time_ns: int, data: bytes, length: int) -> bool:
         """Keep one more; False if there is no room for it (MOST_BYTES)."""
         if len(self._data) + _BESIDES * len(self._ends) >= MOST_BYTES:
             return False
-        self._data += frame.data
+        self._data += data
         self._ends.append(len(self._data))
-        self._times_ns.append(frame.time_ns)
-        self._lengths.append(frame.length)
+        self._times_ns.append(time_ns)
+        self._lengths.append(length)
         return True
 
     def cut(self, first: int) -> None:

@@ -10,8 +10,9 @@ import os
 import select
 import socket
 import struct
+from array import array
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _SOL_PACKET = 263
 _PACKET_RX_RING, _PACKET_STATISTICS, _PACKET_VERSION, _PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
@@ -22,16 +23,19 @@ FRAMES = 32768
 """Frames that the ring has room for."""
 _BLOCK_BYTES = 1 << 17
 _RING_BYTES = _FRAME_BYTES * FRAMES
-_SLOT = struct.Struct("=IIIHHII")  # struct tpacket2_hdr: status, len, snaplen, mac, net, sec, nsec
+_SLOT = struct.Struct("=4xIIH2xII232x")  # struct tpacket2_hdr: status, len, snaplen, mac, net, sec, nsec; the frame
+_WORDS = _FRAME_BYTES // 4
 _TP_STATUS_KERNEL, _TP_STATUS_USER = 0, 1
+_FEW, _MANY = 16, 1024
+"""Slots that are looked at in one go: at first, and while all of them are full."""
 
 MARKER_ETHERTYPE = 0x88B5
+_MARKER_TYPE = MARKER_ETHERTYPE.to_bytes(2, "big")
 """IEEE 802 local experimental: no protocol of the kernel looks at it, and no counter of TCP or IP moves."""
 _MARKER = struct.Struct("=6x6xHQI34x")  # an Ethernet header, then round and CPU, padded to the shortest frame
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One frame as captured: CLOCK_MONOTONIC in ns, its first bytes from the Ethernet header on, its whole length."""
 
     time_ns: int
@@ -100,28 +104,57 @@ def _moved_to(processor: int) -> bool:
     return True
 
 
+def _frames(slots: bytes, real_minus_monotonic_ns: int) -> Iterator[tuple[int, bytes, int]]:
+    at = 0
+    for length, kept, mac, sec, nsec in _SLOT.iter_unpack(slots):
+        begin = at + mac
+        yield sec * 1_000_000_000 + nsec - real_minus_monotonic_ns, slots[begin : begin + kept], length
+        at += _FRAME_BYTES
+
+
+_NO_STATUS = memoryview(array("I", [_TP_STATUS_KERNEL]) * _MANY)
+
+
 class Ring:
     """The reading end, in any process that was handed the socket."""
 
     def __init__(self, capture: socket.socket) -> None:
         self._capture = capture
         self._memory = mmap.mmap(capture.fileno(), _RING_BYTES)
+        self._words = memoryview(self._memory).cast("I")
+        self._taken: Iterator[tuple[int, bytes, int]] = iter(())
         self._next = 0
         self._lost = 0
         self._poller = select.poll()
         self._poller.register(capture.fileno(), select.POLLIN)
 
-    def read(self, real_minus_monotonic_ns: int) -> Iterator[Frame]:
-        """Every frame that is there, in the order of its capture; its slot goes back to the kernel."""
+    def read(self, real_minus_monotonic_ns: int) -> Iterator[tuple[int, bytes, int]]:
+        """Every frame that is there, in the order of its capture, as the fields of a Frame.
+
+        Slots go back to the kernel many at a time, before their frames are yielded; if the caller reads no further, the
+        next call goes on with them.
+        """
+        window = _FEW
         while True:
-            at = self._next * _FRAME_BYTES
-            status, length, kept, mac, _, sec, nsec = _SLOT.unpack_from(self._memory, at)
-            if not status & _TP_STATUS_USER:
+            yield from self._taken
+            full = self._full(window)
+            if not full:
                 return
-            data = self._memory[at + mac : at + mac + kept]
-            struct.pack_into("=I", self._memory, at, _TP_STATUS_KERNEL)
-            self._next = (self._next + 1) % FRAMES
-            yield Frame(sec * 10**9 + nsec - real_minus_monotonic_ns, data, length)
+            begin = self._next * _FRAME_BYTES
+            slots = self._memory[begin : begin + full * _FRAME_BYTES]
+            words = slice(self._next * _WORDS, (self._next + full) * _WORDS, _WORDS)
+            self._words[words] = _NO_STATUS[:full]
+            self._next = (self._next + full) % FRAMES
+            self._taken = _frames(slots, real_minus_monotonic_ns)
+            window = _MANY if full == window else _FEW
+
+    def _full(self, window: int) -> int:
+        """How many slots in a row are ours to read, from the next one on; none beyond the window or the ring's end."""
+        if not self._words[self._next * _WORDS] & _TP_STATUS_USER:
+            return 0
+        end = min(self._next + window, FRAMES)
+        statuses = self._words[self._next * _WORDS : end * _WORDS : _WORDS].tolist()
+        return next((n for n, status in enumerate(statuses) if not status & _TP_STATUS_USER), len(statuses))
 
     def wait(self, within_s: float) -> bool:
         """Sleep until there is a frame to read, or the time is over."""
@@ -134,13 +167,14 @@ class Ring:
         return self._lost
 
     def close(self) -> None:
+        self._words.release()
         self._memory.close()
         self._capture.close()
 
 
-def marked(frame: Frame) -> Mark | None:
-    """The mark in a frame; None for any other frame."""
-    if len(frame.data) < _MARKER.size or frame.data[12:14] != MARKER_ETHERTYPE.to_bytes(2, "big"):
+def marked(data: bytes) -> Mark | None:
+    """The mark in a frame's first bytes; None for any other frame."""
+    if data[12:14] != _MARKER_TYPE or len(data) < _MARKER.size:
         return None
-    _, round_number, cpu = _MARKER.unpack_from(frame.data)
+    _, round_number, cpu = _MARKER.unpack_from(data)
     return round_number, cpu
