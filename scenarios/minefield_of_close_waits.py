@@ -84,7 +84,7 @@ def play(lab):
 
 def let_ordinary_clients_connect(lab):
     """The segments of each, by its port. They stay: at their end one might send RST, as above, and be counted."""
-    lab.start(ordinary_clients, lab.server_address, to="ready").run_to("connected")
+    lab.start(ordinary_clients, lab.server_address).run_to("connected")
     by_port = defaultdict(list)
     for segment in lab.segments(since="ready"):
         [port] = {*segment.ports} - {lab.server_address[1]}
