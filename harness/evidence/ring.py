@@ -136,7 +136,8 @@ class Ring:
         """
         window = _FEW
         while True:
-            yield from self._taken
+            for frame in self._taken:  # noqa: UP028 (`yield from` would close it when the caller reads no further)
+                yield frame
             full = self._full(window)
             if not full:
                 return
