@@ -282,11 +282,38 @@ class TestScripts:
         "text",
         ["{0}=$N\nN=15", "N=15\nN=16\n{0}=$N", "if x; then\nN=15\nfi\n{0}=$N", "f() {{\nN=15\n}}\n{0}=$N",
          "N=15; read N\n{0}=$N", "N=$(nproc)\n{0}=$N", "x && N=15\n{0}=$N", "for N in 1 2; do\n{0}=$N\ndone",
-         "N=15\n{0}=${{N%5}}", "N=15\n. /etc/default/x\n{0}=$N", "N=15\n[ -f x ] && source x\n{0}=$N"],
+         "N=15\n{0}=${{N%5}}", "N=15\n. /etc/default/x\n{0}=$N", "N=15\n[ -f x ] && source x\n{0}=$N",
+         "f() {{\neval $1=16\n}}\nN=15\nf N\n{0}=$N", "declare -i N=7+8\n{0}=$N", "N=15\n: ${{N:=16}}\n{0}=$N"],
     )  # fmt: skip
     def test_a_variable_that_may_be_something_else_is_not_known(self, given, text):
         found = refused(given("a.sh", text.format(f"sysctl -w {FIN}")))
         assert all(why.endswith("what the shell puts there is not known here") for _, why in found)
+
+    @pytest.mark.parametrize(
+        "change",
+        ["((N*=2))", "((N++))", "(( --N ))", "(( N = N + 1 ))", "x=$((N<<=1))", "for ((N=0; N<3; N++)); do :; done",
+         "((\n  N += 1\n))", "let N*=2", "let 'N = N * 2'", "printf -v N 7", "printf -vN '%s' 7", "unset -v M N",
+         "unset N",
+         "while getopts ab: N; do :; done", "mapfile -t N < x", "readarray N < x", "read -rp 'how many; now? ' N",
+         "declare -n R=N\nR=16", "f() { local -n R=$1; R=16; }\nf N", 'f() { printf -v "$1" 16; }\nf N',
+         'read -r "$X" < x', "N[0]=16", 'export "N=16"', "exec {N}>x", "select N in 1 2; do break; done"],
+    )  # fmt: skip
+    def test_a_variable_that_is_changed_by_other_means_is_not_known(self, given, change):
+        text = f"N=15\nP=/proc/sys/net/ipv4/tcp_fin_timeout\n{{}}\nsysctl -w {FIN}=$N\necho 1 > $P\n"
+        why = "what the shell puts there is not known here"
+        for name, troubles in (("N", [f"{FIN}=$N: {why}"]), ("P", [f"/proc/sys/$P=1: {why}"])):
+            changed = change.replace("N", name)
+            if "$" in change.replace("$(", "") and name == "P":  # which variable it is, is not known
+                continue
+            assert [each for _, each in refused(given("a.sh", text.format(changed)))] == troubles
+
+    @pytest.mark.parametrize(
+        "use",
+        ["(( N == 2 || N <= 3 ))", "x=$((N * 2))", "let x=$N+1", "printf '%s' N", "read -r was < /x/$N", "export N",
+         "docker run --N x", 'echo "N=$N"', "unset x", "declare -n R=x", 'read -p "$N" x'],
+    )  # fmt: skip
+    def test_a_variable_that_is_only_used_stays_known(self, given, use):
+        assert settings(given("a.sh", f"N=15\n{use}\nsysctl -w {FIN}=$N\n")) == [(FIN, "15", 3)]
 
     def test_a_value_with_spaces_and_no_quotes_is_told_to_need_them(self, given):
         found = refused(given("a.sh", "sysctl -w net.ipv4.ip_local_port_range=1024 65535"))
@@ -353,7 +380,10 @@ def test_where_linux_has_a_key():
      ("a.sh", "$(" * 30_000 + "sysctl"),
      ("a.sh", "`sysctl " * 8_000), ("a.sh", "sysctl ${a:-" * 5_000),
      ("a.sh", "A=" + "$A" * 30_000 + "\nsysctl -w a=$A\n" * 500),
-     ("a.sh", "cat > /etc/sysctl.conf <<E\n" + "net.a=${b:-" * 50_000 + "\nE\n")],
+     ("a.sh", "cat > /etc/sysctl.conf <<E\n" + "net.a=${b:-" * 50_000 + "\nE\n"),
+     *(("a.sh", (each * (65_000 // len(each)) + "\n") * 15)
+       for each in ("((", "((a[",
+                    "let '", 'read $a "', "unset ", "declare -n a ", "export 'a", "--a", "((a ", "${a:="))],
 )  # fmt: skip
 def test_hostile_texts_take_no_time(given, name, text):
     path, before = given(name, text[: 1 << 20]), time.process_time()

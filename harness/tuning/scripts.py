@@ -24,7 +24,24 @@ _SETS = re.compile(r"(?<![\w.-])sysctl\w*\}?\s[^;&|]{0,200}?(=|(?<=\s)(-[a-z]*[w
 _WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s{{0,9}}[\"']?{_PROC_SYS}")
 
 _ASSIGNED = re.compile(r"(?<![^\s;&|(])(\w+)(\+?)=[\"']?([^\s;&|<>()\"'`]*)")
-_FOR_OR_READ = re.compile(r"(?<![^\s;&|(])(for|read)\s([^;&|<>()\"'`\n]*)")
+_FOR = re.compile(r"(?<![^\s;&|(])(?:for|select)\s([^;&|<>()\"'`\n]*)")
+_SETS_ARGUMENTS = re.compile(
+    r"(?<![^\s;&|(){}`])(?:(?:let|read|unset|getopts|mapfile|readarray|(?:declare|local|typeset)\s+-\w*n\w*)(?=\s)"
+    r"|printf\s+-v)((?:\"[^\"]*\"|'[^']*'|[^;&|<>()\n])*)"
+)
+"""Builtins that set variables whose names are among their arguments, and these arguments (bash(1), SHELL BUILTINS)."""
+
+_NAME = re.compile(r"(?<![\w$])(?<!\$\{)([A-Za-z_]\w*)")
+_SETS_IN_PLACE = re.compile(
+    r"(?<![\w$.-])(\w+)(?:\[[^\]]{0,200}\])?(?:\s*(?:[-+*/%&|^]|<<|>>)=(?!=)|\+\+|--)"  # `N*=2`, `N++`
+    r"|(?<![^\s;&|(])(\w+)\[[^\]]{0,200}\]="  # `N[0]=2`, which is N
+    r"|\$\{(\w+):?="
+    r"|(?<![\w$])\{(\w+)\}[<>]"  # bash opens a file, and gives N its number
+    r"|(?<![^\s;&|(])(?:export|declare|local|readonly|typeset)\s[^;&|\n]{0,200}?(?<=\s)[\"'](\w+)\+?="
+)
+_SETS_IN_ARITHMETIC = re.compile(r"(?<![\w$.-])(\w+)\s*=(?!=)|(?:\+\+|--)\s*([A-Za-z_]\w*)")
+"""After `((`, beside what _SETS_IN_PLACE has."""
+
 _VARIABLE = re.compile(r"\$(?:\{(\w+)([^\w}][^}]{0,500})?\}|(\w+))")
 
 _SHOWN = re.compile(r"\s*(cat|:)[^>|;&]*$")
@@ -48,12 +65,19 @@ _COPIES = {"cp", "mv", "rsync", "scp", "install"}
 _SUBSTITUTED = re.compile(r"\$\(([^()`]{0,2000})\)|`([^`]{0,2000})`")
 _DEFAULT = re.compile(r"\$\{\w+:?-([^${}`]*)\}")
 _ASSIGNMENT = re.compile(
-    r"\s*(?:(?:export|readonly|declare|typeset)\s+(?:-\w+\s+)*)?(\w+)="
+    r"\s*(?:(?:export|readonly|declare|typeset)\s+(?:-[grx]+\s+)*)?(\w+)="
     r"(?:\"([^\"$`\\]*)\"|'([^']*)'|([^\s;&|<>()\"'`$\\]*)|\"?(\$\{\w+:?-([^${}`\"]*)\})\"?)\s*(?:\s#.*)?"
 )
 _DEFAULT_ASSIGNED = re.compile(r"\s*:\s+\"?(\$\{(\w+):?=([^${}`\"]*)\})\"?\s*(?:\s#.*)?")
 _MAY_SET_ANY = re.compile(r"(?:^|[;&|({\s])(?:\.|source|eval)\s+\S")
 """A file that is sourced after a variable was given its value may give it another."""
+
+_SETS_ANY = re.compile(
+    r"(?<![^\s;&|(){}`])(?:printf\s+-v\s*[\"']?\$"
+    r"|(?:declare|local|typeset)\s+-\w*n\w*\s[^;&|\n]{0,200}?\$"
+    r"|(?:read|unset|getopts|mapfile|readarray)\s[^;&|<>()\n]{0,200}?(?<=\s)[\"']?\$\{?\w+\}?[\"']?\s*(?=$|[;&|<>)\n]))"
+)
+"""The name of the variable that is set is itself a variable's value. In a function, the call sets it."""
 
 _OPENS, _CLOSES = re.compile(r"\{[ \t]*(?:#.*)?$"), re.compile(r"[ \t]*\}")
 
@@ -166,6 +190,9 @@ def _variables(lines: list[Logical]) -> dict[str, _Variable]:
         for name, _ in _given(line.text):
             times[name] = times.get(name, 0) + 1
         conditions.take(line.text)
+        in_a_function = depth > 0 or "()" in line.text
+        if _SETS_ANY.search(line.text) or (in_a_function and _MAY_SET_ANY.search(line.text)):
+            return {}
         if _MAY_SET_ANY.search(line.text):
             for name in found:
                 times[name] = times.get(name, 0) + 1
@@ -211,12 +238,21 @@ def _given(line: str) -> Iterator[tuple[str, str]]:
         yield assigned[1], assigned[3][:_LONGEST_FILE]
         if assigned[2] or line[: assigned.start()].count("(") > line[: assigned.start()].count(")"):
             yield assigned[1], ""
-    for keyword, words in _FOR_OR_READ.findall(line):
+    for words in _FOR.findall(line):
         names = words.split()
-        for name in names if keyword == "read" else names[:1]:
-            yield name, ""
-        if keyword == "for":
-            yield from ((names[0], value[:_LONGEST_FILE]) for value in names[2:])
+        yield from ((name, "") for name in names[:1])
+        yield from ((names[0], value[:_LONGEST_FILE]) for value in names[2:])
+    yield from ((name, "") for name in _changed(line))
+
+
+def _changed(line: str) -> Iterator[str]:
+    """Each variable that a line sets otherwise than by `N=value`, or may set: a word in quotes may be its name."""
+    for builtin in _SETS_ARGUMENTS.finditer(line):
+        names = _NAME.findall(builtin[1])
+        yield from names[:1] if builtin[0].startswith("printf") else names
+    arithmetic = line.partition("((")[2]
+    for match in (*_SETS_IN_PLACE.finditer(line), *_SETS_IN_ARITHMETIC.finditer(arithmetic)):
+        yield next(filter(None, match.groups()))
 
 
 def _filled_in(text: str, files: dict[str, str]) -> str:
