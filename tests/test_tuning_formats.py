@@ -164,6 +164,44 @@ class TestOtherSyntax:
             (FIN, "15", 1, True), (SACK, "0", 1, True), ("net.ipv4.tcp_rmem", "1 2 3", 1, True)
         ]  # fmt: skip
 
+    @pytest.mark.parametrize("name", ["PodmanArgs", "GlobalArgs"])
+    def test_quadlet_arguments_of_podman(self, given, name):
+        text = f"[Container]\nSysctl={FIN}=15\n{name}=--sysctl {SACK}=0 --init '--sysctl={CORE}=1'\n"
+        found = read([given("a.container", text)])
+        assert [(line.key, line.value, line.line, line.container, line.at_start) for line in found] == [
+            (FIN, "15", 2, 1, True), (SACK, "0", 3, 1, True), (CORE, "1", 3, 1, True)
+        ]  # fmt: skip
+
+    def test_quadlet_arguments_of_podman_come_last_on_its_command_line(self, given):
+        text = f"[Container]\nPodmanArgs=--sysctl {FIN}=15\nSysctl={FIN}=16\nPodmanArgs=--init\n"
+        found = read([given("a.container", text)])
+        assert [(line.value, line.line) for line in found] == [("16", 3), ("15", 2)], "in the order of writing"
+
+    @pytest.mark.parametrize("option", [f"--sysctl {FIN}=$X", f"--sysctl={FIN}=%i"])
+    def test_quadlet_arguments_that_systemd_expands_are_named(self, given, option):
+        (place,) = refused(given("a.container", f"[Container]\nPodmanArgs={option}\n"))
+        assert place == (2, f"{option[9:]}: what systemd puts there is not known here")
+
+    @pytest.mark.parametrize("parent", ["throughput", "throughput # why", "a, throughput"])
+    def test_the_parent_of_a_tuned_profile_is_named(self, given, parent):
+        why = f"include={parent.removesuffix(' # why')}: the parent profile's settings are not read. "
+        text = f"[main]\nsummary=x\ninclude={parent}\n[sysctl]\n{FIN}=15\n"
+        assert refused(given("tuned.conf", text)) == [(3, f"{why}Hint: give that profile too")]
+
+    @pytest.mark.parametrize(
+        "line",
+        [f"cmdline=sysctl.{SACK}=0", f"cmdline_x=+quiet sysctl.{SACK}=0 ro", f'cmdline="sysctl/{SACK}=0"',
+         f"cmdline=quiet\n  sysctl.{SACK}=0"],
+    )  # fmt: skip
+    def test_a_sysctl_on_the_kernel_command_line_is_named(self, given, line):
+        why = f"{SACK} is set on the kernel command line, which is not read. Hint: give it as a sysctl.d file"
+        text = f"[sysctl]\n{FIN}=15\n[bootloader]\n{line}\n"
+        assert refused(given("tuned.conf", text)) == [(4 + line.count("\n"), why)]
+
+    def test_a_command_line_without_sysctls_is_left_alone(self, given):
+        text = f"[main]\ninclude=\n[sysctl]\n{FIN}=15\n[bootloader]\ncmdline=quiet sysctl.x=1 xsysctl.{SACK}=0\n"
+        assert settings(given("tuned.conf", text)) == [(FIN, "15", 4)]
+
     def test_a_systemd_unit(self, given):
         text = (
             f"[Service]\nExecStartPre=-/sbin/sysctl -w \\\n  {FIN}=15\n"

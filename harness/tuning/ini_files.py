@@ -1,4 +1,4 @@
-"""The sysctls in INI: tuned's `[sysctl]`, quadlet's `Sysctl=` (podman-systemd.unit(5)), a systemd unit's `ExecStart=`.
+"""The sysctls in INI: tuned's `[sysctl]`, quadlet's `Sysctl=` and `PodmanArgs=`, a systemd unit's `ExecStart=`.
 
 configparser keeps neither places nor a name that comes twice, and both are needed here; the syntax takes a few lines.
 `#` and `;` begin a comment at the beginning of a line. systemd joins a line that ends in a backslash to the next one
@@ -6,6 +6,7 @@ configparser keeps neither places nor a name that comes twice, and both are need
 two values of a name counts, ` #` begins a comment, and an indented line goes on the value before it.
 """
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -26,6 +27,12 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _EXEC = re.compile(r"(?i)exec(start|startpre|startpost|condition|reload|stop|stoppost)")
 _INLINE_COMMENT = re.compile(r"(^|\s)#.*")
 _OF_TUNED = ("sysctl", "variables")
+_ARGUMENTS = ("podmanargs", "globalargs")
+"""Options of podman (podman-systemd.unit(5))."""
+
+_ON_THE_KERNEL_COMMAND_LINE = re.compile(r"(?<![\w./-])sysctl[./]([\w./*@:-]+)=")
+"""`sysctl.NAME=VALUE` (Linux, fs/proc/proc_sysctl.c, process_sysctl_arg())."""
+
 _PREFIXES = re.compile(r"[-@:+!|]*")
 """What may stand before a command (systemd.service(5))."""
 
@@ -44,7 +51,8 @@ def read(text: str, source: str, found: Found) -> None:
     pairs = list(_pairs(text, source, found))
     file.variables = {pair.name: pair.value for pair in pairs if pair.section == "variables"}
     file.last = {pair.name: pair for pair in pairs if pair.section == "sysctl"}
-    for pair in pairs:
+    # Quadlet puts PodmanArgs= behind all other options, and of two --sysctl podman takes the last.
+    for pair in sorted(pairs, key=lambda pair: pair.name.lower() == "podmanargs"):
         if found.full:
             return
         file.take(pair)
@@ -97,10 +105,25 @@ class _File:
         if pair.section == "sysctl":
             self._of_tuned(pair)
         elif pair.name.lower() == "sysctl":
-            self._of_a_container(pair)
+            self._of_a_container(pair, self._words(pair, pair.value))
+        elif pair.name.lower() in _ARGUMENTS:
+            self._of_a_container(pair, self._options(pair))
         elif _EXEC.fullmatch(pair.name):
             self._command(pair)
-        elif is_name(pair.name, pair.value):
+        else:
+            self._of_another(pair)
+
+    def _of_another(self, pair: _Pair) -> None:
+        """A name that is neither quadlet's nor systemd's, in a section that is not tuned's [sysctl]."""
+        parent = _INLINE_COMMENT.sub("", pair.value).strip() if (pair.section, pair.name) == ("main", "include") else ""
+        if parent:  # tuned/profiles/loader.py, _load_profile
+            why = f"include={parent}: the parent profile's settings are not read. Hint: give that profile too"
+            self._found.trouble(*pair.where, why)
+        for key in _ON_THE_KERNEL_COMMAND_LINE.findall(f"{pair.name}={pair.value}"):
+            if is_name(key):
+                why = f"{key} is set on the kernel command line, which is not read. Hint: give it as a sysctl.d file"
+                self._found.trouble(*pair.where, why)
+        if is_name(pair.name, pair.value):
             self._found.setting(pair.name, pair.value, pair.where)
         elif scripts.sets_sysctls(pair.value):
             self._found.trouble(*pair.where, f"a command that sets sysctls: {pair.name}. Hint: give it as a script")
@@ -118,9 +141,9 @@ class _File:
         else:
             self._found.setting(pair.name, value, pair.where)
 
-    def _of_a_container(self, pair: _Pair) -> None:
+    def _of_a_container(self, pair: _Pair, words: list[str]) -> None:
         """Settings that are apart by spaces, as podman takes them; one container a file."""
-        for word in self._words(pair, pair.value):
+        for word in words:
             key, equals, value = word.partition("=")
             if "$" in word or "%" in value:
                 self._found.trouble(*pair.where, f"{word}: what systemd puts there is not known here")
@@ -128,6 +151,15 @@ class _File:
                 self._found.setting(key, value, pair.where, scope=self, at_start=True)
             else:
                 self._found.trouble(*pair.where, f"{word!r} is not KEY=VALUE. Hint: quote a value with spaces")
+
+    def _options(self, pair: _Pair) -> list[str]:
+        """The settings of `--sysctl KEY=VALUE` and `--sysctl=KEY=VALUE`, among other options of podman."""
+        words = itertools.pairwise([*self._words(pair, pair.value), ""] if "--sysctl" in pair.value else [])
+        return [
+            following if word == "--sysctl" else word.removeprefix("--sysctl=")
+            for word, following in words
+            if word == "--sysctl" or word.startswith("--sysctl=")
+        ]
 
     def _command(self, pair: _Pair) -> None:
         """A command, whose words are apart as a shell's are (systemd.syntax(7), Quoting)."""
