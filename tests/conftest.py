@@ -1,7 +1,8 @@
-"""What the tests share: their time limit, which worker has which, hypothesis, and playing a scenario."""
+"""What the tests share: their time limit, which worker has which, which may be skipped, and playing a scenario."""
 
 import signal
 import subprocess
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,24 @@ for that, but pytest 9.2 takes no node id from it: pytest-xdist issue 1386.)"""
 
 LONG = ("test_whatif", "test_readme", "test_tuning_fuzz", "test_as_configured", "test_lessons")
 """They begin early, so that none is under way alone at the end."""
+
+
+MAY_BE_SKIPPED = ("only root ", "this kernel is older than ", "this kernel has no ")
+"""How the reason of a skip begins that `--lab-strict` allows: CI plays the test as its other user, or no set-up of this
+machine could change its kernel. Every other reason is something that CI lacks."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The plugin's rule is for tests with a lab; this one is for every test of this folder."""
+    report = yield
+    skipped = report.skipped and not hasattr(report, "wasxfail")
+    if skipped and item.config.option.lab_strict and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if not reason.startswith(MAY_BE_SKIPPED):
+            report.longrepr = f"{reason} (--lab-strict does not allow this reason to skip a test)"
+            report.outcome = "failed"
+    return report
 
 
 @pytest.hookimpl(optionalhook=True)

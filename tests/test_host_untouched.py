@@ -179,7 +179,7 @@ def test_the_host_is_as_it_was_after(command: str, every_key: EveryKey) -> None:
     ran(command, every_key)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="this user is an ordinary one: the test above is this one")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 @pytest.mark.usefixtures("as_before")
 @pytest.mark.parametrize("command", sorted(AS_ORDINARY_USER))
 def test_and_after_an_ordinary_user_s(command: str, every_key: EveryKey) -> None:

@@ -123,7 +123,7 @@ def test_nor_does_what_they_did_before_a_lab_began():
             assert nursery.isolation != "root"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="the tracepoint is root's: an ordinary user's states are inferred")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root opens the tracepoint: the states of others are inferred")
 @pytest.mark.parametrize("count", [65, 254])
 def test_a_machine_of_many_processors_is_heard_whole(count):
     online = processors.online()
