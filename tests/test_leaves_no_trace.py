@@ -144,6 +144,7 @@ def test_when_the_helper_dies_its_test_says_so_and_the_next_gets_another(play: P
         "    assert lab.sockets() == []\n",
         "-p",
         "no:xdist",
+        "--lab-slow",
     )
     assert "1 failed, 1 passed" in done.stdout, done.stdout
     assert "the helper process died (asked to keep the lab). Hint:" in done.stdout

@@ -138,7 +138,7 @@ def test_a_root_that_lacks_a_capability_plays_as_an_ordinary_user_does(tmp_path:
 def test_a_timeout_in_the_middle_of_a_question_is_a_plain_failure(play: Play) -> None:
     endless = FULL_STORY.replace('assert lab.state("server") == "CLOSED"', "while True:\n        lab.sockets()")
     limited = endless.replace("def test_listens", "@pytest.mark.timeout(1, func_only=True)\ndef test_listens")
-    done = play(f"import pytest\n{limited}")
+    done = play(f"import pytest\n{limited}", "--lab-slow")
     assert done.returncode == 1, done.stdout
     assert "Timeout (>1.0s)" in done.stdout
     assert "0 as expected, 1 not" in done.stdout
@@ -224,7 +224,7 @@ FAILING = FULL_STORY.replace('assert lab.state("server") == "CLOSED"', 'assert l
 
 
 def test_of_a_failure_the_files_are_kept_and_named(play: Play, tmp_path: Path) -> None:
-    done = play(FAILING, f"--basetemp={tmp_path / 'temporary'}")
+    done = play(FAILING, "--lab-slow", f"--basetemp={tmp_path / 'temporary'}")
     assert done.returncode == 1, done.stdout
     named = [Path(line) for line in done.stdout.splitlines() if line.startswith(str(tmp_path / "temporary" / "lab"))]
     assert [path.suffix for path in named] == [".pcapng", ".mmd", ".json"]
@@ -270,7 +270,7 @@ def test_begins(lab, more):
 
 @pytest.mark.parametrize("when", NOT_WHOLE)
 def test_of_what_fails_around_a_story_the_files_are_kept_and_named(play: Play, tmp_path: Path, when: str) -> None:
-    done = play(NOT_WHOLE[when], "-k", "begins", f"--basetemp={tmp_path / 'temporary'}")
+    done = play(NOT_WHOLE[when], "--lab-slow", "-k", "begins", f"--basetemp={tmp_path / 'temporary'}")
     assert done.returncode == 1, done.stdout
     assert "more than there is" in done.stdout
     named = [Path(line) for line in done.stdout.splitlines() if line.startswith(str(tmp_path / "temporary" / "lab"))]
@@ -378,8 +378,9 @@ def {lesson.fault}(lab, worker_id):
     assert worker_id == "gw0"
 """)
     made = folder / "made"
-    options = [f"--lab-save={made}/run.json", f"--lab-artifacts={made}/files", f"--lab-report={made}", "--lab-show"]
-    return made, run_pytest(folder / f"{lesson.name}.py", "--dist", "each", "--tx", "2*popen", *options, "-k", "test")
+    kept = [f"--lab-save={made}/run.json", f"--lab-artifacts={made}/files", f"--lab-report={made}"]
+    options = ["--dist", "each", "--tx", "2*popen", "--lab-slow", "--lab-show", "-k", "test"]
+    return made, run_pytest(folder / f"{lesson.name}.py", *options, *kept)
 
 
 def test_every_workers_play_is_in_the_record(played_by_each: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
@@ -433,7 +434,8 @@ def test_begins():
     pass
 """
     record = tmp_path / "kept.json"
-    done = play(gone, *workers, "--lab-artifacts", str(tmp_path / "folder"), "--lab-save", str(record))
+    kept = ["--lab-artifacts", str(tmp_path / "folder"), "--lab-save", str(record)]
+    done = play(gone, *workers, "--lab-slow", *kept)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "INTERNALERROR" not in done.stdout + done.stderr
     assert "1 failed, 1 passed" in done.stdout
