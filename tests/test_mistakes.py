@@ -129,7 +129,8 @@ def become_a_program():
     os.execvp("sleep", ["sleep", "600"])
 
 def fork_and_go_on():
-    os.fork()
+    if child := os.fork():
+        os.waitpid(child, 0)  # the child comes to the step first, and the parent does not end before that
     yield "forked"
 
 def fork_and_return():
