@@ -154,7 +154,9 @@ def test_stop_waits_until_every_thread_stands_still(lab, tmp_path):
     lab.deadline_s = 0.3
     with pytest.raises(ExpectationFailed, match="is stopped"):
         actor.stop()
-    assert sorted(states_of_threads(actor.pid)) == ["D", "T"], "one of two stands still"
+    expect.poll(
+        "one of two stands still", ["D", "T"], lambda: sorted(states_of_threads(actor.pid)), within_s=GENEROUS_S
+    )
     with fifo.open("w"):
         lab.deadline_s = 20.0
         actor.stop()

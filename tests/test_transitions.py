@@ -18,7 +18,6 @@ from harness.channel import Channel
 from harness.evidence import transitions
 from harness.evidence.transitions import Transition
 from harness.kernel import processors
-from harness.lab import FIRST_SERVER_PORT
 from harness.nursery import Nursery
 
 OPENED = {"client": ["SYN_SENT", "ESTABLISHED"], "server": ["SYN_RECV", "ESTABLISHED"]}
@@ -92,14 +91,23 @@ def test_a_refused_connection_was_in_syn_sent(lab):
     assert reported(lab, "client") == ["SYN_SENT", "CLOSED"]
 
 
+@contextlib.contextmanager
+def refusing_address():
+    """An address of the host that refuses connections: a port that is bound, so nobody else can listen on it."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()
+
+
 def drown():
     """More changes of others on each CPU than its buffer has room for, which is 2,600."""
     cpus = os.sched_getaffinity(0)
-    for cpu in cpus:
-        os.sched_setaffinity(0, {cpu})
-        for _ in range(2000):
-            with socket.socket() as stranger:
-                stranger.connect_ex(("127.0.0.1", 9))
+    with refusing_address() as address:
+        for cpu in cpus:
+            os.sched_setaffinity(0, {cpu})
+            for _ in range(2000):
+                with socket.socket() as stranger:
+                    stranger.connect_ex(address)
     os.sched_setaffinity(0, cpus)
 
 
@@ -114,9 +122,9 @@ def test_nor_does_what_they_did_before_a_lab_began():
     with contextlib.closing(Nursery([])) as nursery:
         drown()
         if events := nursery.events:
-            events.follow(port := FIRST_SERVER_PORT + nursery.slot)
-            with socket.socket() as ours:
-                ours.connect_ex(("127.0.0.1", port))
+            with refusing_address() as (host, port), socket.socket() as ours:
+                events.follow(port)
+                ours.connect_ex((host, port))
             assert [change.new for change in events.read(port)] == ["SYN_SENT", "CLOSED"]
             assert events.lost == 0
         else:
@@ -133,10 +141,10 @@ def test_a_machine_of_many_processors_is_heard_whole(count):
     ours.send("events", tuple(fds))
     _, received = theirs.receive()
     with contextlib.closing(transitions.Events(received)) as events:
-        events.follow(9)
-        with socket.socket() as stranger:
-            stranger.connect_ex(("127.0.0.1", 9))
-        heard = [change.new for change in events.read(9)]
+        with refusing_address() as (host, port), socket.socket() as stranger:
+            events.follow(port)
+            stranger.connect_ex((host, port))
+        heard = [change.new for change in events.read(port)]
     assert len(heard) >= count // len(online) * 2  # each buffer of the processor on which they happened has both
     assert set(heard) == {"SYN_SENT", "CLOSED"}
     for fd in fds:
