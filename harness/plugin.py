@@ -14,6 +14,7 @@ import pytest
 
 from harness import files, lessons, profile, terminal
 from harness.errors import ASSERTS_ARE_NEEDED, LabError, LabUnavailable
+from harness.evidence import starvation
 from harness.expect import check_max_wait
 from harness.installed import find_program
 from harness.profile import Profile
@@ -376,6 +377,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     kernel += _not_the_host(config.option.lab_sysctls, _in_force(config))
     if nursery.unavailable:
         return [kernel, f"isolated: no. {nursery.unavailable}"]
+    waits = "" if starvation.is_counted() else "; how long a process waits for a processor is not counted here"
     states = "reported by the kernel" if nursery.events else "inferred from the segments (root sees them reported)"
     try:
         firewall = Path(find_program("nft", "nftables")).name
@@ -383,7 +385,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         firewall = f"none ({error})"
     return [
         kernel,
-        f"isolated: {nursery.isolation}; observers: packet ring, sock_diag; states {states}; firewall: {firewall}",
+        f"isolated: {nursery.isolation}; observers: packet ring, sock_diag; states {states}; firewall: {firewall}"
+        f"{waits}",
     ]
 
 

@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from harness.evidence.starvation import RunDelay
+from harness.evidence.starvation import RunDelay, is_counted
 
 STARVED = """
 import time
+from pathlib import Path
 
 def be_slow():
     yield "here"
@@ -87,3 +89,9 @@ def test_of_a_process_that_is_gone_nothing_is_counted():
         pass
     with contextlib.closing(RunDelay(ended.pid)) as delay:
         assert delay.lap_s() == 0.0
+
+
+def test_a_kernel_that_does_not_count_is_told_apart(monkeypatch):
+    assert is_counted()
+    monkeypatch.setattr(Path, "read_text", lambda _: "0 0 0\n")
+    assert not is_counted()

@@ -7,7 +7,9 @@ perf_swevent_get_recursion_context. It is not proved.)
 """
 
 import contextlib
+import errno
 import os
+import resource
 import socket
 import struct
 import time
@@ -155,3 +157,9 @@ def test_a_machine_of_many_processors_is_heard_whole(count):
 
 def test_buffers_for_many_processors_are_smaller_and_a_power_of_two():
     assert [transitions.pages(count) for count in (1, 2, 8, 9, 65, 254)] == [64, 64, 64, 32, 4, 4]
+
+
+def test_where_so_many_processors_would_need_too_many_descriptors_states_are_inferred():
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+        transitions.open_events(range(soft))

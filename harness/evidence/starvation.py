@@ -5,6 +5,7 @@ Documentation/scheduler/sched-stats.rst: time running, time waiting on a run que
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,14 @@ class Gap:
 
     def __str__(self) -> str:
         return f"{self.who} waited {self.seconds:.3f} s for a processor {self.when}"
+
+
+def is_counted() -> bool:
+    """Whether this kernel counts (CONFIG_SCHED_INFO): this process has run, so all zeros would be no count."""
+    try:
+        return any(map(int, Path("/proc/self/schedstat").read_text().split()))
+    except (OSError, ValueError):
+        return False
 
 
 class RunDelay:

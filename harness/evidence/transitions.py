@@ -11,10 +11,12 @@ what a test asserts (`lab.path`) comes from the segments.
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
 import re
+import resource
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -53,8 +55,15 @@ class Transition:
     inferred: bool
 
 
+_SHARE_OF_FDS = 4
+"""Of the file descriptors that a process may have, a quarter may be these; otherwise states are inferred."""
+
+
 def open_events(processors: Sequence[int]) -> list[int]:
     """One perf fd for each processor, as root; OSError if the right, the tracepoint or the architecture is missing."""
+    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if len(processors) > soft_limit // _SHARE_OF_FDS:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     number = _SYS_PERF_EVENT_OPEN.get(os.uname().machine)
     if number is None:
         raise OSError(f"perf_event_open has no known number on {os.uname().machine}")
