@@ -119,13 +119,13 @@ def test_scripts(text):
 @example("sysctls: " + _DOUBLING)
 @example("sysctls: " + _ALIASES)
 @given(texts(*_YAML).map("sysctls: ".__add__) | texts(*_YAML))
-@each_is_read_or_refused(cases(3000))
+@each_is_read_or_refused(cases(1500))
 def test_yaml(text):
     expect_sound("YAML", text)
 
 
 @given(texts(*_JSON).map('{"sysctls": '.__add__) | texts(*_JSON))
-@each_is_read_or_refused(cases(3000))
+@each_is_read_or_refused(cases(1500))
 def test_json(text):
     expect_sound("JSON", text)
 

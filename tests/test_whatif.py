@@ -493,7 +493,7 @@ def is_a_nursery_at_work(process: psutil.Process) -> bool:
 
 def test_a_what_if_that_is_killed_leaves_nothing(conf) -> None:
     command = [sys.executable, "-m", "harness", "whatif", "--before", "reference", conf(f"{FIN_TIMEOUT} = 9\n")]
-    command += ["--plays", "1000"]  # or what was not killed might end by itself
+    command += ["--plays", "30"]  # or what was not killed might end by itself
     whatif = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
                           env=clean_environment())  # fmt: skip
     started: list[psutil.Process] = []
