@@ -1,7 +1,9 @@
 """The wire against `tcpdump`, which captures it inside the lab at the same time; a burst; a ring that overflows."""
 
+import contextlib
 import os
 import re
+import select
 import socket
 import time
 from dataclasses import replace
@@ -25,7 +27,7 @@ LINE = re.compile(
 )
 
 
-def converse(server, client, rounds):
+def converse(server, client, rounds, before_each=lambda number: None):
     """Both ends in one process, each word in a segment of its own: nobody speaks before he has heard."""
     with socket.create_server(server) as listener:
         caller = socket.create_connection(server, source_address=client)
@@ -33,7 +35,8 @@ def converse(server, client, rounds):
     for end in (caller, called):
         end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     yield "connected"
-    for _ in range(rounds):
+    for number in range(rounds):
+        before_each(number)
         caller.send(b"?")
         called.recv(1)
         called.send(b"!")
@@ -44,10 +47,20 @@ def converse(server, client, rounds):
     yield "both ends closed"
 
 
-def converse_when_others_rest(server, client, rounds):
-    """The same, at a low priority: on a busy machine, too, whoever drains the ring is served first."""
-    os.nice(10)
-    yield from converse(server, client, rounds)
+def converse_as_it_is_read(server, client, rounds, times, drained):
+    """The same `times` over in one step, each time once the ring has been read to its end: however busy the machine."""
+    ticks = os.open(drained, os.O_RDWR | os.O_NONBLOCK)
+    talk = converse(server, client, rounds * times, lambda number: number % rounds or wait_for_two(ticks))
+    yield from talk
+
+
+def wait_for_two(ticks):
+    """The first may be of a reading that had begun before."""
+    with contextlib.suppress(BlockingIOError):
+        os.read(ticks, 1 << 16)
+    for _ in range(2):
+        select.select([ticks], [], [])
+        os.read(ticks, 1)
 
 
 def call_in_vain(server, client):
@@ -95,9 +108,22 @@ def test_a_burst_is_captured_whole(lab):
     assert captured == lab.counter("IpInReceives") == lab.counter("TcpInSegs")
 
 
-def test_a_step_may_send_more_than_the_ring_holds(lab):
-    talk = lab.start(converse_when_others_rest, lab.server_address, lab.client_address(40001), 50_000, to="connected")
+def test_a_step_may_send_more_than_the_ring_holds(lab, monkeypatch, tmp_path):
+    os.mkfifo(drained := tmp_path / "drained")
+    ticks = os.open(drained, os.O_RDWR | os.O_NONBLOCK)
+    drain = lab._watch.drain
+
+    def drain_and_say_so():
+        frames = drain()
+        with contextlib.suppress(BlockingIOError):
+            os.write(ticks, b".")
+        return frames
+
+    monkeypatch.setattr(lab._watch, "drain", drain_and_say_so)
+    ends = lab.server_address, lab.client_address(40001)
+    talk = lab.start(converse_as_it_is_read, *ends, 5_000, 10, str(drained), to="connected")
     talk.run_to("both ends closed")
+    os.close(ticks)
     captured, lost = lab.evidence()
     assert lost == 0
     assert captured == lab.counter("TcpInSegs") > 3 * ring.FRAMES
