@@ -100,8 +100,11 @@ class Lab(Observer):
 
     def _free_name(self, name: str) -> str:
         taken = {actor.name for actor in self._actors}
-        names = (name if n == 1 else f"{name} {n}" for n in range(1, len(taken) + 2))
-        return next(each for each in names if each not in taken)
+        free, number = name, 1
+        while free in taken:
+            number += 1
+            free = f"{name} {number}"
+        return free
 
     def folder(self) -> str:
         """An empty folder in memory, for programs that need files: actors started from now on see it, nobody else.

@@ -1,8 +1,8 @@
 """Line numbers for tracebacks that lack them.
 
 CPython 3.11 leaves some jumps without a line number (cpython issue 107901). A signal handler that raises while such a
-jump is executed, as pytest-timeout's and the one for Ctrl-C do, makes a traceback entry whose tb_lineno is None. pytest
-subtracts 1 from that, and its INTERNALERROR ends the whole session.
+jump is executed, as pytest-timeout's and the one for Ctrl-C do, makes a traceback entry whose tb_lineno is None (-1 in
+3.11.2). pytest subtracts 1 from that, and its INTERNALERROR ends the whole session.
 """
 
 from types import CodeType, TracebackType
@@ -29,10 +29,11 @@ def _numbered(traceback: TracebackType | None) -> TracebackType | None:
     for entry in reversed(entries):
         # tb_lineno is an int to the type checker, and to everybody else.
         line: int | None = entry.tb_lineno
-        if line is not None and entry.tb_next is numbered:
+        if line is not None and line > 0 and entry.tb_next is numbered:
             numbered = entry
         else:
-            line = line or _line_before(entry.tb_frame.f_code, entry.tb_lasti)
+            if line is None or line < 1:
+                line = _line_before(entry.tb_frame.f_code, entry.tb_lasti)
             numbered = TracebackType(numbered, entry.tb_frame, entry.tb_lasti, line)
     return numbered
 

@@ -155,7 +155,10 @@ class Ring:
             return 0
         end = min(self._next + window, FRAMES)
         statuses = self._words[self._next * _WORDS : end * _WORDS : _WORDS].tolist()
-        return next((n for n, status in enumerate(statuses) if not status & _TP_STATUS_USER), len(statuses))
+        for number, status in enumerate(statuses):
+            if not status & _TP_STATUS_USER:
+                return number
+        return len(statuses)
 
     def wait(self, within_s: float) -> bool:
         """Sleep until there is a frame to read, or the time is over."""

@@ -53,7 +53,7 @@ def _ask_once(sock: socket.socket, kind: int, flags: int, body: bytes) -> list[b
     answers: list[bytes] = []
     torn = False
     while True:
-        for kind_of_answer, flags_of_answer, answered, content in _messages(sock.recv(_RECEIVE_BYTES)):
+        for kind_of_answer, flags_of_answer, answered, content in list(_messages(sock.recv(_RECEIVE_BYTES))):
             if answered != request:
                 continue
             torn = torn or bool(flags_of_answer & _NLM_F_DUMP_INTR)
