@@ -30,8 +30,8 @@ _FEW, _MANY = 16, 1024
 """Slots that are looked at in one go: at first, and while all of them are full."""
 
 MARKER_ETHERTYPE = 0x88B5
-_MARKER_TYPE = MARKER_ETHERTYPE.to_bytes(2, "big")
 """IEEE 802 local experimental: no protocol of the kernel looks at it, and no counter of TCP or IP moves."""
+_MARKER_TYPE = MARKER_ETHERTYPE.to_bytes(2, "big")
 _MARKER = struct.Struct("=6x6xHQI34x")  # an Ethernet header, then round and CPU, padded to the shortest frame
 
 
