@@ -78,5 +78,9 @@ class Channel:
             raise EOFError("the other end of the channel is gone")
         return data, fds
 
+    def detach(self) -> int:
+        """Give the descriptor away: it is the caller's to close."""
+        return self._socket.detach()
+
     def close(self) -> None:
         self._socket.close()

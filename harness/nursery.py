@@ -21,6 +21,10 @@ _BOOT = (
     "from harness.inside import nursery; nursery.main(fd, watched); os._exit(0)"
 )
 
+_SPARES = 2
+"""Labs that stand before they are wanted. Setting one up takes longer than a short story, mostly in the kernel's waits,
+so with a single one each short story would wait for its lab."""
+
 
 class LabKeeper(KeeperHandle):
     """The line to one lab's keeper, and the sockets that the keeper has opened inside."""
@@ -96,7 +100,7 @@ class Nursery:
         finally:
             theirs.close()
         self._channel = ours
-        self._spare: LabKeeper | None = None
+        self._spares: list[LabKeeper] = []
         self.events: transitions.Events | None = None
         try:
             self._hear_greeting()
@@ -122,14 +126,15 @@ class Nursery:
     def open_lab(self, roles_from: str, *, spare: bool = True) -> LabKeeper:
         """A fresh lab, in which the roles of one file may be played. LabUnavailable says what is missing.
 
-        The next one, if there will be one, is ordered at the same time, and stands before it is wanted: the kernel's
-        own waits while a namespace is set up (evidence/ring.py) are then nobody's.
+        The next ones, if there will be any, are ordered at the same time, and stand before they are wanted: the
+        kernel's own waits while a namespace is set up (evidence/ring.py) are then nobody's.
         """
         if self.unavailable:
             raise self.unavailable
-        keeper, self._spare = self._spare or self._order(roles_from), None
+        keeper = self._spares.pop(0) if self._spares else self._order(roles_from)
         try:
-            self._spare = self._order(roles_from) if spare else None
+            while spare and len(self._spares) < _SPARES:
+                self._spares.append(self._order(roles_from))
             keeper.wait_until_ready()
         except BaseException:
             keeper.close()
@@ -155,8 +160,8 @@ class Nursery:
         """End the helper and wait for its end."""
         if self.events:
             self.events.close()
-        if self._spare:
-            self._spare.close()
+        for keeper in self._spares:
+            keeper.close()
         self._channel.close()
         self._process.wait()
 

@@ -5,6 +5,7 @@ import math
 import select
 import time
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -161,16 +162,7 @@ class Observer:
 
     def socket(self, end: str, port: int | None = None) -> Socket | None:
         """One end of a connection, as the kernel has it now; None where it has none (CLOSED)."""
-        host = _host(end)
-        rows = [
-            row
-            for row in self.sockets()
-            if row.state != State.LISTEN and row.local[0] == host and port in (None, row.local[1], row.remote[1])
-        ]
-        if len(rows) > 1:
-            which = ", ".join(f"{row.local[1]}→{row.remote[1]} {row.state}" for row in rows)
-            raise LabError(f"{len(rows)} sockets at the {end}: {which}. Hint: name one by port=")
-        return rows[0] if rows else None
+        return _row_of(end, port, self.sockets())
 
     def state(self, end: str, port: int | None = None) -> State:
         """The state of one end, CLOSED where the table has no row."""
@@ -185,7 +177,8 @@ class Observer:
         wanted = {end: _state(state) for end, state in (("client", client), ("server", server)) if state}
 
         def look() -> dict[str, str]:
-            return {end: self.state(end, port) for end in wanted}
+            rows = self.sockets()
+            return {end: row.state if (row := _row_of(end, port, rows)) else State.CLOSED for end in wanted}
 
         expect.poll(
             f"the states of the connection{_named(port)}", wanted, look, expect.time_limit_s(within_s, self.deadline_s)
@@ -346,6 +339,19 @@ def _pause_s(to_earliest_s: float, expires_s: float) -> float:
         return _PAUSE_WHILE_DUE_S
     ahead_s = min(to_earliest_s, expires_s or to_earliest_s)
     return min(max(expect.POLL_S, ahead_s - _DENSE_FROM_S), _LONGEST_PAUSE_S)
+
+
+def _row_of(end: str, port: int | None, rows: Sequence[Socket]) -> Socket | None:
+    host = _host(end)
+    found = [
+        row
+        for row in rows
+        if row.state != State.LISTEN and row.local[0] == host and port in (None, row.local[1], row.remote[1])
+    ]
+    if len(found) > 1:
+        which = ", ".join(f"{row.local[1]}→{row.remote[1]} {row.state}" for row in found)
+        raise LabError(f"{len(found)} sockets at the {end}: {which}. Hint: name one by port=")
+    return found[0] if found else None
 
 
 def _host(end: str) -> str:

@@ -67,7 +67,7 @@ class Marks:
 
     def __init__(self, capture: socket.socket, processors: Collection[int]) -> None:
         self._capture = capture
-        self._processors = processors
+        self._processors = list(processors)
         self._round = 0
         self.sent = 0
         """Marks sent so far."""
@@ -82,6 +82,7 @@ class Marks:
         `lo` is down.
         """
         self._round += 1
+        self._processors.reverse()  # the thread is likely still on the last one: each round saves one migration
         allowed = os.sched_getaffinity(0)
         marks = set()
         try:

@@ -4,27 +4,28 @@ When it dies, by any cause, the kernel kills every process of its PID namespace 
 """
 
 import contextlib
-import fcntl
 import os
 import pickle
 import signal
 import socket
 import subprocess
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
 from harness.channel import Channel
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import ring, sockets
-from harness.inside import role_runner, roles
+from harness.inside import forked_actor, roles
 from harness.inside.network_keeper import NetworkKeeper, Reply, serve
 from harness.installed import find_program
 from harness.kernel import addresses, namespace, sysctls
 
 _FOLDERS = ("/mnt", "/media", "/srv")
 """One of them becomes the lab's own, where nothing that it needs lies below: /mnt is meant for mounting (FHS, 3.12)."""
+
+_SPARE_ACTORS = 2
+"""Most stories have a server and a client. A story with more forks the others when it starts them."""
 
 
 def main(channel: Channel, request: dict[str, Any]) -> int:
@@ -39,6 +40,7 @@ class Keeper(NetworkKeeper):
         super().__init__(profile, host_network)
         self._statuses: dict[int, int] = {}
         self._folder = ""
+        self._spare_actors: list[forked_actor.ForkedActor] = []
         self._capture = ring.open_capture()
         self._table = sockets.open_table()
         self._raw = socket.socket(addresses.FAMILY, socket.SOCK_RAW, socket.IPPROTO_RAW)
@@ -47,27 +49,22 @@ class Keeper(NetworkKeeper):
         """The capture, the socket table, a raw socket for provoked segments, the keeper's own pidfd."""
         return self._capture.fileno(), self._table.fileno(), self._raw.fileno(), os.pidfd_open(os.getpid())
 
+    def prepare(self) -> None:
+        """Fork actors before they are wanted, while pytest is busy with something else."""
+        self._spare_actors = [forked_actor.fork(ahead=True) for _ in range(_SPARE_ACTORS)]
+
     def start_role(self, path: str, role: str, arguments: bytes, title: str) -> Reply:
-        """Fork an actor; its channel, its pidfd and its output (a file in memory) are the asker's."""
+        """Let an actor have a role; its channel, its pidfd and its output (a file in memory) are the asker's."""
         roles.load(path)
-        found, given = roles.find(path, role), _unpickled(arguments)
-        theirs, ours = Channel.pair()
-        output = _output_file()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                role_runner.become_actor(theirs.fileno(), output, title)
-                os._exit(role_runner.run(theirs, found, given))
-            except BaseException:  # this must not go on as a second keeper
-                traceback.print_exc()
-            finally:
-                os._exit(1)
-        theirs.close()
-        return pid, (os.dup(ours.fileno()), os.pidfd_open(pid), output)
+        roles.find(path, role)
+        _check_unpickles(arguments)
+        actor = self._spare_actors.pop(0) if self._spare_actors else forked_actor.fork()
+        actor.channel.send(forked_actor.Part(path, role, arguments, title))
+        return actor.pid, (actor.channel.detach(), os.pidfd_open(actor.pid), actor.output)
 
     def start_program(self, argv: list[str]) -> Reply:
         """Run a real program inside; its pidfd and its output are the asker's."""
-        output = _output_file()
+        output = forked_actor.output_file()
         try:
             pid = os.posix_spawn(
                 argv[0],
@@ -113,7 +110,15 @@ class Keeper(NetworkKeeper):
             except (OSError, IndexError) as error:
                 raise LabUnavailable(f"no folder of the lab's own: {error}", "mkdir /mnt, or run as root") from None
             self._folder = free[0]
+            self._end_spare_actors()  # they are in the mount namespace from before, and would not see it
         return self._folder, ()
+
+    def _end_spare_actors(self) -> None:
+        for actor in self._spare_actors:
+            actor.channel.close()
+            os.close(actor.output)
+            os.waitpid(actor.pid, 0)
+        self._spare_actors.clear()
 
     def write_file(self, name: str, text: str) -> Reply:
         if name in ("", "..") or name != Path(name).name:
@@ -156,16 +161,8 @@ def _nft(script: str) -> str:
     return done.stderr.strip() if done.returncode else ""
 
 
-def _unpickled(arguments: bytes) -> tuple[object, ...]:
+def _check_unpickles(arguments: bytes) -> None:
     try:
-        given: tuple[object, ...] = pickle.loads(arguments)
+        pickle.loads(arguments)
     except Exception as error:
         raise LabError(f"the role's arguments cannot be received: {error}. Hint: pass plain values") from None
-    return given
-
-
-def _output_file() -> int:
-    fd = os.memfd_create("output")
-    # Actors and their children share the file: each writes at its end.
-    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_APPEND)
-    return fd

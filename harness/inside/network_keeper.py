@@ -43,6 +43,9 @@ class NetworkKeeper:
         """What the asker is given when the network stands."""
         return ()
 
+    def prepare(self) -> None:
+        """Called once the asker knows that the network stands: what is likely to be asked for next."""
+
     def read_sysctl(self, key: str) -> Reply:
         return sysctls.read(key), ()
 
@@ -64,6 +67,7 @@ def serve(channel: Channel, set_up: Callable[[], NetworkKeeper]) -> int:
         return 1
     channel.send((0, (tuple(keeper.not_set), tuple(keeper.refused))), keeper.fds())
     try:
+        keeper.prepare()
         while True:
             command, _ = channel.receive()
             assert isinstance(command, tuple)

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import socket
+import traceback
 
 from harness.channel import Channel
 from harness.errors import LabError, LabUnavailable
@@ -28,6 +29,7 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; a lab's own keeper undoes this
     os.set_inheritable(channel_fd, False)  # Popen's pass_fds had to make it so; a lab's programs must not have it
     signal.signal(signal.SIGINT, signal.default_int_handler)  # for actors: a command's pytest ignores it (child.py)
+    _warm_up()
     channel = Channel.from_fd(channel_fd)
     watched = [os.pidfd_open(pid) for pid in watched_pids]
     try:
@@ -45,6 +47,14 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     with slot_lock, contextlib.suppress(EOFError):
         while _next_request(channel, watched):
             _serve(channel, usual)
+
+
+def _warm_up() -> None:
+    """Import here, once, what traceback imports when it first formats an error: each failing role would do it anew."""
+    try:
+        raise LabError("for its traceback")
+    except LabError as error:
+        traceback.format_exception(error)
 
 
 def _take_slot() -> tuple[socket.socket, int]:

@@ -23,18 +23,22 @@ _COMM_BYTES = 15  # TASK_COMM_LEN less the final NUL
 _NAMES_OF_ENDS = ("finished", "failed", "killed")
 
 
-def become_actor(channel_fd: int, output_fd: int, title: str) -> None:
+def become_actor(channel_fd: int, output_fd: int) -> None:
     """Keep the channel and the output, drop every other fd: inherited fds are a fault that the lab studies."""
     for standard, fd in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output_fd), (2, output_fd)):
         os.dup2(fd, standard)
     os.closerange(3, channel_fd)
     os.closerange(channel_fd + 1, os.sysconf("SC_OPEN_MAX"))
-    Path("/proc/self/comm").write_bytes(title.encode()[:_COMM_BYTES])
     os.setsid()
     sys.stdout = open(1, "w", buffering=1, closefd=False)
     sys.stderr = open(2, "w", buffering=1, closefd=False)
     faulthandler.register(signal.SIGUSR1, sys.stderr)  # the harness asks a hanging role where it is
     faulthandler.enable(sys.stderr)  # and a role that crashes says so itself
+
+
+def set_title(title: str) -> None:
+    """Name this process, for `ss`, `ps` and the transcript; the kernel keeps the first 15 bytes."""
+    Path("/proc/self/comm").write_bytes(title.encode()[:_COMM_BYTES])
 
 
 class _HarnessGone(BaseException):

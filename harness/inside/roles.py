@@ -1,6 +1,7 @@
 """The roles of a scenario's file, imported once in the nursery, so that each actor is but a fork."""
 
 import importlib.util
+import linecache
 import os
 import sys
 import traceback
@@ -64,6 +65,7 @@ def _import(path: str) -> None:
     sys.modules[path] = module
     try:
         spec.loader.exec_module(module)
+        linecache.getlines(path)  # for the tracebacks of roles that fail, which would each read the file
     except BaseException:
         raise LabError(f"{path} cannot be imported. Hint:\n{traceback.format_exc(limit=-3)}") from None
     if len(os.listdir("/proc/self/task")) > threads:
