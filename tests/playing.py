@@ -68,7 +68,7 @@ def run_module(
     with tempfile.TemporaryFile("w+") as stdin, ThreadPoolExecutor(2) as readers:
         stdin.write(answer)
         stdin.seek(0)
-        request = name, list(arguments), str(folder), clean_environment() | (environment or {})
+        request = ["-m", name, *arguments], str(folder), clean_environment() | (environment or {})
         WarmPython.one().run(request, (stdin.fileno(), *(end for _, end in printed), told))
         for _, end in pipes:
             os.close(end)
@@ -110,13 +110,15 @@ class WarmPython:
 
     def __init__(self) -> None:
         self._requests, theirs = Channel.pair()
-        command = [sys.executable, "-m", "tests.warm", str(theirs.fileno())]
+        self._folder = tempfile.TemporaryDirectory()
+        command = [sys.executable, "-m", "tests.warm", str(theirs.fileno()), self._folder.name]
         self._process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), pass_fds=[theirs.fileno()])
         theirs.close()
 
     def close(self) -> None:
         self._requests.close()
         self._process.wait()
+        self._folder.cleanup()
 
-    def run(self, request: tuple[str, list[str], str, dict[str, str]], fds: tuple[int, ...]) -> None:
+    def run(self, request: tuple[list[str], str, dict[str, str]], fds: tuple[int, ...]) -> None:
         self._requests.send(request, fds)

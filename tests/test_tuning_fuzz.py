@@ -1,7 +1,7 @@
 """The readers against many texts: what is read is sound, and what is not read is named.
 
-Each reader gets 10,000 texts that are nothing but characters and words. A text of this file's own making, of which there
-are 500 for each format, is read a second time without the readers: its generator knows what it has written, and where.
+Each reader gets 10,000 texts of random characters and words. A text of this file's own making (500 for each format) is
+read a second time without the readers: its generator knows what it has written, and where.
 FUZZ_CASES in the environment sets another number of texts for every test.
 """
 

@@ -1,19 +1,26 @@
-"""A Python that has imported what pytest and our commands need, and forks for each run: python -m tests.warm FD.
+"""A Python that has imported what pytest and our commands need, and forks for each run: python -m tests.warm FD FOLDER.
 
 Most runs that the tests start take less time than Python needs to start and to import. Each run has a process of its
 own all the same, with its own arguments, environment, folder and files; and it imports the plugins of pytest itself, as
 pytest then rewrites their assertions.
+
+FD is a channel for the requests of one process of the tests. The runs themselves may start a pytest or workers of
+pytest-xdist: their sys.executable is a script in FOLDER by which each of these is one more fork (tests/warm_client.py).
 """
 
 import contextlib
 import gc
 import importlib
+import json
 import os
 import pkgutil
 import runpy
 import select
+import shlex
 import signal
+import socket
 import sys
+from pathlib import Path
 
 from _pytest.config import default_plugins
 
@@ -22,6 +29,16 @@ from harness.channel import Channel
 from harness.kernel.namespace import die_with_parent
 
 _OURS = ("lab", "nursery", "profile", "lessons", "record", "compare", "stepping", "tuning.explain", "tuning.read")
+
+EXECUTABLE = """#!/bin/sh
+case "$1 $2" in
+"-m pytest" | "-u -c") exec {python} -I -S {client} {requests} "$@" ;;
+*) exec {python} "$@" ;;
+esac
+"""
+
+Request = tuple[list[str], str, dict[str, str]]
+"""A run's arguments (-m MODULE or -c CODE, and its own), folder and environment."""
 
 
 def prepare() -> None:
@@ -32,41 +49,62 @@ def prepare() -> None:
         importlib.import_module(f"harness.{name}")
     for module in pkgutil.iter_modules(harness.views.__path__):
         importlib.import_module(f"harness.views.{module.name}")
+    for name in ("execnet.gateway", "execnet.gateway_base"):
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()
 
 
 class Forks:
-    """The runs that are under way: the pidfd, the number and the asker (the pipe to it) of each."""
+    """The runs that are under way: the pidfd, the number and the asker of each.
 
-    def __init__(self, requests: Channel) -> None:
+    An asker is the writing end of a pipe, or a connection of tests/warm_client.py: if that ends, so does the run.
+    """
+
+    def __init__(self, requests: Channel, folder: Path) -> None:
         self._requests = requests
+        self._executable = folder / "python"
+        client, path = Path(__file__).with_name("warm_client.py"), folder / "requests"
+        names = {"python": sys.executable, "client": str(client), "requests": str(path)}
+        self._executable.write_text(EXECUTABLE.format(**{name: shlex.quote(each) for name, each in names.items()}))
+        self._executable.chmod(0o700)
         self._runs: dict[int, tuple[int, int]] = {}
+        self._clients: dict[int, int] = {}
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(64)
 
-    def serve(self) -> tuple[str, list[str]]:
+    def serve(self) -> list[str]:
         """Fork for each request, tell its asker the process's number, and later its exit status. Returns in forks."""
         while True:
-            for fd in select.select([self._requests, *self._runs], [], [])[0]:
-                if fd is not self._requests:
-                    self._ended(fd)
-                elif request := self._forked():
-                    return request
+            ready = select.select([self._requests, self._listener, *self._runs, *self._clients], [], [])[0]
+            for each in ready:
+                if each in self._runs:
+                    self._ended(each)
+                elif each in self._clients:
+                    os.kill(self._clients.pop(each), signal.SIGKILL)
+                elif each in (self._requests, self._listener) and (arguments := self._forked(each)):
+                    return arguments
 
     def _ended(self, pidfd: int) -> None:
         number, asker = self._runs.pop(pidfd)
         _, status = os.waitpid(number, 0)
         with contextlib.suppress(BrokenPipeError):  # the asker was interrupted, and has killed it
             os.write(asker, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        self._clients.pop(asker, None)
         os.close(asker)
         os.close(pidfd)
 
-    def _forked(self) -> tuple[str, list[str]] | None:
-        """What is to be run, in the fork; nothing in its parent."""
+    def _forked(self, source: object) -> list[str] | None:
+        """The arguments of what is to be run, in the fork; nothing in its parent."""
         try:
-            (module, arguments, folder, environment), fds = self._requests.receive()
+            (arguments, folder, environment), (*files, asker) = (
+                self._requests.receive() if source is self._requests else _received(self._listener.accept()[0])
+            )
         except EOFError:
-            sys.exit()
-        *files, asker = fds
+            if source is self._requests:
+                sys.exit()
+            return None  # it was killed before it had asked
         if (number := os.fork()) == 0:
             die_with_parent()
             for standard, file in enumerate(files):
@@ -74,19 +112,43 @@ class Forks:
             os.chdir(folder)
             os.environ.clear()
             os.environ.update(environment)
-            sys.path[0] = folder
-            return module, arguments
+            sys.executable = str(self._executable)
+            return arguments
         try:
             os.write(asker, f"{number}\n".encode())
         except BrokenPipeError:  # the asker was interrupted before it knew whom to kill
             os.kill(number, signal.SIGKILL)
         self._runs[os.pidfd_open(number)] = number, asker
+        if source is self._listener:
+            self._clients[asker] = number
         for file in files:
             os.close(file)
         return None
 
 
+def _received(connection: socket.socket) -> tuple[Request, list[int]]:
+    """A client's request and files, and the connection to it as the last of them. EOFError if it is not whole."""
+    begun, files, _, _ = socket.recv_fds(connection, 4096, 3)
+    length, _, text = begun.partition(b"\n")
+    while len(text) < int(length or 1):
+        if not (more := connection.recv(1 << 20)):
+            raise EOFError
+        text += more
+    return tuple(json.loads(text)), [*files, connection.detach()]
+
+
+def run(arguments: list[str]) -> None:
+    """As `python ARGUMENTS` does."""
+    how = arguments.index("-m" if "-m" in arguments[:1] else "-c")
+    what, sys.argv[1:] = arguments[how + 1], arguments[how + 2 :]
+    if arguments[how] == "-m":
+        sys.path[0] = str(Path.cwd())
+        runpy.run_module(what, run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0], sys.argv[0] = "", "-c"
+        exec(what, {"__name__": "__main__"})
+
+
 if __name__ == "__main__":
     prepare()
-    module, sys.argv[1:] = Forks(Channel.from_fd(int(sys.argv[1]))).serve()
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    run(Forks(Channel.from_fd(int(sys.argv[1])), Path(sys.argv[2])).serve())
