@@ -50,7 +50,9 @@ STORY_MOMENTS, END_MOMENTS = 18, 13
 PLAYED = """
 import os, signal, sys
 import pytest, harness
+from tests import warm
 
+warm.prepare()
 phase, folder, moments = sys.argv[1], sys.argv[2], int(sys.argv[3])
 ours = os.path.dirname(harness.__file__) if phase == "story" else ""
 
