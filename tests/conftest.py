@@ -34,8 +34,10 @@ TOGETHER = (
 """What shares a result that is dear to make: of workers, one has it, from the beginning. (`--dist loadgroup` would be
 for that, but pytest 9.2 takes no node id from it: pytest-xdist issue 1386.)"""
 
-LONG = ("test_whatif", "test_readme", "test_tuning_fuzz", "test_as_configured", "test_lessons")
-"""They begin early, so that none is under way alone at the end."""
+LONG = ("test_interrupts", "test_declared_programs", "test_whatif", "test_ablation", "test_readme", "test_host_untouched",
+        "test_as_configured", "test_initial_numbers", "test_predict_against_kernel", "test_lessons",
+        "test_plugin")  # fmt: skip
+"""The files of long tests, the longest first. They begin early, so that none is under way alone at the end."""
 
 
 MAY_BE_SKIPPED = ("only root ", "this kernel is older than ", "this kernel has no ")
@@ -73,7 +75,9 @@ def pytest_unconfigure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not item.path.name.startswith(LONG))
+    items.sort(
+        key=lambda item: next((at for at, each in enumerate(LONG) if item.path.name.startswith(each)), len(LONG))
+    )
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LIMIT_S))

@@ -16,7 +16,7 @@ import pytest
 from harness import __main__ as program
 from harness import record
 from harness.kernel.netns_keys import belongs_to_a_namespace
-from tests.playing import ROOT, clean_environment
+from tests.playing import ROOT, clean_environment, run_module
 
 SYSCTLS = Path("/proc/sys")
 
@@ -134,10 +134,13 @@ def test_no_command_is_forgotten() -> None:
 def ran(command: str, every_key: EveryKey, python: str = sys.executable, **more: object) -> str:
     """What a command prints, after its exit status was found to be one that it may have."""
     words = [word.format(**vars(every_key)) for word in COMMANDS[command]]
-    done = subprocess.run(
-        [python, *words], cwd=ROOT, env=clean_environment() | {"PYTHONPATH": os.pathsep.join([str(ROOT), *LIBRARIES])},
-        capture_output=True, text=True, stdin=subprocess.DEVNULL, **more,
-    )  # type: ignore[call-overload]  # fmt: skip
+    if python == sys.executable and not more:
+        done = run_module(*words[1:])
+    else:
+        done = subprocess.run(
+            [python, *words], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+            env=clean_environment() | {"PYTHONPATH": os.pathsep.join([str(ROOT), *LIBRARIES])}, **more,
+        )  # type: ignore[call-overload]  # fmt: skip
     assert done.returncode in STATUSES.get(command, {0}), done.stdout + done.stderr
     if command in GIVES_A_VERDICT:
         _each_key_has_a_verdict(json.loads(done.stdout), words[-1])
