@@ -34,9 +34,10 @@ TOGETHER = (
 """What shares a result that is dear to make: of workers, one has it, from the beginning. (`--dist loadgroup` would be
 for that, but pytest 9.2 takes no node id from it: pytest-xdist issue 1386.)"""
 
-LONG = ("test_interrupts", "test_declared_programs", "test_whatif", "test_ablation", "test_readme", "test_host_untouched",
-        "test_as_configured", "test_initial_numbers", "test_predict_against_kernel", "test_lessons",
-        "test_plugin")  # fmt: skip
+LONG = (
+    "test_interrupts", "test_declared_programs", "test_whatif", "test_ablation", "test_readme", "test_host_untouched",
+    "test_as_configured", "test_initial_numbers", "test_predict_against_kernel", "test_lessons", "test_plugin",
+)  # fmt: skip
 """The files of long tests, the longest first. They begin early, so that none is under way alone at the end."""
 
 

@@ -1,7 +1,9 @@
 """Playing a scenario of the tests' own making in a pytest of its own."""
 
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -91,9 +93,21 @@ def _read(fd: int) -> str:
 
 _starting = threading.Lock()
 
+EXECUTABLE = """#!/bin/sh
+case "$1 $2" in
+"-m pytest" | "-m harness" | "-u -c") exec {python} -I -S {client} {path} "$@" ;;
+*) exec {python} "$@" ;;
+esac
+"""
+"""`-u -c` begins a worker of pytest-xdist. What imports nothing of pytest, such as the helper, is sooner without it."""
+
 
 class WarmPython:
-    """Runs modules. This process has at most one, started when it is first needed."""
+    """Runs modules. This process has at most one, started when it is first needed.
+
+    `executable` may take the place of sys.executable in a command, if variables that Python reads when it starts are as
+    in clean_environment(), and the standard files are open.
+    """
 
     _one: "WarmPython | None" = None
 
@@ -111,8 +125,20 @@ class WarmPython:
     def __init__(self) -> None:
         self._requests, theirs = Channel.pair()
         self._folder = tempfile.TemporaryDirectory()
-        command = [sys.executable, "-m", "tests.warm", str(theirs.fileno()), self._folder.name]
-        self._process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), pass_fds=[theirs.fileno()])
+        self.executable = f"{self._folder.name}/python"
+        names = {
+            "python": sys.executable,
+            "client": f"{ROOT}/tests/warm_client.py",
+            "path": f"{self._folder.name}/asked",
+        }
+        Path(self.executable).write_text(EXECUTABLE.format(**{name: shlex.quote(each) for name, each in names.items()}))
+        Path(self.executable).chmod(0o700)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(names["path"])
+            listener.listen(64)
+            fds = theirs.fileno(), listener.fileno()
+            command = [sys.executable, "-m", "tests.warm", *map(str, fds), self.executable]
+            self._process = subprocess.Popen(command, cwd=ROOT, env=clean_environment(), pass_fds=fds)
         theirs.close()
 
     def close(self) -> None:

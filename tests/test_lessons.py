@@ -17,7 +17,7 @@ from harness.__main__ import main
 from harness.errors import LabError
 from harness.timeline import Timeline
 from harness.views.narration import claimed, told
-from tests.playing import ROOT, clean_environment, pytest_command, run_module, run_pytest
+from tests.playing import ROOT, WarmPython, clean_environment, pytest_command, run_module, run_pytest
 from tests.test_tidy import SCENARIOS
 
 TOOLS = {"cat", "grep", "journalctl", "nstat", "ps", "ss", "sysctl", "tcpdump"}
@@ -153,7 +153,7 @@ def {lesson.control}(lab):
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
 def test_a_picture_has_colour_where_the_terminal_or_the_option_says_so(workers):
     lesson = lessons.load("close_with_unread_data")
-    command = [sys.executable, "-m", "pytest", "--lab-show", *workers, f"{lesson.path}::{lesson.fault}"]
+    command = [WarmPython.one().executable, "-m", "pytest", "--lab-show", *workers, f"{lesson.path}::{lesson.fault}"]
     environment = {name: value for name, value in clean_environment().items() if name not in ("NO_COLOR", "COLUMNS")}
     heading = rf"^{lesson.fault} (\x1b\[[\d;]*m)?─+"
 

@@ -16,7 +16,7 @@ from harness import lessons, terminal
 from harness.compare import ENDING, Row, Verdict
 from harness.record import Run
 from harness.views import comparison
-from tests.playing import ROOT, clean_environment, pytest_command
+from tests.playing import ROOT, WarmPython, clean_environment, pytest_command
 
 FULL = "the standard output cannot be written: No space left on device. Hint: redirect it to another file\n"
 CLOSED = "the standard output is closed. Hint: redirect it to a file, or to /dev/null\n"
@@ -54,8 +54,10 @@ def harness(
 ) -> subprocess.CompletedProcess[str]:
     """One command, with its files as a shell redirects them."""
     command = " ".join(each.format(**files) for each in COMMANDS[name])
+    is_usual = "&-" not in shell and not environment
+    python = WarmPython.one().executable if is_usual else sys.executable
     return subprocess.run(
-        ["bash", "-c", f"exec {sys.executable} -m harness {command} {shell}"], cwd=ROOT, pass_fds=pass_fds,
+        ["bash", "-c", f"exec {python} -m harness {command} {shell}"], cwd=ROOT, pass_fds=pass_fds,
         capture_output=True, text=True, env=clean_environment() | environment,
     )  # fmt: skip
 

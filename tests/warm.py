@@ -1,11 +1,14 @@
-"""A Python that has imported what pytest and our commands need, and forks for each run: python -m tests.warm FD FOLDER.
+"""A Python that has imported what pytest and our commands need, and forks for each run.
+
+python -m tests.warm FD FD EXECUTABLE
 
 Most runs that the tests start take less time than Python needs to start and to import. Each run has a process of its
 own all the same, with its own arguments, environment, folder and files; and it imports the plugins of pytest itself, as
 pytest then rewrites their assertions.
 
-FD is a channel for the requests of one process of the tests. The runs themselves may start a pytest or workers of
-pytest-xdist: their sys.executable is a script in FOLDER by which each of these is one more fork (tests/warm_client.py).
+The first FD is a channel for the requests of one process of the tests. EXECUTABLE is a script that runs its arguments
+as a Python would, by one more fork: tests/warm_client.py asks for it at the second FD, a listening socket. In a run it
+is sys.executable, by which the run starts a pytest or workers of its own.
 """
 
 import contextlib
@@ -16,7 +19,6 @@ import os
 import pkgutil
 import runpy
 import select
-import shlex
 import signal
 import socket
 import sys
@@ -29,13 +31,6 @@ from harness.channel import Channel
 from harness.kernel.namespace import die_with_parent
 
 _OURS = ("lab", "nursery", "profile", "lessons", "record", "compare", "stepping", "tuning.explain", "tuning.read")
-
-EXECUTABLE = """#!/bin/sh
-case "$1 $2" in
-"-m pytest" | "-u -c") exec {python} -I -S {client} {requests} "$@" ;;
-*) exec {python} "$@" ;;
-esac
-"""
 
 Request = tuple[list[str], str, dict[str, str]]
 """A run's arguments (-m MODULE or -c CODE, and its own), folder and environment."""
@@ -61,18 +56,10 @@ class Forks:
     An asker is the writing end of a pipe, or a connection of tests/warm_client.py: if that ends, so does the run.
     """
 
-    def __init__(self, requests: Channel, folder: Path) -> None:
-        self._requests = requests
-        self._executable = folder / "python"
-        client, path = Path(__file__).with_name("warm_client.py"), folder / "requests"
-        names = {"python": sys.executable, "client": str(client), "requests": str(path)}
-        self._executable.write_text(EXECUTABLE.format(**{name: shlex.quote(each) for name, each in names.items()}))
-        self._executable.chmod(0o700)
+    def __init__(self, requests: Channel, listener: socket.socket, executable: str) -> None:
+        self._requests, self._listener, self._executable = requests, listener, executable
         self._runs: dict[int, tuple[int, int]] = {}
         self._clients: dict[int, int] = {}
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen(64)
 
     def serve(self) -> list[str]:
         """Fork for each request, tell its asker the process's number, and later its exit status. Returns in forks."""
@@ -112,7 +99,7 @@ class Forks:
             os.chdir(folder)
             os.environ.clear()
             os.environ.update(environment)
-            sys.executable = str(self._executable)
+            sys.executable = self._executable
             return arguments
         try:
             os.write(asker, f"{number}\n".encode())
@@ -151,4 +138,5 @@ def run(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     prepare()
-    run(Forks(Channel.from_fd(int(sys.argv[1])), Path(sys.argv[2])).serve())
+    channel, listener = map(int, sys.argv[1:3])
+    run(Forks(Channel.from_fd(channel), socket.socket(fileno=listener), sys.argv[3]).serve())
