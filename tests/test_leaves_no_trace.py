@@ -1,5 +1,6 @@
 """However a run ends, nothing of it stays; and the host's settings are as they were."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from harness import nursery
+from harness.channel import Channel
 from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, GENEROUS_S, ROOT, Play, clean_environment, pytest_command
 
 BUSY_STORY = """
@@ -149,6 +152,20 @@ def test_when_the_helper_dies_its_test_says_so_and_the_next_gets_another(play: P
     assert "1 failed, 1 passed" in done.stdout, done.stdout
     assert "the helper process died (asked to keep the lab). Hint:" in done.stdout
     assert "1 as expected, 1 not" in done.stdout
+
+
+def test_a_helper_whose_pytest_is_gone_before_it_begins_says_nothing() -> None:
+    ours, theirs = Channel.pair()
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    boot = json.dumps([theirs.fileno(), [gone.pid], sys.path])
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", nursery._BOOT, boot], capture_output=True, text=True, cwd=ROOT,
+        pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    ours.close()
+    theirs.close()
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("busy", [["-p", "no:xdist"]], indirect=True)

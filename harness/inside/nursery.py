@@ -31,7 +31,10 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # for actors: a command's pytest ignores it (child.py)
     _warm_up()
     channel = Channel.from_fd(channel_fd)
-    watched = [os.pidfd_open(pid) for pid in watched_pids]
+    try:
+        watched = [os.pidfd_open(pid) for pid in watched_pids]
+    except ProcessLookupError:  # the pytest that started this was killed meanwhile
+        return
     try:
         slot_lock, slot = _take_slot()
     except LabError as error:
