@@ -2,13 +2,15 @@
 
 import os
 import signal
+import sys
 
 if __name__ == "__main__":  # before the imports, which take a while: an interrupt ends them, and says nothing
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    if not __package__:  # `python /checkout/harness`: our modules would hide the standard library's (profile)
+        sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 
 import argparse
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -20,6 +22,9 @@ from harness.lessons import Lesson
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+_COMMAND = "tcp-fault-lab"
+"""What `pip install -e .` calls it (pyproject.toml)."""
 
 _QUIETLY = ["-qq", "--no-header", "--lab-strict", "-o", "console_output_style=classic"]
 _WRONG_ANSWER = 6  # pytest's own statuses end at 5, and 1 is a story that failed
@@ -44,9 +49,11 @@ def main(arguments: list[str] | None = None) -> int:
 
     Also those of _STATUSES. SystemExit as argparse has it.
     """
+    asked = argparse.Namespace()
     try:
         if not __debug__:
             raise LabError(ASSERTS_ARE_NEEDED)
+        lessons.check_folder()
         asked, others = _parser().parse_known_args(arguments)
         asked.pytest_arguments = others
         terminal.check_language(getattr(asked, "lang", "en"))
@@ -58,8 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         terminal.complain(str(error))
         return _NO_OUTPUT
     except LabError as error:
-        terminal.complain(str(error))
-        return 3 if isinstance(error, LabUnavailable) else 2
+        return _refused(error, as_json=getattr(asked, "json", "") in (True, "-"))
     except KeyboardInterrupt:
         return _INTERRUPTED
     except Exception:
@@ -67,6 +73,20 @@ def main(arguments: list[str] | None = None) -> int:
 
         traceback.print_exc()
         return 3  # a 1 would claim a change
+    return status
+
+
+def _refused(error: LabError, *, as_json: bool) -> int:
+    """Say why; if the report would have been JSON on the standard output, in JSON as well. The exit status."""
+    status = 3 if isinstance(error, LabUnavailable) else 2
+    terminal.complain(str(error))
+    if as_json:
+        from harness.tuning import refusal
+
+        try:
+            terminal.say(refusal.as_json(error, status))
+        except terminal.OutputFailed:
+            terminal.discard()
     return status
 
 
@@ -78,7 +98,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m harness", description=__doc__, epilog=_STATUSES)
+    parser = _Parser(prog=_name(), description=__doc__, epilog=_STATUSES)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for run, text in ((_list, "all lessons, and what governs them"), (_lesson, "play one, drawn and explained"),
                       (_quiz, "predict, then run: a question, your answer, the kernel's"),
@@ -92,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--lang", choices=lessons.LANGUAGES, default="en", help="the language of the words")
     _about_sysctls(commands)
     return parser
+
+
+def _name() -> str:
+    """As the user has called it."""
+    return _COMMAND if Path(sys.argv[0]).name == _COMMAND else "python -m harness"
 
 
 def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
@@ -127,6 +152,7 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
     whatif.add_argument("--max-wait", type=float, default=10.0, metavar="S", help="wait for no longer timer (10 s)")
     for form in ("json", "markdown", "html"):
         whatif.add_argument(f"--{form}", default="", metavar="FILE", help=f"write it as {form}, too; - prints that")
+    whatif.add_argument("--all", action="store_true", help="list what is the same, too, not only how much")
     whatif.set_defaults(run=_whatif)
     compare = commands.add_parser("compare", help="what has moved between two runs that were kept (--lab-save)")
     compare.add_argument("records", nargs=2, metavar="NAME|FILE")
@@ -154,7 +180,7 @@ def _whatif(asked: argparse.Namespace) -> int:
     _stdin_once(asked.files, asked.before or [])
     return command.run(
         asked.files, asked.before or ["host"], plays=asked.plays, max_wait_s=asked.max_wait, json=asked.json,
-        markdown=asked.markdown, html=asked.html, partial=asked.partial,
+        markdown=asked.markdown, html=asked.html, partial=asked.partial, lists_all=asked.all,
     )  # fmt: skip
 
 
@@ -272,7 +298,7 @@ def _play(lesson: Lesson, asked: argparse.Namespace, *stories: str, options: tup
     sys.stdout.flush()
     chosen = [f"{lesson.path}::{story}" for story in stories]
     shown = ["--lab-show", "--lab-lang", asked.lang, *options, *asked.pytest_arguments]
-    status = child.pytest([*_QUIETLY, *shown, *chosen]).returncode
+    status = child.pytest([*_QUIETLY, *shown, *chosen])
     return status if status >= 0 else 128 - status
 
 
@@ -302,7 +328,7 @@ def _open_standard_files() -> None:
             os.open(os.devnull, mode)  # the lowest number that is free
 
 
-def _program() -> int:
+def program() -> int:
     """main(), and what belongs to a process of its own."""
     sys.unraisablehook = _lost
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary folders go
@@ -320,4 +346,4 @@ def _program() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_program())
+    sys.exit(program())

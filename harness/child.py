@@ -1,48 +1,93 @@
 """pytest as a child of a command of ours: it ends with the command, however that ends."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from harness import terminal
 from harness.kernel.namespace import die_with_parent
 
+_CHECKOUT = Path(__file__).parent.parent
+_OURS = ["-c", str(_CHECKOUT / "pyproject.toml"), "--rootdir", str(_CHECKOUT)]
+"""So that it finds this program (`pythonpath`) and no other settings, whichever folder it is started in; with -P (safe
+path) no module of that folder takes the place of another."""
 
-def pytest(arguments: Sequence[str], *, quietly: bool = False) -> subprocess.CompletedProcess[str]:
-    """Run it to its end. `quietly`: what it prints is in `stdout`; otherwise it prints that itself.
+
+def pytest(arguments: Sequence[str]) -> int:
+    """Run it to its end; its exit status. It prints itself what it prints.
 
     It is killed when this process is (its workers and labs see that, and end as well), when this process is
     interrupted, and when what it prints cannot be written: OutputFailed.
     """
-    is_piped = quietly or not terminal.is_there()
+    with _killed_on_error(_started(arguments, subprocess.PIPE if not terminal.is_there() else None, None)) as process:
+        while process.stdout and (some := os.read(process.stdout.fileno(), 1 << 16)):
+            terminal.pass_on(some)
+        return process.wait()
+
+
+def pytest_with_progress(
+    arguments: Sequence[str], pipe: tuple[int, int], hear: Callable[[str], None]
+) -> subprocess.CompletedProcess[str]:
+    """The same, but what it prints is in `stdout`; `hear` is told each line that it writes into the pipe meanwhile.
+
+    Both ends of the pipe are closed here.
+    """
+    reading, writing = pipe
+    printed, told = bytearray(), bytearray()
+    with open(reading, "rb", buffering=0), _killed_on_error(_quietly(arguments, writing)) as process:
+        os.close(writing)
+        assert process.stdout
+        output = process.stdout.fileno()
+        open_ends = {output, reading}
+        while open_ends:
+            for fd in select.select(list(open_ends), (), ())[0]:
+                if not (some := os.read(fd, 1 << 16)):
+                    open_ends.discard(fd)
+                elif fd == output:
+                    printed += some
+                else:
+                    *lines, told = (told + some).split(b"\n")
+                    for line in lines:
+                        hear(line.decode())
+        status = process.wait()
+    return subprocess.CompletedProcess(process.args, status, printed.decode(errors="replace"))
+
+
+def _quietly(arguments: Sequence[str], writing: int) -> "subprocess.Popen[bytes]":
+    try:
+        return _started(arguments, subprocess.PIPE, subprocess.STDOUT, pass_fds=[writing])
+    except BaseException:
+        os.close(writing)
+        raise
+
+
+def _started(
+    arguments: Sequence[str], stdout: int | None, stderr: int | None, pass_fds: Sequence[int] = ()
+) -> "subprocess.Popen[bytes]":
     # No thread of ours can hold a lock at the fork: there is none.
-    with subprocess.Popen(
-        [sys.executable, "-m", "pytest", *arguments],
-        stdout=subprocess.PIPE if is_piped else None,
-        stderr=subprocess.STDOUT if quietly else None,
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "pytest", *_OURS, *arguments],
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
         preexec_fn=_leave_interrupts_to_the_command,  # noqa: PLW1509
         env=_environment(),
-    ) as process:
+    )
+
+
+@contextmanager
+def _killed_on_error(process: "subprocess.Popen[bytes]") -> "Iterator[subprocess.Popen[bytes]]":
+    with process:
         try:
-            printed = _printed(process, quietly=quietly)
-            status = process.wait()
+            yield process
         except BaseException:
             process.kill()
             raise
-    return subprocess.CompletedProcess(process.args, status, printed)
-
-
-def _printed(process: subprocess.Popen[bytes], *, quietly: bool) -> str:
-    """Everything that it prints into a pipe; or that is passed on, and the command learns that the output is full."""
-    kept: list[bytes] = []
-    while process.stdout and (some := os.read(process.stdout.fileno(), 1 << 16)):
-        if quietly:
-            kept.append(some)
-        else:
-            terminal.pass_on(some)
-    return b"".join(kept).decode(errors="replace")
 
 
 def _leave_interrupts_to_the_command() -> None:

@@ -21,7 +21,8 @@ ENDING = "the story"
 
 _LONG_S = 100
 _AS_FAR_AS_IT_WENT = {"passed", "not measured"}
-_ENDINGS = {"passed": "as expected", "failed": "NOT as expected"}
+NOT_AS_EXPECTED = "NOT as expected"
+_ENDINGS = {"passed": "as expected", "failed": NOT_AS_EXPECTED}
 
 
 class Verdict(StrEnum):

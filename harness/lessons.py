@@ -53,6 +53,14 @@ class Lesson:
         return self.path.read_text("utf-8")
 
 
+def check_folder() -> None:
+    """LabError if the scenarios are not beside this package, as they are in a checkout."""
+    if not FOLDER.is_dir():
+        raise LabError(
+            f"there are no scenarios in {FOLDER.parent}. Hint: install from a checkout, with pip install -e ."
+        )
+
+
 def load(name: str, language: str = "en") -> Lesson:
     """The lesson of a scenario. LabError where there is none, or where its file lacks something."""
     import tomllib  # 12 ms, which `explain` need not wait

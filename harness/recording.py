@@ -1,6 +1,5 @@
 """pytest's side of baselines: `--lab-save`, `--lab-compare`, `--lab-compare-fail`; and of what-if's plays in turn."""
 
-import json
 import platform
 import uuid
 from collections.abc import Generator
@@ -12,9 +11,9 @@ import pytest
 from harness import compare, files, record, terminal
 from harness.errors import LabError
 from harness.kernel import sysctls
-from harness.kernel.sysctls import Setting
 from harness.profile import Profile
 from harness.record import Play, Run
+from harness.turns import Turns, turn_of, without_turn
 from harness.verdicts import IN_FORCE, LAB, PROFILE, has_lab, keeping, message_of, profile_of, verdict_of
 
 if TYPE_CHECKING:
@@ -34,47 +33,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lab-compare", metavar="NAME|FILE", help="say what has moved since a run that was kept")
     group.addoption("--lab-compare-fail", choices=["changed"], help="and fail where something has")
     group.addoption("--lab-turns", metavar="FILE", help="of `python -m harness whatif`: play under several profiles")
-
-
-class Turns:
-    """What `python -m harness whatif` asks for: each story several times under each of several profiles, in turn.
-
-    The file, JSON: {profiles: {NAME: [[key, value, optional], ...]}, plays: N, folder: where NAME.json is written,
-    timelines: whether the first play's are kept there, too}.
-    """
-
-    def __init__(self, path: Path) -> None:
-        asked = json.loads(path.read_text())
-        self.folder = Path(asked["folder"])
-        self.timelines: bool = asked["timelines"]
-        self.profiles = {
-            name: Profile(name, tuple(Setting(*each) for each in settings))
-            for name, settings in asked["profiles"].items()
-        }
-        self.names = [f"{name}.{n}" for n in range(1, asked["plays"] + 1) for name in self.profiles]
-
-    @pytest.hookimpl
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        if "lab" in metafunc.fixturenames:
-            metafunc.fixturenames.append("lab_turn")
-            metafunc.parametrize("lab_turn", self.names, indirect=True)
-
-    @pytest.fixture
-    def lab_turn(self, request: pytest.FixtureRequest) -> str:
-        """Which turn it is: the profile's name, and the number of the play."""
-        return str(request.param)
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if turn_of(item)]
-        for item in items:
-            item.stash[PROFILE] = self.profiles[turn_of(item).partition(".")[0]]
-
-
-def turn_of(item: pytest.Item) -> str:
-    """The turn of a story that is played in turns; empty for any other."""
-    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    return str(params.get("lab_turn", ""))
 
 
 def is_asked_for(config: pytest.Config) -> bool:
@@ -118,7 +76,7 @@ def _told(item: pytest.Item, report: pytest.TestReport, lab: "Lab | None") -> Pl
     turn = turn_of(item)
     told = record.play(
         lab.timeline if lab else None,
-        story=_without(turn, item.nodeid) if turn else item.nodeid,
+        story=without_turn(turn, item.nodeid) if turn else item.nodeid,
         verdict=verdict_of(report),
         reason=_reason(report),
         pinned=lab.pinned if lab else (),
@@ -130,16 +88,12 @@ def _told(item: pytest.Item, report: pytest.TestReport, lab: "Lab | None") -> Pl
     return told
 
 
-def _without(turn: str, nodeid: str) -> str:
-    """The story's own name, whichever place the turn has among its parameters."""
-    for mark, rest in ((f"[{turn}]", ""), (f"[{turn}-", "["), (f"-{turn}]", "]"), (f"-{turn}-", "-")):
-        nodeid = nodeid.replace(mark, rest)
-    return nodeid
-
-
 def _reason(report: pytest.TestReport) -> str:
-    """Why it is not as expected, in one line."""
-    return next(iter(message_of(report).splitlines()), "")
+    """Why it is not as expected, in one line: of an expectation, too, what was seen instead (harness/expect.py)."""
+    first, *others = message_of(report).splitlines() or [""]
+    named = (line.strip().partition(":") for line in others)
+    seen = [f"{name} {value.strip()}" for name, _, value in named if name in ("expected", "last seen")]
+    return f"{first}: {', '.join(seen)}" if len(seen) > 1 else first
 
 
 class Recorder:
@@ -163,6 +117,8 @@ class Recorder:
         """Of a test that fails at its end, too, the last report counts."""
         if told := dict(report.user_properties).get(_PROPERTY):
             self._plays.setdefault(told["profile"], {})[told["of"]] = told["play"]  # type: ignore[index]
+            if self._turns:
+                self._turns.hear(report.nodeid, told["play"])  # type: ignore[index]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         try:

@@ -1,5 +1,6 @@
 """The standard output: a terminal or not, what its encoding can show, and what is said if it cannot be written."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -68,6 +69,13 @@ def complain(text: str) -> None:
         sys.stderr.flush()
     except (OSError, AttributeError):  # Python has no sys.stderr if it was closed
         return
+
+
+def draw(line: str) -> None:
+    """Put a line, without color, in the place of the last one of the standard error, which is a terminal."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"\r\x1b[K{line[: width() - 1]}")  # ECMA-48, EL: to the end of the line
+        sys.stderr.flush()
 
 
 def pass_on(data: bytes) -> None:

@@ -236,12 +236,12 @@ class TestTheReport:
 
     def test_a_story_that_sets_the_key_itself_is_said_to(self) -> None:
         pinned = {"scenarios/full_accept_queue.py::test_x": {"net.core.somaxconn"}}
-        [shown] = report(row(Verdict.SAME), pinned=pinned).shown()
+        [shown] = report(row(Verdict.SAME), pinned=pinned, lists_all=True).shown()
         assert shown.note == "the story sets net.core.somaxconn itself"
 
     def test_of_several_keys_each_that_the_story_sets_is_named(self) -> None:
         changed, own = ("net.core.somaxconn", "net.ipv4.tcp_y"), {"scenarios/full_accept_queue.py::test_x": {Y}}
-        [shown] = report(row(Verdict.SAME), changed=changed, pinned=own).shown()
+        [shown] = report(row(Verdict.SAME), changed=changed, pinned=own, lists_all=True).shown()
         assert shown.note == "the story sets tcp_y itself"
 
     def test_a_change_is_not_laid_to_a_key_that_the_story_sets(self) -> None:
@@ -263,14 +263,17 @@ class TestTheReport:
         [(_, [why])] = sections(report(moved, changed=("net.core.somaxconn", FIN_TIMEOUT)))
         assert why == "b, the client's FIN_WAIT2 lasts: tcp_fin_timeout: limits. Lesson: make lesson S=b"
 
-    def test_scenarios_that_something_moved_in_come_first(self) -> None:
+    def test_rows_that_changed_come_first_and_then_those_predicted_to_and_those_not_measured(self) -> None:
         verdicts = [Verdict.SAME, Verdict.NOT_MEASURED, Verdict.PREDICTED, Verdict.VARIES, Verdict.CHANGED]
-        rows = (row(verdict, story=f"scenarios/{at}.py::test_x") for at, verdict in enumerate(verdicts))
-        assert [each.scenario for each in report(*rows).shown()] == ["4", "3", "2", "0", "1"]
+        rows = [row(verdict, story=f"scenarios/{at}.py::test_x") for at, verdict in enumerate(verdicts)]
+        assert [each.scenario for each in report(*rows).shown()] == ["4", "3", "2", "1"]
+        assert [each.scenario for each in report(*rows, lists_all=True).shown()] == ["4", "3", "2", "1", "0"]
+        mixed = [row(verdict, str(verdict)) for verdict in verdicts]
+        assert [each.verdict for each in report(*mixed).shown()] == verdicts[:0:-1], "of one scenario, too"
 
     def test_rows_of_one_name_are_told_apart_by_their_stories(self) -> None:
         rows = [row(Verdict.CHANGED, story=f"scenarios/a.py::test_{name}") for name in ("one", "two")]
-        found = report(*rows, row(Verdict.SAME, story="scenarios/b.py::test_one"))
+        found = report(*rows, row(Verdict.SAME, story="scenarios/b.py::test_one"), lists_all=True)
         assert [each.observable for each in found.shown()] == ["it: “one”", "it: “two”", "it"]
         [(_, [why])] = sections(found)
         assert why.startswith("a, it: “one”; it: “two”: net.core.somaxconn: limits.")
@@ -287,7 +290,8 @@ class TestTheReport:
         lost = row(Verdict.NOT_MEASURED, ENDING)
         told = dict(sections(report(*rows, lost, reasons={lost.story: "skipped: no tcpdump"})))
         assert told["Not measured"] == [
-            "full_accept_queue, a; b: longer than --max-wait", "full_accept_queue, “x”: skipped: no tcpdump",
+            "full_accept_queue, b (1 → 2); a (1 → 2): longer than --max-wait",
+            "full_accept_queue, “x”: skipped: no tcpdump",
         ]  # fmt: skip
 
     @pytest.mark.parametrize("kind", [Kind.REFUSED, Kind.UNKNOWN, Kind.READ_ONLY])
@@ -315,7 +319,7 @@ class TestTheReport:
         assert found.keys_behind(found.rows[0]) == ["net.core.somaxconn"]
 
     def test_one_is_one_and_none_is_nothing(self) -> None:
-        [ending] = report(row(Verdict.SAME, ENDING)).shown()
+        [ending] = report(row(Verdict.SAME, ENDING), lists_all=True).shown()
         assert ending.observable == "1 story"
         assert headline(report(row(Verdict.SAME))) == "Nothing changed. 1 observable: 1 same"
         assert headline(report(changed=())) == "Nothing to try: no value would change"
@@ -323,7 +327,7 @@ class TestTheReport:
         assert "Each story 1 time." in text
 
     def test_endings_that_are_the_same_share_a_row(self) -> None:
-        rows = report(*(row(Verdict.SAME, ENDING, f"scenarios/a.py::test_{n}") for n in "xyz")).shown()
+        rows = report(*(row(Verdict.SAME, ENDING, f"scenarios/a.py::test_{n}") for n in "xyz"), lists_all=True).shown()
         assert [(each.observable, each.verdict) for each in rows] == [("3 stories", Verdict.SAME)]
 
     def test_json_has_everything(self) -> None:
@@ -451,10 +455,10 @@ class TestTheCommand:
         assert re.search(r"exit status: 0: .* 1: .* 2: .* 3: ", text)
 
     def test_the_users_options_for_pytest_leave_nothing_out(self, conf) -> None:
-        arguments = ["--before", "reference", "--plays", "1", conf("net.ipv4.tcp_keepalive_time = 7199\n")]
+        arguments = ["--before", "reference", "--plays", "1", "--all", conf("net.ipv4.tcp_keepalive_time = 7199\n")]
         done = run_module("harness", "whatif", *arguments, environment={"PYTEST_ADDOPTS": "-k no_such_story"})
         assert done.returncode == 1, done.stdout + done.stderr
-        assert "6 stories" in done.stdout
+        assert "2 stories" in done.stdout
 
     @pytest.mark.parametrize(
         "arguments",

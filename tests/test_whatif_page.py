@@ -97,7 +97,9 @@ def test_the_keyboard_reaches_the_table_and_both_ladders(shown, tmp_path) -> Non
 
 def test_every_verdict_has_a_mark_of_its_own(tmp_path) -> None:
     rows = [row(verdict, f"test_{verdict.name}") for verdict in Verdict]
-    verdicts = re.findall(r'<span class="verdict \w+">(\S+) ([^<]*)</span>', page(report(*rows), tmp_path))
+    verdicts = re.findall(
+        r'<span class="verdict \w+">(\S+) ([^<]*)</span>', page(report(*rows, lists_all=True), tmp_path)
+    )
     assert {words for _, words in verdicts} == {str(verdict) for verdict in Verdict}
     assert len({mark for mark, _ in verdicts}) == len(Verdict)
 
@@ -105,7 +107,7 @@ def test_every_verdict_has_a_mark_of_its_own(tmp_path) -> None:
 def test_all_rows_are_in_the_table_and_those_of_what_moved_come_first(shown, tmp_path) -> None:
     rows = [row(Verdict.SAME, f"test_{name}", f"observable {name}") for name in "abc"]
     moved = Row("scenarios/zzz.py::test_moved", ENDING, "as expected", "NOT as expected", Verdict.CHANGED)
-    told = report(*rows, moved)
+    told = report(*rows, moved, lists_all=True)
     browser = shown(page(told, tmp_path))
     cells = browser.run(
         "[...document.querySelectorAll('.moves tbody tr')]"

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 HEADINGS = ("scenario", "observable", "before", "after", "verdict")
 
-_WIDTHS = (24, 13, 13, 13)
-"""At least; 80 columns are enough, whatever is in them."""
-
 _STYLES = {Verdict.CHANGED: "bold red", Verdict.SAME: "green"}
 
 
@@ -83,8 +80,8 @@ def table(rows: Sequence[Row]) -> "RenderableType":
     from rich.text import Text
 
     drawn = Table(", ".join(HEADINGS[:2]), *HEADINGS[2:], box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column, width in zip(drawn.columns, _WIDTHS, strict=True):
-        column.min_width, column.overflow = width, "fold"
+    for column in drawn.columns:  # no least width: rich widens columns to it even if the table is then too wide
+        column.overflow = "fold"
     for row, above in zip(rows, (None, *rows), strict=False):
         scenario, what, before, after, verdict = _cells(row)
         if not above or above.scenario != row.scenario:

@@ -1,20 +1,23 @@
 """`python -m harness whatif`: reads, plays, compares, tells."""
 
 import platform
-import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from harness import compare, lessons, terminal
 from harness.errors import LabError
 from harness.files import check, temporary_folder, write
 from harness.profile import governing
-from harness.record import Run
+from harness.record import Play
 from harness.tuning.read import LEFT_OUT
 from harness.views import comparison
 from harness.views.rows import printable
 from harness.whatif import playing
+from harness.whatif.governing import governed, test_of
+from harness.whatif.playing import Played
+from harness.whatif.progress import Progress
 from harness.whatif.report import Report, as_json, headline, sections
 from harness.whatif.trial import Trial, trial
 
@@ -23,7 +26,7 @@ _KEYS = Path(__file__).parent / "keys.toml"
 
 def run(
     files: Sequence[str], before: Sequence[str], *, plays: int, max_wait_s: float, json: str, markdown: str, html: str,
-    partial: bool = False,
+    partial: bool = False, lists_all: bool = False,
 ) -> int:  # fmt: skip
     """Print what the files would change; also into the files named by `json`, `markdown` and `html` ("-": print that).
 
@@ -36,17 +39,11 @@ def run(
     for name in asked:
         if name != "-":
             check(Path(name))
-    every = {lesson.name: lesson for lesson in lessons.every()}
     tried = trial(files, before, governing(), partial=partial)
-    governed = {name: lesson for name, lesson in every.items() if set(lesson.sysctls) & set(tried.changed)}
+    lessons_of = {each.name: each for each in lessons.every() if governed(each, tried.changed.keys())}
     with temporary_folder() as folder:
-        runs = _play(tried, governed, folder, plays, max_wait_s, timelines=bool(html))
-        alive = tried.changed.keys() - tried.without_effect.keys()
-        report = Report(
-            tried, platform.release(), plays, tuple(compare.compare(*runs)) if runs else (), governed,
-            tried.out_of_reach() | {key: why for key in sorted(alive) if (why := _untried(key, runs, governed))},
-            tomllib.loads(_KEYS.read_text("utf-8")), _pinned(runs), _reasons(runs),
-        )  # fmt: skip
+        played = _play(tried, lessons_of, folder, plays, max_wait_s, timelines=bool(html))
+        report = replace(_report(tried, played, lessons_of, plays), lists_all=lists_all)
         written = {json: as_json(report), markdown: "\n".join(as_markdown(report)) + "\n"}
         if html:
             written[html] = _page(report, folder)
@@ -67,44 +64,65 @@ def _unwritten(name: str, text: str) -> LabError | None:
 
 
 def _play(
-    tried: Trial, governed: dict[str, lessons.Lesson], folder: Path, plays: int, max_wait_s: float, *, timelines: bool
-) -> tuple[Run, Run] | None:
-    if not governed:
+    tried: Trial, lessons_of: dict[str, lessons.Lesson], folder: Path, plays: int, max_wait_s: float, *, timelines: bool
+) -> Played | None:
+    if not lessons_of:
         return None
-    if sys.stderr.isatty():
-        what, times = comparison.counted(len(governed), "scenario"), comparison.counted(plays, "time")
-        terminal.complain(f"playing {what}, {times} before and {times} after ...")
-    chosen = list(governed.values())
-    return playing.play(tried, chosen, folder, plays=plays, max_wait_s=max_wait_s, timelines=timelines)
+    progress = Progress(comparison.counted(len(lessons_of), "scenario"))
+    chosen = list(lessons_of.values())
+    try:
+        return playing.play(
+            tried, chosen, folder, plays=plays, max_wait_s=max_wait_s, timelines=timelines, progress=progress
+        )
+    finally:
+        progress.end()
 
 
-def _pinned(runs: tuple[Run, Run] | None) -> dict[str, set[str]]:
+def _report(tried: Trial, played: Played | None, lessons_of: dict[str, lessons.Lesson], plays: int) -> Report:
+    alive = sorted(tried.changed.keys() - tried.without_effect.keys())
+    each_play = list(played.plays()) if played else []
+    untried = {key: why for key in alive if (why := _untried(key, each_play, lessons_of))}
+    return Report(
+        tried, platform.release(), plays, tuple(compare.compare(played.before, played.after)) if played else (),
+        lessons_of, tried.out_of_reach() | untried, tomllib.loads(_KEYS.read_text("utf-8")), _pinned(each_play),
+        _reasons(played), tuple(play["story"] for play in played.not_compared) if played else (),
+    )  # fmt: skip
+
+
+def _pinned(plays: Iterable[Play]) -> dict[str, set[str]]:
     """The sysctls that each story has set itself."""
     pinned: dict[str, set[str]] = {}
-    for play in (play for run in runs or () for play in run.plays):
+    for play in plays:
         pinned.setdefault(play["story"], set()).update(play["pinned"])
     return pinned
 
 
-def _reasons(runs: tuple[Run, Run] | None) -> dict[str, str]:
-    """Of each story, why plays of it did not end as expected."""
-    told: dict[str, dict[str, None]] = {}
-    for play in (play for run in runs or () for play in run.plays):
-        if play["verdict"] != "passed":
-            told.setdefault(play["story"], {})[f"{play['verdict']}: {play['reason']}"] = None
-    return {story: "; ".join(each) for story, each in told.items()}
+def _reasons(played: Played | None) -> dict[str, str]:
+    """Of each story, why plays of it did not end as expected; with the side, if that is not so on both."""
+    told: dict[str, dict[str, set[str]]] = {}
+    sides = {playing.BEFORE: played.before, playing.AFTER: played.after} if played else {}
+    for side, run in sides.items():
+        for play in (play for play in run.plays if play["verdict"] != "passed"):
+            reason = f"{play['verdict']}: {play['reason']}"
+            told.setdefault(play["story"], {}).setdefault(reason, set()).add(side)
+    return {story: "; ".join(_on_its_side(*each) for each in reasons.items()) for story, reasons in told.items()}
 
 
-def _untried(key: str, runs: tuple[Run, Run] | None, governed: dict[str, lessons.Lesson]) -> str:
+def _on_its_side(reason: str, sides: set[str]) -> str:
+    return reason if len(sides) > 1 else f"{min(sides)}: {reason}"
+
+
+def _untried(key: str, plays: Sequence[Play], lessons_of: dict[str, lessons.Lesson]) -> str:
     """Why no story has tried a changed key; empty where one has."""
-    names = [lesson.name for lesson in governed.values() if key in lesson.sysctls]
+    tests = {name: governed(lesson, {key}) for name, lesson in lessons_of.items()}
+    names = [name for name, each in tests.items() if each]
     if not names:
         return "no scenario covers it"
-    plays = [play for run in runs or () for play in run.plays if playing.scenario(play["story"]) in names]
-    free = [play for play in plays if key not in play["pinned"]]
-    if plays and not free:
+    of_it = [play for play in plays if test_of(play["story"]) in tests.get(playing.scenario(play["story"]), {})]
+    free = [play for play in of_it if key not in play["pinned"]]
+    if of_it and not free:
         return f"every story of {', '.join(names)} sets it itself"
-    if not any(play["verdict"] == "passed" for play in free):
+    if not any(play["verdict"] in ("passed", "not measured") for play in free):
         return f"no story of {', '.join(names)} came to its end"
     return ""
 
@@ -127,7 +145,9 @@ def as_text(report: Report) -> str:
         Text(f"Linux {report.kernel}. Before: {printable(trial.before.name)}. After: {printable(trial.after.name)}. "
              f"Each story {comparison.counted(report.plays, 'time')}."),
         *(Padding(Text(printable(line)), (0, 0, 0, 2)) for line in report.settings()),
-        *([comparison.table(report.shown())] if report.rows else [Text("")]),
+        *([comparison.table(rows)] if (rows := report.shown()) else [Text("")]),
+        *(Text(line) for line in report.counts()),
+        *([Text("")] if report.counts() else []),
     ]  # fmt: skip
     for heading, lines in sections(report):
         parts += [
@@ -148,9 +168,12 @@ def as_markdown(report: Report) -> Iterator[str]:
     yield f"Before: {safe(trial.before.name)}. After: {safe(trial.after.name)}."
     yield ""
     yield from (f"- {safe(line)}" for line in report.settings())
-    if report.rows:
+    if rows := report.shown():
         yield ""
-        yield from comparison.markdown(report.shown())
+        yield from comparison.markdown(rows)
+    if counts := report.counts():
+        yield ""
+        yield from (f"{safe(line)}  " for line in counts)
     for heading, lines in sections(report):
         yield ""
         yield f"**{heading}**"

@@ -136,14 +136,16 @@ def _header(report: Report) -> str:
 
 def _table(report: Report, pairs: Sequence[_Pair]) -> str:
     """All that the terminal shows, too."""
-    if not report.rows:
-        return ""
-    rows = report.shown()
+    counts = "".join(f"<p>{_safe(line)}</p>" for line in report.counts())
+    if not (rows := report.shown()):
+        return f'<div class="counts">{counts}</div>' if counts else ""
     cells, left_out = _fitting((_cells(row, pairs) for row in rows), len(rows), _MOST_TABLE_BYTES)
     head = "".join(f'<th scope="col">{name}</th>' for name in comparison.HEADINGS)
     more = f'<tbody><tr><td colspan="5">… {left_out} more</td></tr></tbody>' if left_out else ""
     bodies = "".join(_bodies(list(zip(rows, cells, strict=False))))
-    return f'<div class="scroll"><table class="moves"><thead><tr>{head}</tr></thead>{bodies}{more}</table></div>'
+    return (
+        f'<div class="scroll"><table class="moves"><thead><tr>{head}</tr></thead>{bodies}{more}</table></div>{counts}'
+    )
 
 
 def _bodies(rows: Sequence[tuple[Row, str]]) -> Iterator[str]:

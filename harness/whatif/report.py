@@ -1,25 +1,31 @@
 """What a what-if has to say, once: the table, why, what was not tried. The same for the terminal, Markdown and JSON."""
 
-import ast
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
+from typing import Any
 
-from harness.compare import ENDING, Row, Verdict
+from harness.compare import ENDING, NOT_AS_EXPECTED, Row, Verdict
 from harness.lessons import Lesson
 from harness.tuning import explain
 from harness.tuning.explain import Kind
 from harness.tuning.folding import fold
 from harness.views import comparison
+from harness.whatif.governing import observed_by, short
 from harness.whatif.trial import Trial
 
 _TELL = (Verdict.CHANGED, Verdict.PREDICTED, Verdict.VARIES)
 """What is told why."""
 
-_FIRST = (Verdict.CHANGED, Verdict.VARIES, Verdict.PREDICTED, Verdict.GONE)
-"""Scenarios with one of these come first, in this order."""
+_NOT_MEASURED = (Verdict.PREDICTED, Verdict.NOT_MEASURED)
+
+_ORDER = (
+    Verdict.CHANGED, Verdict.VARIES, Verdict.GONE, Verdict.PREDICTED, Verdict.NOT_MEASURED, Verdict.SAME
+)  # fmt: skip
+"""The order of the rows, in every form of the report."""
 
 _TIMERS = {
     r"the \w+'s FIN_WAIT1 lasts": ("net.ipv4.tcp_orphan_retries", "net.ipv4.tcp_rto_max_ms", "net.ipv4.tcp_rto_min_us"),
@@ -41,7 +47,8 @@ class Report:
     """`untried`: for each key that would change and that no story has tried, why; `sentences`: what each governs.
 
     `pinned`: the sysctls that each story sets itself, so that it did not try what the profiles say of them; `reasons`:
-    of each story, why plays of it did not end as expected.
+    of each story, why plays of it did not end as expected; `not_compared`: stories that set the changed keys
+    themselves, and were played once; `lists_all`: whether what is the same is listed, or counted.
     """
 
     trial: Trial
@@ -53,6 +60,8 @@ class Report:
     sentences: Mapping[str, str]
     pinned: Mapping[str, Set[str]]
     reasons: Mapping[str, str]
+    not_compared: tuple[str, ...] = ()
+    lists_all: bool = False
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -83,35 +92,41 @@ class Report:
         return any(row.verdict is Verdict.NOT_MEASURED and row.observable == ENDING for row in self.rows)
 
     def shown(self) -> list[Row]:
-        """Findings, and endings that are not the same: by scenario, with a row for all its endings that are.
+        """The rows to list: what changed, what is predicted to change, what was not measured; if asked for, the rest.
 
-        Scenarios that something has moved in come first.
+        Endings that are the same share a row for each scenario.
         """
-        rows: list[Row] = []
-        for scenario in self._scenarios():
-            here = [row for row in self.rows if row.scenario == scenario]
-            alike = [row for row in here if row.observable == ENDING and row.verdict is Verdict.SAME]
-            for ending in dict.fromkeys(row.before for row in alike):
-                count = sum(row.before == ending for row in alike)
-                what = comparison.counted(count, "story", "stories")
-                rows.append(Row(f"{scenario}.py::", what, ending, ending, Verdict.SAME))
-            rows += [replace(row, note=self._not_tried_by(row)) for row in here if row not in alike]
-        return comparison.told_apart(rows)
+        same = [row for row in self.rows if row.verdict is Verdict.SAME]
+        endings = [row for row in same if row.observable == ENDING]
+        apart = dict(zip(self.rows, comparison.told_apart(self.rows), strict=True))
+        listed = [replace(apart[row], note=self._not_tried_by(row)) for row in self.rows if row not in endings]
+        listed += _together_by_scenario(endings)
+        if not self.lists_all:
+            listed = [row for row in listed if row.verdict is not Verdict.SAME]
+        scenarios = list(dict.fromkeys(row.scenario for row in self.rows))
+        return sorted(listed, key=lambda row: (_ORDER.index(row.verdict), scenarios.index(row.scenario)))
 
-    def _scenarios(self) -> list[str]:
-        def moved(scenario: str) -> int:
-            verdicts = {row.verdict for row in self.rows if row.scenario == scenario}
-            return next((at for at, each in enumerate(_FIRST) if each in verdicts), len(_FIRST))
-
-        return sorted(dict.fromkeys(row.scenario for row in self.rows), key=moved)
+    def counts(self) -> list[str]:
+        """A line for what is the same, and one for what was not compared; only those that count something."""
+        how = "" if self.lists_all else " (--all lists them)"
+        same = [row for row in self.rows if row.verdict is Verdict.SAME]
+        lines = []
+        if same:
+            scenarios = comparison.counted(len({row.scenario for row in same}), "scenario")
+            observables = comparison.counted(len(same), "observable is", "observables are")
+            lines.append(f"{observables} the same, in {scenarios}{how}")
+        if self.not_compared:
+            stories = comparison.counted(len(self.not_compared), "story was", "stories were")
+            lines.append(f"{stories} not compared, as they set the changed keys themselves{how}")
+        return lines
 
     def _not_tried_by(self, row: Row) -> str:
         """Which of the changed keys that govern it its story sets itself: of those it could not see the change."""
         own = ""
         if row.verdict is Verdict.SAME:
-            own = ", ".join(map(_short, self.set_by_the_story(row)))
+            own = ", ".join(map(short, self.set_by_the_story(row)))
         elif row.verdict is Verdict.NOT_MEASURED and row.observable != ENDING:
-            own = ", ".join(map(_short, self._opened_by(row)))
+            own = ", ".join(map(short, self._opened_by(row)))
         return f"the story sets {own} itself" if own else ""
 
     def why(self, row: Row) -> str:
@@ -119,24 +134,50 @@ class Report:
         keys = self.keys_behind(row)
         if not keys:
             return "no key that changes is known to have a say in it, but those that the story sets itself."
-        told = " ".join(f"{_short(key)}: {self.sentences[key]}" for key in keys)
+        told = " ".join(f"{short(key)}: {self.sentences[key]}" for key in keys)
         return told if len(keys) == 1 or _timer_of(row) is not None else f"one of these, or several together: {told}"
 
     def not_measured(self) -> Iterator[tuple[Row, str]]:
         """Each row that was not measured, and why."""
-        for row in self.rows:
-            if row.verdict in (Verdict.NOT_MEASURED, Verdict.PREDICTED):
-                yield row, self.reason(row)
+        for verdict in _NOT_MEASURED:
+            yield from ((row, self.reason(row)) for row in self.rows if row.verdict is verdict)
 
     def reason(self, row: Row) -> str:
         """Why it was not measured."""
         if row.observable == ENDING:
             return self.reasons.get(row.story) or "no reason was given"
         if opened := self._opened_by(row):
-            dead, own = (", ".join(map(_short, keys)) for keys in (self.keys_behind(row), opened))
+            dead, own = (", ".join(map(short, keys)) for keys in (self.keys_behind(row), opened))
             return f"{dead}: without effect here; it has one in this story alone, which sets {own} itself"
-        told = (each["why"] for side in row.measured for each in side if isinstance(each, dict) and "why" in each)
-        return next(told, "no reason was given").replace("--lab-max-wait", "--max-wait")
+        told = (each["why"] for each in _predictions(row))
+        why = next(told, "no reason was given").replace("--lab-max-wait", "--max-wait")
+        wait_s = self.wait_for(row)
+        return f"{why}; --max-wait {wait_s} would measure it" if wait_s else why
+
+    def wait_for(self, row: Row) -> int | None:
+        """The `--max-wait` in seconds, rounded up, that would measure a row; None if no wait would."""
+        if row.observable == ENDING or self._opened_by(row):
+            return None
+        predictions = [each for each in _predictions(row) if "from" in each and "max-wait" in each["why"]]
+        return math.ceil(max(each["from"] for each in predictions)) if predictions else None
+
+    def offer(self) -> str:
+        """What a longer maximum wait would measure; empty if nothing."""
+        waits = [wait for row, _ in self.not_measured() if (wait := self.wait_for(row))]
+        if not waits:
+            return ""
+        soonest, longest = min(waits), max(waits)
+        all_of_them = f"--max-wait {longest} would measure {comparison.counted(len(waits), 'observable')} more"
+        if soonest == longest:
+            return f"{all_of_them}."
+        some = sum(wait == soonest for wait in waits)
+        return f"--max-wait {soonest} would measure {comparison.counted(some, 'observable')} more; {all_of_them}."
+
+    def otherwise(self) -> Iterator[tuple[Row, str]]:
+        """Each story that did not end as expected, and what happened instead."""
+        for row in self.rows:
+            if row.observable == ENDING and NOT_AS_EXPECTED in f"{row.before} {row.after}":
+                yield row, self.reasons.get(row.story) or "no reason was given"
 
     def keys_behind(self, row: Row) -> list[str]:
         """The changed keys that may have a say in it."""
@@ -175,10 +216,19 @@ class Report:
         return [f"{key}: {was or 'empty'} → {now or 'empty'}" for key, (was, now) in self.trial.changed.items()]
 
 
-def observed_by(lesson: Lesson, story: str) -> set[str]:
-    """Of the lesson's sysctls, those that a story's docstring says it observes ("Observes: net.ipv4.tcp_…, tcp_…")."""
-    told = _docstrings(lesson).get(re.split(r"::|\[", story)[1], "")
-    return {key for key in lesson.sysctls if re.search(rf"\b{_short(key)}\b", told)}
+def _together_by_scenario(endings: Sequence[Row]) -> Iterator[Row]:
+    """A row for all stories of a scenario that end alike."""
+    groups: dict[tuple[str, str], int] = {}
+    for row in endings:
+        groups[row.scenario, row.before] = groups.get((row.scenario, row.before), 0) + 1
+    for (scenario, ending), count in groups.items():
+        what = comparison.counted(count, "story", "stories")
+        yield Row(f"{scenario}.py::", what, ending, ending, Verdict.SAME)
+
+
+def _predictions(row: Row) -> list[dict[str, Any]]:
+    """What was predicted in place of being measured, in any play."""
+    return [each for side in row.measured for each in side if isinstance(each, dict) and "why" in each]
 
 
 def _timer_of(row: Row) -> tuple[str, ...] | None:
@@ -186,21 +236,10 @@ def _timer_of(row: Row) -> tuple[str, ...] | None:
     return next((keys for name, keys in _TIMERS.items() if re.fullmatch(name, row.observable)), None)
 
 
-@cache
-def _docstrings(lesson: Lesson) -> dict[str, str]:
-    functions = (node for node in ast.parse(lesson.source()).body if isinstance(node, ast.FunctionDef))
-    told = ((node.name, ast.get_docstring(node) or "") for node in functions)
-    return {name: re.split(r"\.\s|\.$", text.partition("Observes:")[2])[0] for name, text in told}
-
-
 def _told_of(verdicts: Iterable[explain.Verdict]) -> list[str]:
     return [
         f"{each.line.place}: {each.line.key} = {each.line.value}: {each.kind}: {each.text}" for each in fold(verdicts)
     ]
-
-
-def _short(key: str) -> str:
-    return key.removeprefix("net.ipv4.")
 
 
 def as_json(report: Report) -> str:
@@ -221,6 +260,7 @@ def as_json(report: Report) -> str:
         "changed": {key: {"before": was, "after": now} for key, (was, now) in trial.changed.items()},
         "observables": [_observable(report, row) for row in report.rows],
         "untried": dict(report.untried),
+        "not_compared": list(report.not_compared),
         "left_out": [
             {"file": each.source, "line": each.line, "column": each.column, "text": each.why} for each in trial.left_out
         ],
@@ -240,8 +280,16 @@ def _observable(report: Report, row: Row) -> dict[str, object]:
         "measured": {"before": before, "after": after},
         "keys": report.keys_behind(row),
         "set_by_the_story": report.set_by_the_story(row),
-        "reason": report.reason(row) if row.verdict in (Verdict.NOT_MEASURED, Verdict.PREDICTED) else "",
+        "reason": _reason(report, row),
+        "max_wait": report.wait_for(row) if row.verdict in _NOT_MEASURED else None,
     }
+
+
+def _reason(report: Report, row: Row) -> str:
+    """Why it was not measured, or what happened instead of what was expected."""
+    if row.verdict in _NOT_MEASURED:
+        return report.reason(row)
+    return dict(report.otherwise()).get(row, "")
 
 
 def headline(report: Report) -> str:
@@ -266,24 +314,39 @@ def sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
     moved = (row for row in report.rows if row.verdict in _TELL)
     why = ((row, f"{report.why(row)} Lesson: make lesson S={row.scenario}") for row in moved)
     untried = [f"{key}: {reason}" for key, reason in report.untried.items()]
+    not_measured = _together(report.not_measured(), report.rows, values=True)
     listed = (
+        ("Not as expected: what happened instead", _together(report.otherwise(), report.rows)),
         ("Why", _together(why, report.rows)),
-        ("Not measured", _together(report.not_measured(), report.rows)),
+        ("Not measured", [*not_measured, *([report.offer()] if report.offer() else [])]),
         ("Untested: no story says what these would do", untried),
         ("Left out: these places cannot be read", list(map(str, report.trial.left_out))),
         ("Lines that could not be tried", _told_of(report.trial.not_tried())),
         ("Lines that change nothing here", report.not_applied()),
         ("Lines of before that were not in force", report.not_before()),
+        ("Not compared: these stories set the changed keys themselves", _named(report)),
     )
     return ((heading, lines) for heading, lines in listed if lines)
 
 
-def _together(told: Iterable[tuple[Row, str]], rows: Sequence[Row]) -> list[str]:
-    """What is told of some of the rows, line by line: of one scenario, those that have the same told share one."""
+def _named(report: Report) -> list[str]:
+    """If all is to be listed: the stories that were not compared."""
+    rows = [Row(story, ENDING, "", "", Verdict.SAME) for story in report.not_compared if report.lists_all]
+    return [f"{row.scenario}, {comparison.observable(row)}" for row in rows]
+
+
+def _together(told: Iterable[tuple[Row, str]], rows: Sequence[Row], *, values: bool = False) -> list[str]:
+    """What is told of some of the rows, line by line: of one scenario, those that have the same told share one.
+
+    `values`: with what was predicted before and after.
+    """
     apart = dict(zip(rows, comparison.told_apart(rows), strict=True))
     names: dict[tuple[str, bool, str], dict[str, None]] = {}
     for row, text in told:
-        names.setdefault((row.scenario, row.observable == ENDING, text), {})[comparison.observable(apart[row])] = None
+        name = comparison.observable(apart[row])
+        if values and row.observable != ENDING and _predictions(row):
+            name = f"{name} ({row.before} → {row.after})"
+        names.setdefault((row.scenario, row.observable == ENDING, text), {})[name] = None
     return [
         f"{scenario}, {f'{len(each)} stories' if ending and len(each) > _MOST_STORIES else '; '.join(each)}: {text}"
         for (scenario, ending, text), each in names.items()
