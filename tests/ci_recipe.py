@@ -1,7 +1,7 @@
 """The recipe for CI, taken apart: its workflow's scripts, and a pull request to run them beside, without GitHub.
 
 The pull request is a git repository of its own, the lab's program is a fake that writes down what it was given. The
-files that it reads tell it how to end: `# exit 3`.
+files that it reads tell it how to end: `# exit 3`, `# exit 3 silently`, `# exit 7 found 1`.
 """
 
 import json
@@ -26,16 +26,19 @@ FAKE_PYTHON = """\
 #!{python}
 import json, pathlib, re, sys
 asked = sys.argv[1:]
-before, report, after = pathlib.Path(asked[4]), pathlib.Path(asked[6]), pathlib.Path(asked[8])
+at = asked.index("--before")
+before, report, kept, after = (pathlib.Path(asked[at + n]) for n in (1, 3, 5, 7))
 def texts(side):
     files = sorted(side.iterdir()) if side.is_dir() else [side]
     return {{file.name: file.read_text() for file in files}}
 with open("{calls}", "a") as calls:
     calls.write(json.dumps([asked, texts(before), texts(after), sys.stdin.read()]) + "\\n")
 print("::error::from the program")
-found = re.search("# exit ([0-9]+)( silently)?", "".join(texts(after).values()))
+print("whatif: 3 scenarios: 9 plays at most\\n9 of 9 plays after 1 s")
+found = re.search("# exit ([0-9]+)( silently)?(?: found ([0-9]+))?", "".join(texts(after).values()))
 if not (found and found[2]):
     report.write_text("the report\\n")
+    kept.write_text(json.dumps({{"version": 1, "status": int(found[3] or found[1]) if found else 0, "kernel": "6"}}, indent=1) + "\\n")
 sys.exit(int(found[1]) if found else 0)
 """
 
@@ -63,11 +66,23 @@ def run(name: str, folder: Path, **environment: str) -> subprocess.CompletedProc
 class PullRequest:
     """A merge commit in change/, as actions/checkout leaves it, and a lab/ with a fake program."""
 
-    def __init__(self, folder: Path, base: dict[str, str], head: dict[str, str | None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        base: dict[str, str],
+        head: dict[str, str | None],
+        *,
+        merges_the_base_meanwhile: bool = False,
+    ) -> None:
         self.folder, self.change = folder, folder / "change"
         git(folder, "init", "-q", "-b", "main", "change")
         self._commit(base)
         git(self.change, "checkout", "-q", "-b", "topic")
+        if merges_the_base_meanwhile:
+            git(self.change, "checkout", "-q", "main")
+            self._commit({"sysctl-merged-meanwhile.conf": "not of this pull request\n"})
+            git(self.change, "checkout", "-q", "topic")
+            git(self.change, "merge", "-q", "--no-ff", "-m", "merge main", "main")
         self._commit(head)
         git(self.change, "checkout", "-q", "main")
         self._commit({"sysctl-of-the-base.conf": "moved on since\n"})
@@ -89,18 +104,18 @@ class PullRequest:
         git(self.change, "add", "-A")
         git(self.change, "commit", "-q", "--allow-empty", "-m", "x")
 
-    def measure(self) -> list[Any]:
+    def measure(self, **environment: str) -> list[Any]:
         """Lay out, play; what the program was given, each time."""
         for name in (LAY_OUT, PLAY):
-            done = run(name, self.folder)
+            done = run(name, self.folder, **environment)
             assert done.returncode == 0, done.stderr
             assert not any(line.lstrip().startswith("::") for line in (done.stdout + done.stderr).splitlines())
         calls = self.folder / "calls"
         return [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
 
     @property
-    def status(self) -> str:
-        return (self.folder / "GITHUB_OUTPUT").read_text().strip()
+    def outcomes(self) -> str:
+        return (self.folder / "GITHUB_OUTPUT").read_text().strip().removeprefix("outcomes=")
 
     @property
     def report(self) -> str:
