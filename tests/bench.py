@@ -27,12 +27,17 @@ from harness.tuning.sysctl_d import reference_profile
 ROLES = Path(__file__)
 ROOT = ROLES.parent.parent
 ROUNDS = 20
+LONG_ROUNDS = 2
+"""Of what takes many seconds."""
+
 STORIES_A_ROUND = 5
 ALLOWANCE_S = 0.25
 SEGMENTS = 1_200_000
 """Sent in one step, ACKs not counted; the capture has room for 32,768 frames."""
 
 EXPLAIN = [sys.executable, "-m", "harness", "explain", "docs/99-tuning.conf"]
+WHATIF = [sys.executable, "-m", "harness", "whatif", "--before", "kernel", "docs/ten-keys.conf"]
+SUITE = [sys.executable, "-m", "pytest", "scenarios/", "-n", "auto", "-q", "-p", "no:cacheprovider"]
 BARE_PYTHON = [sys.executable, "-c", "pass"]
 COLLECT = [
     sys.executable,
@@ -68,6 +73,8 @@ BARS = (
     # 0.35 s on the machine for which the bar was set. There, a namespace and two bare Python processes take 81 ms.
     # pytest alone takes 5.7 times the processor time of these (measured elsewhere), so about 0.46 s there.
     Bar("collecting", "collecting scenarios/", "pytest alone", 0.75, above=True),
+    # 30 s, where all scenarios take 15 s: two processors, both idle.
+    Bar("what-if", "what-if, ten keys", "all scenarios once", 2),
 )
 
 Seconds = Mapping[str, Sequence[float]]
@@ -198,8 +205,15 @@ def timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def command(arguments: Sequence[str], folder: Path = ROOT) -> Callable[[], object]:
-    return lambda: subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL, cwd=folder, env=ENVIRONMENT)
+def command(arguments: Sequence[str], folder: Path = ROOT, ends_with: int = 0) -> Callable[[], object]:
+    def run() -> None:
+        done = subprocess.run(
+            arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=folder, env=ENVIRONMENT
+        )
+        if done.returncode != ends_with:
+            raise SystemExit(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
+
+    return run
 
 
 def without_a_nursery() -> None:
@@ -226,10 +240,15 @@ def measure(nursery: Nursery, laps: Laps, empty: Path) -> Seconds:
     for once in measurements.values():  # imports scapy and the roles, and writes bytecode
         once()
     laps.seconds.clear()
-    seconds: dict[str, list[float]] = {name: [] for name in measurements}
-    for _ in range(ROUNDS):
-        for name, once in measurements.items():
-            seconds[name].append(once())
+    long: dict[str, Callable[[], float]] = {
+        "what-if, ten keys": lambda: timed(command(WHATIF, ends_with=1)),
+        "all scenarios once": lambda: timed(command(SUITE)),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in (*measurements, *long)}
+    for each, rounds in ((measurements, ROUNDS), (long, min(LONG_ROUNDS, ROUNDS))):
+        for _ in range(rounds):
+            for name, once in each.items():
+                seconds[name].append(once())
     return seconds
 
 
@@ -248,7 +267,7 @@ def table_of_parts(laps: Laps, isolation: str) -> Table:
 
 
 def table_of_bars(bars: Sequence[Bar], seconds: Seconds) -> Table:
-    table = Table(title=f"bars, {ROUNDS} rounds, the two sides of each in turn")
+    table = Table(title=f"bars, {ROUNDS} rounds ({LONG_ROUNDS} of what takes seconds), the two sides of each in turn")
     table.add_column("bar", overflow="fold")
     for heading in ("ms", "against ms", "ratio", "at most", ""):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -38,7 +38,8 @@ print("whatif: 3 scenarios: 9 plays at most\\n9 of 9 plays after 1 s")
 found = re.search("# exit ([0-9]+)( silently)?(?: found ([0-9]+))?", "".join(texts(after).values()))
 if not (found and found[2]):
     report.write_text("the report\\n")
-    kept.write_text(json.dumps({{"version": 1, "status": int(found[3] or found[1]) if found else 0, "kernel": "6"}}, indent=1) + "\\n")
+    status = int(found[3] or found[1]) if found else 0
+    kept.write_text(json.dumps({{"version": 1, "status": status, "kernel": "6"}}, indent=1) + "\\n")
 sys.exit(int(found[1]) if found else 0)
 """
 

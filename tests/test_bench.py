@@ -33,6 +33,8 @@ def test_each_missed_bar_is_named_and_is_an_exit_status(monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "MISSED: scenario"
     assert judged(monkeypatch, met | {"explain, ten keys": [13.0, 13.0], "collecting scenarios/": [2.0, 2.0]}) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "MISSED: scenario; explain; collecting"
+    assert judged(monkeypatch, met | {"all scenarios once": [0.4, 0.4]}) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "MISSED: scenario; what-if"
 
 
 def judged(monkeypatch, seconds) -> int:
@@ -56,3 +58,9 @@ def test_every_bar_names_what_is_measured(monkeypatch, tmp_path):
     seconds = bench.measure(_Nothing(), bench.Laps(), tmp_path)
     assert {name for bar in bench.BARS for name in (bar.measured, bar.against)} == set(seconds)
     assert {len(each) for each in seconds.values()} == {1}
+
+
+def test_a_command_that_ends_otherwise_than_expected_is_not_measured(tmp_path):
+    bench.command(["sh", "-c", "exit 1"], tmp_path, ends_with=1)()
+    with pytest.raises(SystemExit, match="ended with 1: why"):
+        bench.command(["sh", "-c", "echo why >&2; exit 1"], tmp_path)()

@@ -78,6 +78,13 @@ class TestTheMaximumWait:
         ]
         assert [each["max_wait"] for each in json.loads(as_json(found))["observables"]] == [60, 104]
 
+    def test_the_table_says_it_too(self, tmp_path, monkeypatch) -> None:
+        monkeypatch.setenv("COLUMNS", "200")
+        found = report(unmeasured(A, 60.0, 29.5), row(Verdict.CHANGED))
+        assert [each.note for each in found.shown()] == ["", "needs --max-wait 60"]
+        for text in (as_text(found), "\n".join(as_markdown(found)), page(found, tmp_path)):
+            assert "needs --max-wait 60" in " ".join(text.split())
+
     def test_what_no_wait_would_measure_has_none(self) -> None:
         many = replace(row(Verdict.NOT_MEASURED), measured=([predicted(5, "more than 1000 sockets")],) * 2)
         assert dict(sections(report(many)))["Not measured"] == ["full_accept_queue, it (1 → 2): more than 1000 sockets"]
@@ -86,6 +93,7 @@ class TestTheMaximumWait:
     def test_one_wait_for_all_is_offered_once(self) -> None:
         found = report(unmeasured(A, 60.0, 30.0), unmeasured(B, 60.0, 30.0))
         assert found.offer() == "--max-wait 60 would measure 2 observables more."
+        assert report(unmeasured(A, 60.0, 30.0)).offer() == "", "its own line says it"
 
 
 def played(verdict: str, reason: str = "", story: str = A) -> dict:

@@ -99,7 +99,7 @@ class Report:
         same = [row for row in self.rows if row.verdict is Verdict.SAME]
         endings = [row for row in same if row.observable == ENDING]
         apart = dict(zip(self.rows, comparison.told_apart(self.rows), strict=True))
-        listed = [replace(apart[row], note=self._not_tried_by(row)) for row in self.rows if row not in endings]
+        listed = [replace(apart[row], note=self._note(row)) for row in self.rows if row not in endings]
         listed += _together_by_scenario(endings)
         if not self.lists_all:
             listed = [row for row in listed if row.verdict is not Verdict.SAME]
@@ -119,6 +119,12 @@ class Report:
             stories = comparison.counted(len(self.not_compared), "story was", "stories were")
             lines.append(f"{stories} not compared, as they set the changed keys themselves{how}")
         return lines
+
+    def _note(self, row: Row) -> str:
+        """The `--max-wait` that would measure it, or else which keys its story sets itself."""
+        if row.verdict in _NOT_MEASURED and (wait_s := self.wait_for(row)):
+            return f"needs --max-wait {wait_s}"
+        return self._not_tried_by(row)
 
     def _not_tried_by(self, row: Row) -> str:
         """Which of the changed keys that govern it its story sets itself: of those it could not see the change."""
@@ -164,8 +170,8 @@ class Report:
     def offer(self) -> str:
         """What a longer maximum wait would measure; empty if nothing."""
         waits = [wait for row, _ in self.not_measured() if (wait := self.wait_for(row))]
-        if not waits:
-            return ""
+        if len(waits) < 2:
+            return ""  # its own line says it
         soonest, longest = min(waits), max(waits)
         all_of_them = f"--max-wait {longest} would measure {comparison.counted(len(waits), 'observable')} more"
         if soonest == longest:
