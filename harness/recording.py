@@ -67,7 +67,7 @@ def _keep(item: pytest.Item, report: pytest.TestReport) -> None:
     with keeping(report):
         told = _told(item, report, item.stash.get(LAB, None))
     told = told or _told(item, report, None)
-    play = item.stash.setdefault(_PLAY, uuid.uuid4().hex)
+    play = item.nodeid if turn_of(item) else item.stash.setdefault(_PLAY, uuid.uuid4().hex)
     report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "of": play, "play": told}))
 
 
@@ -90,7 +90,7 @@ def _told(item: pytest.Item, report: pytest.TestReport, lab: "Lab | None") -> Pl
 
 def _reason(report: pytest.TestReport) -> str:
     """Why it is not as expected, in one line: of an expectation, too, what was seen instead (harness/expect.py)."""
-    first, *others = message_of(report).splitlines() or [""]
+    first, *others = message_of(report).removeprefix(f"{__package__}.errors.ExpectationFailed: ").splitlines() or [""]
     named = (line.strip().partition(":") for line in others)
     seen = [f"{name} {value.strip()}" for name, _, value in named if name in ("expected", "last seen")]
     return f"{first}: {', '.join(seen)}" if len(seen) > 1 else first

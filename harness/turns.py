@@ -16,6 +16,9 @@ from harness.verdicts import PROFILE
 
 __tracebackhide__ = True
 
+_MOST_TRIES = 3
+"""Of a play that is inconclusive: its processes waited for a processor, or segments were lost. It has shown nothing."""
+
 _WORKING_A_PROCESSOR = 3
 """Plays at once that do not wait for timers: more would only keep each other from the processors."""
 
@@ -26,8 +29,8 @@ class Turns:
     {profiles: {NAME: [[key, value, optional], ...]}, plays: N, folder: where NAME.json is written, timelines: whether
     the first play's are kept there, governed: {FILE: {TEST: [key, ...]}}, workers: N, progress: a file descriptor}.
 
-    A test is played if `governed` has it: its changed keys. Its other turns follow its first, but not if it sets each
-    of these keys itself: then there is nothing to compare.
+    A test is played if `governed` has it: its changed keys. A play that is inconclusive is tried again. The other turns
+    of a story follow its first, but not if it sets each of these keys itself: then there is nothing to compare.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,6 +78,8 @@ class Turns:
 
         def played(index: int) -> None:
             play = self._plays.get(session.items[index].nodeid)
+            if play and play["verdict"] == "inconclusive" and deck.may_try_again(index):
+                return
             deck.played(index, goes_on=not play or not self._sets_itself(session.items[index], play))
             os.write(self._progress, f"{deck.done} {deck.total}\n".encode())
 
@@ -103,6 +108,7 @@ class _Deck:
         stories: dict[str, list[int]] = {}
         for index, item in enumerate(items):
             stories.setdefault(without_turn(turn_of(item), item.nodeid), []).append(index)
+        self._tries = [1] * len(items)
         self._others = {first: others for first, *others in stories.values()}
         self._queues: tuple[deque[int], deque[int]] = deque(), deque()  # that work, that wait
         self.done, self.total = 0, len(items)
@@ -118,6 +124,15 @@ class _Deck:
             return None
         self._at_work.add(work[0])
         return work.popleft()
+
+    def may_try_again(self, index: int) -> bool:
+        """If so, it comes last, when there is less to do; it has not been played yet."""
+        if self._tries[index] == _MOST_TRIES:
+            return False
+        self._tries[index] += 1
+        self._at_work.discard(index)
+        self._queues[0].append(index)
+        return True
 
     def played(self, index: int, *, goes_on: bool) -> None:
         """If it was the first of its story, the others follow, if the story goes on."""

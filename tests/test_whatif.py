@@ -413,6 +413,7 @@ class TestTheCommand:
             (2, "no '=' in 'net.ipv4.tcp_retries2 5'")
         ]
         assert found["status"] == 0, "of what was tried"
+        assert re.search(r'^ "status": 0,$', kept.read_text(), re.M), "as docs/ci/whatif.yml looks for it"
 
     def test_what_is_host_wide_is_no_pass(self, conf) -> None:
         done = harness("whatif", "--before", "reference", conf("vm.swappiness = 1234\n"))
@@ -483,8 +484,12 @@ def test_a_fault_of_ours_claims_no_change(monkeypatch, conf, capsys) -> None:
 
 def test_the_recipe_for_ci_asks_for_what_there_is() -> None:
     recipe = (ROOT / "docs" / "ci" / "whatif.yml").read_text()
-    asked = {option for option in re.findall(r"(?<!-)--[a-z][a-z-]+", recipe) if option in ("--before", "--markdown")}
-    assert asked == {"--before", "--markdown"}
+    asked = {
+        option
+        for option in re.findall(r"(?<!-)--[a-z][a-z-]+", recipe)
+        if option in ("--before", "--markdown", "--json", "--partial")
+    }
+    assert asked == {"--before", "--markdown", "--json", "--partial"}
     assert asked <= set(re.findall(r"--[a-z][a-z-]+", harness("whatif", "--help").stdout))
 
 

@@ -117,7 +117,9 @@ class TestPlays:
         story = folder / "story.py"
         story.write_text(text)
         reading, writing = os.pipe()
-        governing = {name: [KEY] for name in ("test_pins", "test_tries", "test_pins_and_fails", "test_dies")}
+        governing = {
+            name: [KEY] for name in ("test_pins", "test_tries", "test_pins_and_fails", "test_dies", "test_is_starved")
+        }
         asked = {
             "profiles": {name: [(KEY, value, False)] for name, value in (("before", "5"), ("after", "6"))}, "plays": 2,
             "folder": str(folder), "timelines": False, "governed": {"story": governing}, "workers": 3,
@@ -153,6 +155,23 @@ class TestPlays:
         found = playing._sorted_out(*(Run("6", name, {}, tuple(sides[name])) for name in ("before", "after")), 2)
         assert [play["story"].partition("::")[2] for play in found.not_compared] == ["test_pins"]
         assert len(found.before.plays) == len(found.after.plays) == 4
+
+    def test_an_inconclusive_play_is_tried_again_and_the_last_try_counts(self, tmp_path) -> None:
+        text = (
+            "from pathlib import Path\nfrom harness.errors import Inconclusive\n"
+            "def test_is_starved(lab, lab_turn):\n"
+            "    tries = Path(__file__).parent / lab_turn\n"
+            "    tries.write_text(tries.read_text() + 'x' if tries.exists() else 'x')\n"
+            "    if lab_turn == 'after.2' or len(tries.read_text()) < 3 and lab_turn == 'before.1':\n"
+            "        raise Inconclusive('starved')\n"
+        )
+        done, told = self.play(tmp_path, text)
+        assert done.returncode == 1, done.stdout + done.stderr
+        tries = {turn: (tmp_path / turn).read_text() for turn in ("before.1", "after.1", "before.2", "after.2")}
+        assert tries == {"before.1": "xxx", "after.1": "x", "before.2": "x", "after.2": "xxx"}
+        plays = [json.loads((tmp_path / f"{name}.json").read_text())["plays"] for name in ("before", "after")]
+        assert [[each["verdict"] for each in side] for side in plays] == [["passed"] * 2, ["passed", "inconclusive"]]
+        assert told.splitlines()[-1] == "4 4"
 
     def test_a_worker_that_dies_ends_the_run_and_claims_nothing(self, tmp_path) -> None:
         done, _ = self.play(tmp_path, "import os\ndef test_dies(lab): os._exit(9)\n")

@@ -116,6 +116,8 @@ class TestWhatHappenedInstead:
     @pytest.mark.parametrize(("message", "reason"), [
         ("client's state\n  expected:  CLOSED\n  last seen: TIME_WAIT\n  for:       5.000 s",
          "client's state: expected CLOSED, last seen TIME_WAIT"),
+        ("harness.errors.ExpectationFailed: x\n  expected:  1\n  last seen: 2\n  for:       5.000 s",
+         "x: expected 1, last seen 2"),
         ("assert 'a' == 'b'\n  - b\n  + a", "assert 'a' == 'b'"),
         ("", ""),
     ])  # fmt: skip
