@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 HEADINGS = ("scenario", "observable", "before", "after", "verdict")
 
+_VERDICT_COLUMNS = 14
+"""A verdict takes up to three lines, so that at 80 columns there is room for the observable."""
+
 _STYLES = {Verdict.CHANGED: "bold red", Verdict.SAME: "green"}
 
 
@@ -82,6 +85,7 @@ def table(rows: Sequence[Row]) -> "RenderableType":
     drawn = Table(", ".join(HEADINGS[:2]), *HEADINGS[2:], box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in drawn.columns:  # no least width: rich widens columns to it even if the table is then too wide
         column.overflow = "fold"
+    drawn.columns[-1].max_width = _VERDICT_COLUMNS
     for row, above in zip(rows, (None, *rows), strict=False):
         scenario, what, before, after, verdict = _cells(row)
         if not above or above.scenario != row.scenario:
