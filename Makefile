@@ -21,7 +21,7 @@ WHICH = test -n "$(S)" || { echo "Which? Hint: make $@ S=close_with_unread_data 
 	setup tools help clean
 
 scenarios: named setup ## all scenarios, for real; S=close_with_unread_data plays one of them
-	$(RUN) pytest $(if $(S),scenarios/$(S).py,scenarios/ -n auto) $(ARGS)
+	$(RUN) pytest $(if $(S),$(wildcard scenarios/*/$(S).py),scenarios/ -n auto) $(ARGS)
 
 lesson: named setup ## one scenario as a lesson, S=close_with_unread_data; LESSON_LANG=zh in Chinese, HTML=out.html a page
 	@$(WHICH)
@@ -47,8 +47,8 @@ whatif: setup ## what the sysctls in FILE would change here; BEFORE=host, kernel
 	@$(RUN) harness whatif --before "$(BEFORE)" $(ARGS) $(FILE) || { s=$$?; test $$s = 1 || exit $$s; } # a change is an answer; as a status: python -m
 
 named:
-	@test -z "$(S)" || test -f "scenarios/$(S).py" || { \
-		echo "There is no scenario $(S). Hint: say S= one of $(notdir $(basename $(wildcard scenarios/*.py)))" >&2; \
+	@test -z "$(S)" || test -n "$(wildcard scenarios/*/$(S).py)" || { \
+		echo "There is no scenario $(S). Hint: say S= one of $(notdir $(basename $(wildcard scenarios/*/*.py)))" >&2; \
 		exit 2; }
 
 large: setup ## the stories at the real size

@@ -1,3 +1,3 @@
-"""Tells pytest about the lab; everything else is in harness/plugin.py."""
+"""Tells pytest about the lab; everything else is in harness/pytest_plugin/plugin.py."""
 
-pytest_plugins = ["harness.plugin"]
+pytest_plugins = ["harness.pytest_plugin"]

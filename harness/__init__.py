@@ -1,4 +1,4 @@
-"""The errors that a scenario may meet; everything else it gets from the fixture `lab` (harness/lab.py), and predict.
+"""The errors that a scenario may meet; everything else it gets from the fixture `lab` (lab/lab.py), and predict.
 
 Nothing more is imported here: the helper processes import this package, too, and must stay small.
 """

@@ -24,7 +24,7 @@ TESTS_IN_ONE_RUN = 240
 TESTS_A_WORKER = 4
 """At least, as a worker takes half a second to start; fewer tests are played without one."""
 
-HASTE = "from harness.lab import Lab\n\nLab.deadline_s = 1.5\n"
+HASTE = "from harness.lab.lab import Lab\n\nLab.deadline_s = 1.5\n"
 """Without its input a story often waits in vain: not for long."""
 
 OPTIONS = ("--timeout", "20", "--assert=plain", "--maxschedchunk=1", "-o", "junit_family=xunit1")
@@ -141,7 +141,7 @@ def report(findings: Findings, reasons: dict[str, str]) -> tuple[str, bool]:
     may_be_missed = [cut for cut in findings.missed if reasons.get(cut.key, "").startswith("race:")]
     stale = set(reasons) - {cut.key for cut in findings.unmissed + findings.not_judged + may_be_missed}
     lines = [
-        f"scenarios/{cut.scenario}.py:{cut.line}: {cut.kind} {cut.text}\n    green without it: {', '.join(cut.tests)}"
+        f"{cut.scenario}.py:{cut.line}: {cut.kind} {cut.text}\n    green without it: {', '.join(cut.tests)}"
         for cut in unexplained
     ]
     lines += [f"stale in tests/unmissed.toml, a test misses it or it is gone: {key}" for key in sorted(stale)]
@@ -162,7 +162,9 @@ def report(findings: Findings, reasons: dict[str, str]) -> tuple[str, bool]:
 
 def main(names: Sequence[str]) -> int:
     scenarios = {
-        path.stem: path.read_text() for path in sorted(SCENARIOS.glob("*.py")) if not names or path.stem in names
+        path.stem: path.read_text()
+        for path in sorted(SCENARIOS.glob("*/*.py"), key=lambda path: path.stem)
+        if not names or path.stem in names
     }
     if unknown := set(names) - set(scenarios):
         print(f"there is no scenario {', '.join(sorted(unknown))}. Hint: make list shows all", file=sys.stderr)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from harness.lab import Lab
+from harness.lab.lab import Lab
 from tests.playing import GENEROUS_S, Play, WarmPython, run_pytest
 
 # A shell starts a background job with SIGINT ignored, and programs inherit that: here, some are to be interrupted.

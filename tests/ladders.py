@@ -1,4 +1,4 @@
-"""The ladders of all lessons, as shapes (harness/shape.py): `make ladders` writes them anew, a test compares them.
+"""The ladders of all lessons, as shapes (story/shape.py): `make ladders` writes them anew, a test compares them.
 
 So a change of a lesson's story is a diff that somebody reads. This file is a plugin of pytest, too: it writes the shape
 of each story that has passed into a folder.
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import files, lessons
-from harness.shape import shape
+from harness.lessons import lessons
+from harness.output import files
+from harness.story.shape import shape
 from tests.playing import run_pytest
 
 FOLDER = Path(__file__).parent / "ladders"

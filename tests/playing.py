@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness.channel import Channel
+from harness.inside.channel import Channel
 
 ROOT = Path(__file__).parent.parent
 Play = Callable[..., subprocess.CompletedProcess[str]]
@@ -34,9 +34,15 @@ Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
 """The beginning of a script: there, the limits on namespaces and the mounts are the script's own to change."""
 
 
+def scenario_file(name: str) -> Path:
+    """The file of the scenario of that name, whichever theme it belongs to."""
+    [path] = (ROOT / "scenarios").glob(f"*/{name}.py")
+    return path
+
+
 def pytest_command(path: Path, *arguments: str) -> list[str]:
     """The command that plays one file, wherever it lies, as if it lay in scenarios/."""
-    settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(path.parent), "-p", "harness.plugin"]
+    settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(path.parent), "-p", "harness.pytest_plugin"]
     return [sys.executable, "-m", "pytest", *settings, str(path), *arguments]
 
 

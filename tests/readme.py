@@ -11,12 +11,13 @@ import sys
 import tomllib
 from collections.abc import Callable
 
-from harness import files, lessons
-from harness.__main__ import rows_of
+from harness.cli.main import rows_of
+from harness.lessons import lessons
+from harness.output import files
 from tests.playing import ROOT, clean_environment
 
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh-CN.md"}
-FILE = "scenarios/close_with_unread_data.py"
+FILE = "scenarios/closing/close_with_unread_data.py"
 FAULT = "test_unread_data_turns_close_into_a_reset"
 FOLKLORE_HEADS = {"en": "| said | shown | where |", "zh": "| 说法 | 实际 | 出处 |"}
 TUNING = "net.ipv4.tcp_keepalive_time = 600\nnet.ipv4.tcp_retries2 = 2\n"
@@ -39,7 +40,7 @@ def scenarios(language: str) -> str:
     lines = [HEADS[language], "|---|---|---|---|"]
     for lesson in told:
         texts = lesson.texts
-        link = f"[{lesson.name}](scenarios/{lesson.name}.py)"
+        link = f"[{lesson.name}]({lesson.path.relative_to(ROOT)})"
         lines.append(f"| {link} | {texts.symptom} | {texts.cause} | {texts.cure} |")
     return "\n".join(lines)
 
@@ -47,7 +48,7 @@ def scenarios(language: str) -> str:
 def advice(name: str, language: str) -> dict[str, tuple[str, str]]:
     """What a scenario's tests give as said and as shown, by test: its docstrings in English, its lesson in Chinese."""
     if language == "zh":
-        translated = tomllib.loads((lessons.FOLDER / f"{name}.toml").read_text())["zh"].get("advice", {})
+        translated = tomllib.loads((lessons.load(name).path.with_suffix(".toml")).read_text())["zh"].get("advice", {})
         return {test: (said, shown) for test, (said, shown) in translated.items()}
     source = ast.parse(lessons.load(name).source())
     tests = (node for node in source.body if isinstance(node, ast.FunctionDef))
@@ -60,7 +61,7 @@ def folklore(language: str) -> str:
     lines = [FOLKLORE_HEADS[language], "|---|---|---|"]
     for lesson in lessons.every(language):
         for test, (said, shown) in advice(lesson.name, language).items():
-            lines.append(f"| {said} | {shown} | [{test}](scenarios/{lesson.name}.py) |")
+            lines.append(f"| {said} | {shown} | [{test}]({lesson.path.relative_to(ROOT)}) |")
     return "\n".join(lines)
 
 

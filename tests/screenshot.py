@@ -10,8 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import files, lessons
-from harness.installed import find_program
+from harness.inside.installed import find_program
+from harness.lessons import lessons
+from harness.output import files
 from tests.playing import ROOT, clean_environment
 
 NAME = "close_with_unread_data"
@@ -24,7 +25,7 @@ _QUIETLY = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--
 def drawn_from() -> str:
     """A line a file: what the page is made of, by its SHA-256."""
     views = ROOT / "harness" / "views"
-    lesson = [lessons.load(NAME).path, lessons.FOLDER / f"{NAME}.toml"]
+    lesson = [lessons.load(NAME).path, lessons.load(NAME).path.with_suffix(".toml")]
     drawing = [views / f"{name}.py" for name in ("html", "svg", "rows", "states", "words")]
     sources = sorted([*lesson, *drawing, *(views / "page").iterdir()])
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(ROOT)}" for path in sources]

@@ -70,7 +70,7 @@ def a_cut(text: str, kind: str = "call") -> Cut:
 def test_what_is_unmissed_is_reported_with_its_place() -> None:
     text, nothing_to_do = report(Findings([a_cut("one")], [a_cut("two")], []), {})
     assert not nothing_to_do
-    assert "scenarios/story.py:7: call two\n    green without it: test_it\n" in text
+    assert "story.py:7: call two\n    green without it: test_it\n" in text
     assert text.splitlines()[-1] == "1 unexplained, 0 stale"
 
 
@@ -94,7 +94,9 @@ def test_what_a_race_decides_may_be_missed() -> None:
     assert not report(Findings([], [], []), {a_cut("one").key: "race: why"})[1]
 
 
-@pytest.mark.parametrize("path", sorted(SCENARIOS.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted(SCENARIOS.glob("*/*.py"), key=lambda path: path.stem), ids=lambda path: path.stem
+)
 def test_every_scenario_can_be_cut(path: Path) -> None:
     source = path.read_text()
     cuts = cuts_of(path.stem, source)
@@ -104,5 +106,5 @@ def test_every_scenario_can_be_cut(path: Path) -> None:
 
 
 def test_every_explanation_is_of_a_piece_that_is_there() -> None:
-    there = {cut.key for path in SCENARIOS.glob("*.py") for cut in cuts_of(path.stem, path.read_text())}
+    there = {cut.key for path in SCENARIOS.glob("*/*.py") for cut in cuts_of(path.stem, path.read_text())}
     assert set(explained()) - there == set()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import expect
 from harness.errors import ExpectationFailed
+from harness.lab import expect
 from tests.playing import GENEROUS_S
 
 

@@ -14,7 +14,7 @@ from tests.playing import ROOT, clean_environment
 CALLS = {
     "the checkout's folder": [str(ROOT / "harness")],
     "PYTHONPATH": ["-m", "harness"],
-    "the installed command": ["-c", "import sys; from harness.__main__ import program; sys.exit(program())"],
+    "the installed command": ["-c", "import sys; from harness.cli.main import program; sys.exit(program())"],
 }
 
 
@@ -54,7 +54,9 @@ def test_stories_are_played_from_elsewhere_and_what_is_written_is_written_there(
     done = run(elsewhere, call, "whatif", *asked)
     assert done.returncode == 1, done.stdout + done.stderr
     found = json.loads((elsewhere / "out.json").read_text())
-    assert {each["story"].partition("::")[0] for each in found["observables"]} == {"scenarios/waits_as_configured.py"}
+    assert {each["story"].partition("::")[0] for each in found["observables"]} == {
+        "scenarios/sysctls/waits_as_configured.py"
+    }
     assert sorted(path.name for path in elsewhere.iterdir()) == [
         "99.conf", "bad.conf", "conftest.py", "lesson.html", "out.json", "profile.py", "pytest.ini",
     ]  # fmt: skip
@@ -68,9 +70,9 @@ def test_pip_installs_a_command_that_there_is() -> None:
 
 
 def test_without_the_scenarios_beside_it_one_line_says_how_to_install(monkeypatch, capsys, tmp_path) -> None:
-    from harness.__main__ import main
+    from harness.cli.main import main
 
-    monkeypatch.setattr("harness.lessons.FOLDER", tmp_path / "scenarios" / "lessons")
+    monkeypatch.setattr("harness.lessons.lessons.FOLDER", tmp_path / "scenarios" / "lessons")
     assert main(["list"]) == 2
     assert "Hint: install from a checkout, with pip install -e ." in capsys.readouterr().err
 

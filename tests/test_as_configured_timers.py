@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import lessons
-from tests.playing import ROOT, run_pytest
+from harness.lessons import lessons
+from tests.playing import run_pytest, scenario_file
 
 LESSONS = ("waits_as_configured", "orphans_as_configured")
 NOT_MEASURED = None
@@ -84,7 +84,7 @@ def found_under(run: dict, folder: Path) -> dict:
     failure counts at once.
     """
     pairs = [f"--lab-sysctl=net.ipv4.{key}={value}" for key, value in run.items() if key.startswith("tcp_")]
-    first, *others = (ROOT / "scenarios" / f"{name}.py" for name in LESSONS)
+    first, *others = (scenario_file(name) for name in LESSONS)
     for _ in range(TRIES):
         done = run_pytest(first, *map(str, others), *pairs, f"--lab-artifacts={folder}")
         if done.returncode == 0 or re.search(r" [1-9]\d* not,", done.stdout):

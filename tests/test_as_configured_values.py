@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import lessons
-from tests.playing import ROOT, run_pytest
+from harness.lessons import lessons
+from tests.playing import run_pytest, scenario_file
 
 NOT_MEASURED = "not measured"
 HANDSHAKE, QUEUES, PORTS = "agreed_at_the_handshake", "queues_as_configured", "ports_as_configured"
@@ -143,9 +143,7 @@ def key_of(short):
 def found(scenario, values):
     """The findings, by name, of a scenario under these values; NOT_MEASURED where it says so."""
     pairs = [argument for short, value in values.items() for argument in ("--lab-sysctl", f"{key_of(short)}={value}")]
-    done = run_pytest(
-        ROOT / "scenarios" / f"{scenario}.py", "-q", "-rP", "-k", "not test_control_", "-n", "0", "--lab-slow", *pairs
-    )
+    done = run_pytest(scenario_file(scenario), "-q", "-rP", "-k", "not test_control_", "-n", "0", "--lab-slow", *pairs)
     assert done.returncode == 0, done.stdout
     measured = dict(re.findall(r"found: (.+?): (.+)", done.stdout))
     left = re.findall(r"^not measured: .*?::.*?: (.+?): .* by the prediction of", done.stdout, re.M)

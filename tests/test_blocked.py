@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import expect
 from harness.errors import ExpectationFailed, LabError
 from harness.evidence import blocked, holders
+from harness.lab import expect
 from tests.playing import GENEROUS_S
 
 

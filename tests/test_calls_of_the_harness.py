@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.actor import Actor
-from harness.lab import Lab
+from harness.lab.actor import Actor
+from harness.lab.lab import Lab
 from tests.playing import ROOT
 from tests.test_tidy import SCENARIOS
 
@@ -72,11 +72,12 @@ def test_a_scenario_calls_the_harness_as_it_is(path) -> None:
         ("lab.state()", "missing a required argument: 'end'"),
         ("lab.expect_states(clint='CLOSED')", "unexpected keyword argument 'clint'"),
         ("lab.start(role, to='ready').run_to()", "missing a required argument: 'step'"),
-        ("predict.fin_wait2(1)", "missing a required argument: 'tick_s'"),
+        ("timers.fin_wait2(1)", "missing a required argument: 'tick_s'"),
     ],
 )
 def test_a_wrong_call_is_found_out(line, wanted) -> None:
-    source = f"from harness.errors import LabUnavailable\nfrom harness import predict\ndef test_it(lab):\n    {line}\n"
+    imports = "from harness.errors import LabUnavailable\nfrom harness.predict import timers\n"
+    source = f"{imports}def test_it(lab):\n    {line}\n"
     [complaint] = complaints(source)
     assert wanted in complaint
 
@@ -87,7 +88,7 @@ def test_a_verb_that_there_is_not_is_found_out() -> None:
 
 
 WITHOUT_THE_DELAY = """
-from harness.lab import Lab
+from harness.lab.lab import Lab
 
 _sysctl, _set_sysctl = Lab.sysctl, Lab.set_sysctl
 
@@ -105,6 +106,6 @@ Lab.sysctl, Lab.set_sysctl = sysctl, set_sysctl
 def test_on_a_kernel_without_tcp_tw_reuse_delay_four_stories_are_skipped(play, tmp_path) -> None:
     """It came with Linux 6.14 (commit ca6a6f93867a, "tcp: Add sysctl to configure TIME-WAIT reuse delay")."""
     (tmp_path / "conftest.py").write_text(WITHOUT_THE_DELAY)
-    done = play((ROOT / "scenarios" / "folklore_of_reuse.py").read_text(), "-rs")
+    done = play((ROOT / "scenarios" / "sysctls" / "folklore_of_reuse.py").read_text(), "-rs")
     assert "1 passed, 4 skipped" in done.stdout, done.stdout
     assert "this kernel has no net.ipv4.tcp_tw_reuse_delay. Hint: " in done.stdout

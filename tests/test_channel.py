@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from harness.channel import Channel
+from harness.inside.channel import Channel
 
 
 @pytest.fixture

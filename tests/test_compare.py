@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import files, record
-from harness.compare import COURSE, ENDING, Verdict, changed, compare, sysctls
 from harness.errors import LabError
-from harness.predict import Interval
-from harness.record import Run
-from harness.timeline import Duration, Finding, Timeline, Untried
+from harness.output import files
+from harness.predict.timers import Interval
+from harness.runs import record
+from harness.runs.compare import COURSE, ENDING, Verdict, changed, compare, sysctls
+from harness.runs.record import Run
+from harness.story.timeline import Duration, Finding, Timeline, Untried
 from harness.views import comparison
 from tests.playing import ROOT
 from tests.test_outcome import complaints
 
-SCHEMA = json.loads((ROOT / "harness" / "record.schema.json").read_text())
+SCHEMA = json.loads((ROOT / "harness" / "runs" / "record.schema.json").read_text())
 STORY = "scenarios/a.py::test_b[1]"
 
 

@@ -8,7 +8,11 @@ from xml.etree import ElementTree
 from tests.playing import ROOT, clean_environment, pytest_command
 
 STARTS_SOMETHING = re.compile(r"subprocess|run_program|posix_spawn|os\.(exec|spawn|system|popen)|\bpty\b")
-STARTERS = [path for path in sorted((ROOT / "scenarios").glob("*.py")) if STARTS_SOMETHING.search(path.read_text())]
+STARTERS = [
+    path
+    for path in sorted((ROOT / "scenarios").glob("*/*.py"), key=lambda path: path.stem)
+    if STARTS_SOMETHING.search(path.read_text())
+]
 
 
 def verdicts_without_programs(folder: Path, *paths: Path) -> dict[str, str]:

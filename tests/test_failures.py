@@ -189,8 +189,8 @@ def test_kill_after_the_end(lab):
     raise AssertionError("as wanted")
 
 def test_duration(lab):
-    from harness import predict
-    lab.expect_duration("a nap", 2.0, predict.Interval(1.0, 1.1))
+    from harness.predict import timers
+    lab.expect_duration("a nap", 2.0, timers.Interval(1.0, 1.1))
 """
 
 WANTED = {

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import artifacts, files, record
 from harness.errors import LabError
-from harness.timeline import Timeline
+from harness.output import files
+from harness.runs import record
+from harness.story.timeline import Timeline
+from harness.views import artifacts
 from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, clean_environment
 
 OLD, NEW = "old " * 400, "new " * 2_000
@@ -51,7 +53,7 @@ USERS = pytest.mark.parametrize("user", [AS_ROOT_OF_A_USER_NAMESPACE, AS_AN_ORDI
 @USERS
 def test_on_a_full_disk_the_older_file_stays_whole(tmp_path: Path, user: str) -> None:
     done = run_script(f"""{user}{ON_A_SMALL_DISK}
-from harness import files
+from harness.output import files
 from harness.errors import LabError
 files.write(disk / "kept", {OLD!r})
 fill()
@@ -82,7 +84,7 @@ def test_a_run_whose_files_find_no_room_ends_with_a_line_and_its_summary(
     (tmp_path / "story.py").write_text(STORY)
     (tmp_path / "run").mkdir(mode=0o777)
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path),
-               "-p", "harness.plugin", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/run/t",
+               "-p", "harness.pytest_plugin", "-p", "no:cacheprovider", f"--basetemp={tmp_path}/run/t",
                str(tmp_path / "story.py"), option.format(disk)]  # fmt: skip
     done = run_script(f"""{user}{ON_A_SMALL_DISK}
 (disk / {name!r}).write_text({OLD!r})
@@ -100,7 +102,7 @@ print("status", done.returncode, (disk / {name!r}).read_text() == {OLD!r}, len(o
 def test_a_device_is_written_into_and_never_replaced(tmp_path: Path) -> None:
     """As root of a mount namespace in which the folder holds a node like /dev/null: a bind mount of it."""
     done = run_script(f"""{AS_ROOT_OF_A_USER_NAMESPACE}
-from harness import files
+from harness.output import files
 libc = ctypes.CDLL(None)
 null = Path(sys.argv[1], "null")
 null.touch()
@@ -131,7 +133,7 @@ Path({str(tmp_path)!r}, "story.py").write_text("def test_it(lab): pass")
 link = Path({str(tmp_path)!r}, "link.json")
 link.symlink_to("null")
 command = [sys.executable, "-m", "pytest", "-c", {str(ROOT / "pyproject.toml")!r}, "--rootdir", {str(tmp_path)!r},
-    "-p", "harness.plugin", "-p", "no:cacheprovider", {str(tmp_path / "story.py")!r}]
+    "-p", "harness.pytest_plugin", "-p", "no:cacheprovider", {str(tmp_path / "story.py")!r}]
 for name in ({str(node)!r}, str(link)):
     done = subprocess.run([*command, f"--lab-save={{name}}"], stdout=subprocess.DEVNULL)
     print(done.returncode, stat.S_ISCHR(os.stat({str(node)!r}).st_mode), link.is_symlink())
@@ -182,7 +184,7 @@ def test_a_file_that_may_not_be_written_is_not_replaced_although_its_folder_coul
 os.execv(sys.executable, [sys.executable, "-c", '''
 import os, sys
 from pathlib import Path
-from harness import files
+from harness.output import files
 from harness.errors import LabError
 path = Path(sys.argv[1], "kept")
 path.write_text("old")
@@ -216,7 +218,7 @@ def test_the_standard_output_is_written_after_what_stands_there(tmp_path: Path, 
     (tmp_path / "link").symlink_to("/dev/stdout")
     out = tmp_path / "out"
     script = (
-        "import sys; from pathlib import Path; from harness import files; print('before');"
+        "import sys; from pathlib import Path; from harness.output import files; print('before');"
         "files.check(Path(sys.argv[1])); files.write(Path(sys.argv[1]), 'words\\n'); print('after')"
     )
     with out.open("wb") as file:

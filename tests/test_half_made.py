@@ -8,14 +8,14 @@ import os
 import psutil
 import pytest
 
-from harness import lab as lab_room
-from harness import nursery as nursery_room
-from harness.asking import KeeperHandle
 from harness.errors import LabError
 from harness.evidence import counters, transitions
 from harness.evidence.ring import Ring
-from harness.lab import Lab
-from harness.nursery import Nursery
+from harness.lab import lab as lab_room
+from harness.lab import nursery as nursery_room
+from harness.lab.asking import KeeperHandle
+from harness.lab.lab import Lab
+from harness.lab.nursery import Nursery
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import __main__ as program
-from harness import record
+from harness.cli import main as program
 from harness.kernel.netns_keys import belongs_to_a_namespace
-from tests.playing import ROOT, clean_environment, run_module
+from harness.runs import record
+from tests.playing import ROOT, clean_environment, run_module, scenario_file
 
 SYSCTLS = Path("/proc/sys")
 
@@ -118,7 +118,7 @@ COMMANDS = {
     "quiz": [*HARNESS, "quiz", SCENARIO],
     "step": [*HARNESS, "step", SCENARIO],
     "prober": ["-m", "harness.prober", "127.0.0.1", "9", "--count", "1"],
-    "pytest": ["-m", "pytest", f"scenarios/{SCENARIO}.py", "-q", "-p", "no:cacheprovider", "--lab-sysctls=host",
+    "pytest": ["-m", "pytest", str(scenario_file(SCENARIO)), "-q", "-p", "no:cacheprovider", "--lab-sysctls=host",
                "--lab-sysctl-file={for_a_story}", "-k", "unread_data_turns"],
 }  # fmt: skip
 GIVES_A_VERDICT = {"explain", "explain the same", "whatif", "whatif --before FILE"}
@@ -160,7 +160,7 @@ def _each_key_has_a_verdict(told: object, file: str) -> None:
 
 
 def _may_be_tried(row: dict[str, str]) -> bool:
-    """What does nothing is said to of the host's keys, too: known without trying (harness/tuning/known.py)."""
+    """What does nothing is said to of the host's keys, too: known without trying (harness/explain/known.py)."""
     return belongs_to_a_namespace(row["key"]) or row["verdict"] == "without effect"
 
 

@@ -15,10 +15,10 @@ import zlib
 
 import pytest
 
-from harness import lessons
 from harness.evidence.sockets import Socket, State, Timer
-from harness.installed import find_program
-from harness.timeline import Change, Finding, Look, Step, Timeline
+from harness.inside.installed import find_program
+from harness.lessons import lessons
+from harness.story.timeline import Change, Finding, Look, Step, Timeline
 from harness.views.html import Entry, Story, index, page, spoken
 from harness.views.rows import printable, rows
 from harness.views.words import words_in
@@ -213,7 +213,7 @@ def crowd(rows_told=1500, sockets=200):
     timeline = Timeline(0)
     for number in range(rows_told):
         client = (CLIENT[0], 40000 + number % sockets)
-        timeline.add_frame(frame(1000 * number, client, SERVER, "PA", 101 + number, 901, b"x"))
+        timeline.add_captured(*frame(1000 * number, client, SERVER, "PA", 101 + number, 901, b"x"))
         if number % 100 == 0:
             table = [Socket(State.CLOSE_WAIT, SERVER, (CLIENT[0], 40000 + n), number + 1, 0, Timer("none", 0, 0), n, 0)
                      for n in range(sockets)]  # fmt: skip
@@ -226,7 +226,7 @@ def hostile():
     timeline.add(Step(1, HOSTILE, HOSTILE, HOSTILE))
     timeline.add(Change(2, HOSTILE))
     timeline.add(Finding(3, HOSTILE, HOSTILE))
-    timeline.add_frame(frame(4, CLIENT, SERVER, "S"))
+    timeline.add_captured(*frame(4, CLIENT, SERVER, "S"))
     return page(
         HOSTILE, dict.fromkeys(("claim", "why", "cure", "recognise"), HOSTILE), [Story(HOSTILE, HOSTILE, timeline)]
     )
@@ -319,7 +319,7 @@ def test_pointing_at_a_row_shows_its_evidence_too(reset, shown):
 def test_the_switch_draws_waits_to_scale(shown):
     timeline = Timeline(0)
     for ms, flags in ((1, "S"), (2, "S"), (1002, "S"), (3002, "S")):
-        timeline.add_frame(frame(ms * 10**6, CLIENT, SERVER, flags, seq=100))
+        timeline.add_captured(*frame(ms * 10**6, CLIENT, SERVER, flags, seq=100))
     browser = shown(page("retries", {}, [Story("test_retries", "passed", timeline)]), prefers_reduced_motion="reduce")
     heights = "[...document.querySelectorAll('.row')].map((row) => row.getBoundingClientRect().y)"
     end = "document.querySelector('figure svg').getBoundingClientRect().height"
@@ -389,7 +389,7 @@ def evidence_of_a_look(browser):
 def test_a_short_story_is_whole():
     timeline = Timeline(0)
     for number in range(90):
-        timeline.add_frame(frame(number, CLIENT, SERVER, "PA", 101 + number, 901, b"x"))
+        timeline.add_captured(*frame(number, CLIENT, SERVER, "PA", 101 + number, 901, b"x"))
     assert page("short", {}, [Story("test_short", "passed", timeline)]).count('class="row"') == 90
 
 
@@ -424,13 +424,13 @@ def talk(rows_told, ms=1):
     timeline = Timeline(0)
     for number in range(rows_told):
         ends = (CLIENT, SERVER) if number % 2 else (SERVER, CLIENT)
-        timeline.add_frame(frame(ms * 10**6 * number, *ends, "PA", 101, 901, b"unread"))
+        timeline.add_captured(*frame(ms * 10**6 * number, *ends, "PA", 101, 901, b"unread"))
     return timeline
 
 
 @pytest.mark.parametrize("language", lessons.LANGUAGES)
 def test_on_paper_a_lesson_is_a_sheet_of_words_and_a_sheet_of_ladders(shown, language):
-    from harness.reporting import texts_of  # not in a role's process, which knows no pytest
+    from harness.pytest_plugin.reporting import texts_of  # not in a role's process, which knows no pytest
 
     uneven = {}
     for lesson in lessons.every(language):
@@ -489,8 +489,8 @@ def wordy():
     for number, (source, destination, flags) in enumerate([(CLIENT, SERVER, "S"), (SERVER, CLIENT, "SA")] * 3):
         port = 40001 + number // 2
         ends = [(end[0], port) if end is CLIENT else end for end in (source, destination)]
-        timeline.add_frame(frame(10**9 * number, *ends, flags))
-    timeline.add_frame(frame(7 * 10**9, CLIENT, SERVER, "PA", payload=bytes(60000)))
+        timeline.add_captured(*frame(10**9 * number, *ends, flags))
+    timeline.add_captured(*frame(7 * 10**9, CLIENT, SERVER, "PA", payload=bytes(60000)))
     probing = Timer("zero_window_probe", 120, 9)
     table = [Socket(State.CLOSE_WAIT, SERVER, (CLIENT[0], 40001), 1234567, 1234567, probing, 0, 0),
              Socket(State.LISTEN, SERVER, ("0.0.0.0", 0), 128, 128, Timer("none", 0, 0), 7, 0)]  # fmt: skip

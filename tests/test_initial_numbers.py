@@ -2,14 +2,14 @@
 
 import pytest
 
-from harness.predict import initial_numbers_by_clock
+from harness.predict.timers import initial_numbers_by_clock
 from tests.playing import ROOT
 
 STEPS_ASIDE = ("-k", "time_wait_steps_aside", "-n", "0", "--lab-slow")  # or a busy machine makes one inconclusive
-STORY = (ROOT / "scenarios" / "time_wait_port_exhaustion.py").read_text()
+STORY = (ROOT / "scenarios" / "ports" / "time_wait_port_exhaustion.py").read_text()
 OLDER_KERNEL = """
 from dataclasses import replace
-from harness.lab import Lab
+from harness.lab.lab import Lab
 
 segments = Lab.segments
 

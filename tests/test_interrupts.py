@@ -176,8 +176,8 @@ COMMANDS = {
     "lesson as a page": ["-m", "harness", "lesson", "waits_as_configured", "--html", "{page}"],
     "quiz": ["-m", "harness", "quiz", "waits_as_configured"],
     "whatif": ["-m", "harness", "whatif", "--before", "reference", "--plays", "30", "{conf}"],
-    "pytest": ["-m", "pytest", "-p", "no:xdist", "-q", "scenarios/waits_as_configured.py"],
-    "pytest with workers": ["-m", "pytest", "-n", "2", "-q", "scenarios/waits_as_configured.py"],
+    "pytest": ["-m", "pytest", "-p", "no:xdist", "-q", "scenarios/sysctls/waits_as_configured.py"],
+    "pytest with workers": ["-m", "pytest", "-n", "2", "-q", "scenarios/sysctls/waits_as_configured.py"],
 }
 
 

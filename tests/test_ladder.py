@@ -12,7 +12,7 @@ from rich.console import Console
 
 from harness.evidence.sockets import Socket, State, Timer
 from harness.evidence.wire import Segment
-from harness.timeline import Change, Counted, Finding, Look, Step, Timeline
+from harness.story.timeline import Change, Counted, Finding, Look, Step, Timeline
 from harness.views.ladder import ladder
 from harness.views.lines import Prose, printed
 from harness.views.rows import Lane, rows
@@ -47,14 +47,14 @@ def story():
         frame(2_010_000, SERVER, CLIENT, "SA", seq=900, ack=101),
         frame(2_020_000, CLIENT, SERVER, "A", seq=101, ack=901),
     ):
-        timeline.add_frame(each)
+        timeline.add_captured(*each)
     connected = (listen(recv_q=1), held(CLIENT, SERVER, 6), held(SERVER, CLIENT, 7))
     timeline.add(Look(2_025_000, connected, ((5, "serve"), (6, "call"), (7, "serve"))))
     for each in (
         frame(2_030_000, CLIENT, SERVER, "PA", 101, 901, b"hello"),
         frame(2_040_000, SERVER, CLIENT, "RA", seq=901, ack=106),
     ):
-        timeline.add_frame(each)
+        timeline.add_captured(*each)
     timeline.add(Look(2_100_000, (listen(),), ((5, "serve"),)))
     timeline.add(Step(3_000_000, "call", "failed", "ECONNRESET: [Errno 104] Connection reset by peer"))
     timeline.add(Change(4_000_000, "net.ipv4.tcp_rfc1337 = 1"))
@@ -112,7 +112,7 @@ def test_a_look_refutes_what_the_segments_imply():
     for at, segment in enumerate(
         [(CLIENT, SERVER, "S", 1, 0), (SERVER, CLIENT, "SA", 9, 2), (CLIENT, SERVER, "A", 2, 10)]
     ):
-        timeline.add_frame(frame(at * 1000, *segment))
+        timeline.add_captured(*frame(at * 1000, *segment))
     half_open = Socket(State.SYN_RECV, SERVER, CLIENT, 0, 0, NONE, 0, 0)
     timeline.add(Look(5_000, (held(CLIENT, SERVER, 6), half_open)))
     assert said(timeline, Lane.CLIENT) == ["SYN_SENT", "ESTABLISHED"]
@@ -128,7 +128,7 @@ def test_a_look_entered_before_the_segment_that_it_reflects_changes_nothing():
     for at, segment in enumerate(
         [(CLIENT, SERVER, "S", 1, 0), (SERVER, CLIENT, "SA", 9, 2), (CLIENT, SERVER, "A", 2, 10)]
     ):
-        timeline.add_frame(frame(at * 1000, *segment))
+        timeline.add_captured(*frame(at * 1000, *segment))
     states = [(row.label, row.says[Lane.CLIENT]) for row in rows(timeline) if row.segment]
     assert states == [("S", ["SYN_SENT"]), ("SA", []), ("A", ["ESTABLISHED"])]
 
@@ -138,18 +138,18 @@ def test_the_next_connection_of_a_port_begins_anew_after_a_look_has_closed_the_o
     old = [(CLIENT, SERVER, "S", 1, 0), (SERVER, CLIENT, "SA", 9, 2), (CLIENT, SERVER, "A", 2, 10),
            (CLIENT, SERVER, "FA", 2, 10), (SERVER, CLIENT, "A", 10, 3)]  # fmt: skip
     for at, segment in enumerate(old):
-        timeline.add_frame(frame(at * 1000, *segment))
+        timeline.add_captured(*frame(at * 1000, *segment))
     timeline.add(Look(10_000, (Socket(State.CLOSE_WAIT, SERVER, CLIENT, 1, 0, NONE, 7, 0),)))
-    timeline.add_frame(frame(20_000, CLIENT, SERVER, "S", seq=500))
+    timeline.add_captured(*frame(20_000, CLIENT, SERVER, "S", seq=500))
     states = ["SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "CLOSED", "SYN_SENT"]
     assert said(timeline, Lane.CLIENT) == states
 
 
 def test_a_made_up_answer_makes_no_state():
     timeline = Timeline(0)
-    timeline.add_frame(frame(0, CLIENT, SERVER, "S", seq=1))
+    timeline.add_captured(*frame(0, CLIENT, SERVER, "S", seq=1))
     timeline.add(Look(1_000, ()))  # the client has given up
-    timeline.add_frame(frame(2_000, SERVER, CLIENT, "SA", seq=9, ack=2))
+    timeline.add_captured(*frame(2_000, SERVER, CLIENT, "SA", seq=9, ack=2))
     assert said(timeline, Lane.SERVER) == []
 
 
@@ -158,7 +158,7 @@ def test_an_abort_in_syn_sent_closes():
     for at, segment in enumerate(
         [(CLIENT, SERVER, "S", 1, 0), (SERVER, CLIENT, "SA", 9, 2), (CLIENT, SERVER, "RA", 2, 10)]
     ):
-        timeline.add_frame(frame(at * 1000, *segment))
+        timeline.add_captured(*frame(at * 1000, *segment))
     assert said(timeline, Lane.CLIENT) == ["SYN_SENT", "CLOSED"]
 
 
@@ -219,7 +219,7 @@ def test_nothing_of_a_story_moves_the_cursor():
 
 
 def test_ports_are_named_where_there_are_several(story):
-    story.add_frame(frame(7_000_000, OTHER_CLIENT, SERVER, "S", seq=1))
+    story.add_captured(*frame(7_000_000, OTHER_CLIENT, SERVER, "S", seq=1))
     assert said(story, Lane.CLIENT)[0] == "40001 SYN_SENT"
     assert "40002 SYN_SENT" in said(story, Lane.CLIENT)
 
@@ -295,7 +295,7 @@ def test_color_is_there_only_when_asked_for(story):
 
 def test_a_flood_is_folded(story):
     for number in range(500):
-        story.add_frame(frame(10_000_000 + number, CLIENT, SERVER, "PA", 106 + number, 901, b"x"))
+        story.add_captured(*frame(10_000_000 + number, CLIENT, SERVER, "PA", 106 + number, 901, b"x"))
     assert re.search(r"… \d+ rows more …", drawn(story))
     assert len(drawn(story).splitlines()) < 80
 

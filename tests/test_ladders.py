@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import lessons
+from harness.lessons import lessons
 from tests import ladders
 from tests.test_lessons import NAMES
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness import nursery
-from harness.channel import Channel
+from harness.inside.channel import Channel
+from harness.lab import nursery
 from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, GENEROUS_S, ROOT, Play, clean_environment, pytest_command
 
 BUSY_STORY = """
@@ -202,7 +202,7 @@ def host_network() -> str:
 def test_the_host_is_as_it_was() -> None:
     before, network = settings(), host_network()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "scenarios/close_with_unread_data.py", "-q"], cwd=ROOT,
+        [sys.executable, "-m", "pytest", "scenarios/closing/close_with_unread_data.py", "-q"], cwd=ROOT,
         env=clean_environment(), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout

@@ -12,10 +12,10 @@ import tomllib
 import pytest
 from rich.cells import cell_len
 
-from harness import lessons
-from harness.__main__ import main
+from harness.cli.main import main
 from harness.errors import LabError
-from harness.timeline import Timeline
+from harness.lessons import lessons
+from harness.story.timeline import Timeline
 from harness.views.narration import claimed, told
 from tests.playing import ROOT, WarmPython, clean_environment, pytest_command, run_module, run_pytest
 from tests.test_tidy import SCENARIOS
@@ -35,7 +35,7 @@ def collected():
 
 
 def test_every_scenario_has_its_lesson_and_no_lesson_is_without():
-    assert [path.stem for path in sorted(lessons.FOLDER.glob("*.toml"))] == NAMES
+    assert sorted(path.stem for path in lessons.FOLDER.glob("*/*.toml")) == NAMES
 
 
 @pytest.mark.parametrize("language", lessons.LANGUAGES)
@@ -62,7 +62,7 @@ def test_each_language_says_the_same_of_the_facts(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_stories_of_a_lesson_exist(name, collected):
     lesson = lessons.load(name)
-    assert {f"scenarios/{name}.py::{lesson.fault}", f"scenarios/{name}.py::{lesson.control}"} <= collected
+    assert {f"{lesson.path.relative_to(ROOT)}::{story}" for story in (lesson.fault, lesson.control)} <= collected
     assert not lesson.fault.startswith("test_control_")
     assert lesson.control.startswith("test_control_")
 
@@ -84,9 +84,10 @@ def test_an_unknown_lesson_has_its_mend():
 
 
 def test_a_scenario_without_a_lesson_is_told_from_an_unknown_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(lessons, "FOLDER", tmp_path / "lessons")
-    (tmp_path / "story.py").touch()
-    with pytest.raises(LabError, match=r"scenario story has no lesson. Hint: write scenarios/lessons/story.toml"):
+    monkeypatch.setattr(lessons, "FOLDER", tmp_path)
+    (tmp_path / "closing").mkdir()
+    (tmp_path / "closing" / "story.py").touch()
+    with pytest.raises(LabError, match=r"scenario story has no lesson. Hint: write scenarios/closing/story.toml"):
         lessons.load("story")
 
 
@@ -96,7 +97,8 @@ def test_a_scenario_without_a_lesson_is_told_from_an_unknown_name(tmp_path, monk
 )
 def test_a_lesson_that_is_not_whole_is_refused(tmp_path, monkeypatch, text, message):
     monkeypatch.setattr(lessons, "FOLDER", tmp_path)
-    (tmp_path / "x.toml").write_text(text)
+    (tmp_path / "waiting").mkdir()
+    (tmp_path / "waiting" / "x.toml").write_text(text)
     with pytest.raises(LabError, match=message):
         lessons.find("x")
 
@@ -306,7 +308,7 @@ def test_an_unknown_name_is_exit_2(command):
 
 
 def test_a_page_that_cannot_be_written_is_told_before_anything_is_played(monkeypatch, capsys):
-    monkeypatch.setattr("harness.__main__._play", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("harness.cli.main._play", lambda *_, **__: 1 / 0)
     assert main(["lesson", "close_with_unread_data", "--html", "/proc/nope/x.html"]) == 2
     assert "/proc/nope/x.html cannot be written: No such file or directory. Hint: " in capsys.readouterr().err
 
@@ -325,7 +327,7 @@ def test_make_takes_a_page_with_a_space_in_its_name():
 
 
 def test_where_no_story_was_drawn_its_page_is_no_trouble_of_the_file(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("harness.__main__._play", lambda *_, **__: 1)
+    monkeypatch.setattr("harness.cli.main._play", lambda *_, **__: 1)
     assert main(["lesson", "close_with_unread_data", "--html", str(tmp_path / "x.html")]) == 1
     assert capsys.readouterr().err == ""
     assert list(tmp_path.iterdir()) == []

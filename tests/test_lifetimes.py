@@ -9,13 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import observer, predict
 from harness.errors import ExpectationFailed, Inconclusive
 from harness.evidence.sockets import Socket, State, Timer
-from harness.predict import Interval
-from harness.timeline import Duration, Finding, Moment, Timeline
+from harness.lab import observer
+from harness.predict import timers
+from harness.predict.timers import Interval
+from harness.story.timeline import Duration, Finding, Moment, Timeline
 
-IT_LASTS = predict.fin_wait2(1, predict.tick_s())
+IT_LASTS = timers.fin_wait2(1, timers.tick_s())
 
 
 def serve(address):
@@ -142,7 +143,7 @@ def lasting(lab, monkeypatch):
 
 @pytest.mark.parametrize("late_s", [0.0, 0.004, 0.3, 2.0])
 def test_a_minute_of_syn_recv_takes_few_looks_and_its_end_is_dated(lasting, late_s) -> None:
-    interval = predict.syn_recv(5, 120.0, 0.004)
+    interval = timers.syn_recv(5, 120.0, 0.004)
     played = lasting(SYN_RECV_S, ends_s=63.0 + late_s)
     assert 63.0 + late_s <= played.expect(interval) <= 63.0 + late_s + 0.03
     assert len(played.looks_s) < 700
@@ -152,7 +153,7 @@ def test_a_minute_of_syn_recv_takes_few_looks_and_its_end_is_dated(lasting, late
 def test_what_ends_early_is_a_failure_however_early(lasting, ends_s) -> None:
     played = lasting(SYN_RECV_S, ends_s=ends_s)
     with pytest.raises(ExpectationFailed, match="last seen: CLOSED") as failed:
-        played.expect(predict.syn_recv(5, 120.0, 0.004))
+        played.expect(timers.syn_recv(5, 120.0, 0.004))
     dated_s = float(re.search(r"for: +([0-9.]+) s", str(failed.value))[1])
     assert ends_s <= dated_s <= ends_s + 0.3
     assert dated_s < 63.0

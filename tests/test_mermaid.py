@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness.timeline import Change, Counted, Finding, Step, Timeline
+from harness.story.timeline import Change, Counted, Finding, Step, Timeline
 from harness.views.mermaid import mermaid
 from tests.test_timeline import CLIENT, SERVER, frame
 
@@ -48,9 +48,9 @@ def read(diagram):
 
 def handshake():
     timeline = Timeline(0)
-    timeline.add_frame(frame(1, CLIENT, SERVER, "S", seq=100))
-    timeline.add_frame(frame(2, SERVER, CLIENT, "SA", seq=900, ack=101))
-    timeline.add_frame(frame(3, CLIENT, SERVER, "A", seq=101, ack=901))
+    timeline.add_captured(*frame(1, CLIENT, SERVER, "S", seq=100))
+    timeline.add_captured(*frame(2, SERVER, CLIENT, "SA", seq=900, ack=101))
+    timeline.add_captured(*frame(3, CLIENT, SERVER, "A", seq=101, ack=901))
     return timeline
 
 
@@ -58,8 +58,8 @@ def test_a_story_is_messages_and_notes():
     timeline = handshake()
     timeline.add(Step(4, "request", "sent"))
     timeline.add(Change(5, "net.ipv4.tcp_rfc1337 = 1"))
-    timeline.add_frame(frame(6, CLIENT, SERVER, "PA", 101, 901, bytes(18)))
-    timeline.add_frame(frame(7, SERVER, CLIENT, "RA", 901, 119))
+    timeline.add_captured(*frame(6, CLIENT, SERVER, "PA", 101, 901, bytes(18)))
+    timeline.add_captured(*frame(7, SERVER, CLIENT, "RA", 901, 119))
     timeline.add(Finding(8, "mines", "3 of 5"))
     timeline.add(Counted(9, (("TcpExtTCPAbortOnClose", 1),)))
     assert read(mermaid(timeline, "Unread data")) == [
@@ -84,7 +84,7 @@ def test_a_story_is_messages_and_notes():
 
 def test_a_segment_without_a_flag_is_a_message_all_the_same():
     timeline = Timeline(0)
-    timeline.add_frame(frame(1, CLIENT, SERVER, ""))
+    timeline.add_captured(*frame(1, CLIENT, SERVER, ""))
     assert read(mermaid(timeline)) == [("client->>server", ["?"])]
 
 
@@ -137,7 +137,7 @@ def test_of_a_long_story_the_middle_is_folded(more, left_out):
     timeline = handshake()
     for number in range(more):
         timeline.add(Step(10 + 2 * number, "actor", f"step {number}"))
-        timeline.add_frame(frame(11 + 2 * number, CLIENT, SERVER, "PA", 101 + number, 901, bytes(number + 1)))
+        timeline.add_captured(*frame(11 + 2 * number, CLIENT, SERVER, "PA", 101 + number, 901, bytes(number + 1)))
     found = read(mermaid(timeline))
     messages = [text for what, [text] in found if "->>" in what]
     folds = [(at, text) for at, (_, [text]) in enumerate(found) if text.startswith("…")]

@@ -268,7 +268,7 @@ def test_fork_and_let_the_child_speak_last(lab):
     actor = lab.start(fork_and_let_the_child_speak_last)
     actor.finish()
     lab.deadline_s = 5.0
-    from harness.program import readable
+    from harness.lab.program import readable
     assert readable(actor._channel.fileno(), within_s=50.0)
 
 def test_become_a_daemon(lab):

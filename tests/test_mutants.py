@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.mutants import Mutant
-from tests.playing import ROOT, run_pytest
+from tests.playing import ROOT, run_pytest, scenario_file
 from tests.test_tidy import stories_of
 
 SCENARIOS = ROOT / "scenarios"
@@ -24,7 +24,11 @@ def mutants_of(scenario: str) -> list[Mutant]:
     return mutants
 
 
-MUTANTS = [(path.stem, mutant) for path in sorted(SCENARIOS.glob("*.py")) for mutant in mutants_of(path.stem)]
+MUTANTS = [
+    (path.stem, mutant)
+    for path in sorted(SCENARIOS.glob("*/*.py"), key=lambda path: path.stem)
+    for mutant in mutants_of(path.stem)
+]
 
 
 WHOLE = sorted({f"whole_{scenario}::{mutant.test}" for scenario, mutant in MUTANTS})
@@ -46,9 +50,9 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, s
     """By the mutant's file: "passed", "failure" or "error", and the message. What could not be played is missing."""
     folder = tmp_path_factory.mktemp("mutants")
     for number, (scenario, mutant) in enumerate(MUTANTS):
-        source = (SCENARIOS / f"{scenario}.py").read_text()
+        source = scenario_file(scenario).read_text()
         (folder / f"mutant_{number}.py").write_text(source.replace(mutant.old, mutant.new))
-    for path in SCENARIOS.glob("*.py"):  # as they are, to see that it is not the haste that turns mutants red
+    for path in SCENARIOS.glob("*/*.py"):  # as they are, to see that it is not the haste that turns mutants red
         (folder / f"whole_{path.stem}.py").write_text(path.read_text())
     (folder / "conftest.py").write_text(HASTE)
     node = {story: story.replace("::", ".py::") for story in WHOLE}
@@ -152,25 +156,25 @@ def test_every_mutant_and_what_it_is_made_of_has_been_played(verdicts: dict[str,
 
 def test_what_a_mutant_replaces_stands_in_its_scenario_once() -> None:
     for scenario, mutant in MUTANTS:
-        times = (SCENARIOS / f"{scenario}.py").read_text().count(mutant.old)
+        times = scenario_file(scenario).read_text().count(mutant.old)
         assert times == 1, f"{mutant.old!r} stands {times} times in {scenario}"
 
 
 def test_what_is_not_mutated_is_green_in_the_same_haste(verdicts: dict[str, tuple[str, str]]) -> None:
     whole = {story: verdict for story, verdict in verdicts.items() if story.startswith("whole_")}
-    assert len(whole) > len(list(SCENARIOS.glob("*.py")))
+    assert len(whole) > len(list(SCENARIOS.glob("*/*.py")))
     assert {story: verdict for story, verdict in whole.items() if spoilt(verdict)} == {}
 
 
 def test_every_test_of_every_scenario_has_a_mutant() -> None:
-    tests = {(path.stem, test.name) for path in SCENARIOS.glob("*.py") for test in stories_of(path)}
+    tests = {(path.stem, test.name) for path in SCENARIOS.glob("*/*.py") for test in stories_of(path)}
     mutated = {(scenario, mutant.test.partition("[")[0]) for scenario, mutant in MUTANTS}
     assert tests - mutated == set()
 
 
 def test_every_file_of_mutants_has_its_scenario() -> None:
     files = {path.stem for path in (ROOT / "tests" / "mutants").glob("*.py")} - {"__init__"}
-    assert files - {path.stem for path in SCENARIOS.glob("*.py")} == set()
+    assert files - {path.stem for path in SCENARIOS.glob("*/*.py")} == set()
 
 
 def test_mutants_change_something() -> None:

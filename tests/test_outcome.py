@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import outcome as room
 from harness.evidence.sockets import TIMERS, Socket, State, Timer
 from harness.evidence.transitions import Transition
-from harness.outcome import outcome, written
-from harness.timeline import Change, Counted, Finding, Look, Step, Timeline
+from harness.story import outcome as room
+from harness.story.outcome import outcome, written
+from harness.story.timeline import Change, Counted, Finding, Look, Step, Timeline
 from tests.playing import ROOT
 from tests.test_timeline import frame
 
-SCHEMA = json.loads((ROOT / "harness" / "outcome.schema.json").read_text())
+SCHEMA = json.loads((ROOT / "harness" / "story" / "outcome.schema.json").read_text())
 CLIENT, SERVER, OTHER_SERVER = "192.0.2.1", "192.0.2.2", "192.0.2.3"
 WORDS = {"story": "a.py::test_b", "verdict": "passed", "kernel": "6.18.0", "profile": "reference"}
 TYPES = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "boolean": bool,
@@ -186,7 +186,7 @@ def run(start_ns, client_port, server_port, first_seq, inode, reported):
 
     def enter(at, source, destination, flags, seq, ack=0):
         numbers = {"seq": (first_seq + seq) % 2**32, "ack": (first_seq + ack) % 2**32 if "A" in flags else 0}
-        timeline.add_frame(frame(start_ns + at, source, destination, flags, **numbers))
+        timeline.add_captured(*frame(start_ns + at, source, destination, flags, **numbers))
 
     timeline.add(Step(start_ns + 1, "serve", "listening", f"port {server_port}"))
     enter(10, client, server, "S", 100)
@@ -260,7 +260,7 @@ def test_a_difference_is_one_line_of_the_diff():
 )  # fmt: skip
 def test_texts_have_the_names_of_ports_in_them(text, told):
     timeline = Timeline(0)
-    timeline.add_frame(frame(1, (CLIENT, 40001), (SERVER, 8003), "S"))
+    timeline.add_captured(*frame(1, (CLIENT, 40001), (SERVER, 8003), "S"))
     timeline.add(Change(3, text))
     assert recorded(timeline)["timeline"][-1]["text"] == told
 
@@ -280,7 +280,7 @@ def test_a_finding_may_be_anything(value, told):
 def test_long_lists_are_cut_and_say_so():
     timeline = Timeline(0)
     for number in range(1200):
-        timeline.add_frame(frame(number, (CLIENT, 1024 + number), (SERVER, 8000), "S"))
+        timeline.add_captured(*frame(number, (CLIENT, 1024 + number), (SERVER, 8000), "S"))
     rows = [Socket(State.SYN_SENT, (CLIENT, 1024 + n), (SERVER, 8000), 0, 1, Timer("none", 0, 0), 0, 0)
             for n in range(1001)]  # fmt: skip
     timeline.add(Look(2000, tuple(rows)))

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import lessons, terminal
-from harness.compare import ENDING, Row, Verdict
-from harness.record import Run
+from harness.lessons import lessons
+from harness.output import terminal
+from harness.runs.compare import ENDING, Row, Verdict
+from harness.runs.record import Run
 from harness.views import comparison
-from tests.playing import ROOT, WarmPython, clean_environment, pytest_command
+from tests.playing import ROOT, WarmPython, clean_environment, pytest_command, scenario_file
 
 FULL = "the standard output cannot be written: No space left on device. Hint: redirect it to another file\n"
 CLOSED = "the standard output is closed. Hint: redirect it to a file, or to /dev/null\n"
@@ -116,7 +117,7 @@ def test_where_no_temporary_file_can_be_made_one_line_says_so(files) -> None:
         "import os, tempfile\n"
         "def full(*_, **__): raise OSError(28, os.strerror(28))\n"
         "tempfile.mkdtemp = full\n"
-        f"from harness.__main__ import main; print(main(['whatif', '--before', 'reference', {files['conf']!r}]))"
+        f"from harness.cli.main import main; print(main(['whatif', '--before', 'reference', {files['conf']!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "2\n"
@@ -208,7 +209,7 @@ def test_an_ascii_terminal_gets_ascii_and_no_question_marks(files, name: str, en
 
 def test_a_transcript_and_a_picture_are_ascii_too() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", f"scenarios/{NAME}.py", "-kunread_data_turns", "-rP", "--lab-show", "-n1"],
+        [sys.executable, "-m", "pytest", str(scenario_file(NAME)), "-kunread_data_turns", "-rP", "--lab-show", "-n1"],
         cwd=ROOT, capture_output=True, text=True, env=clean_environment() | ASCII,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
@@ -222,7 +223,7 @@ def test_a_transcript_and_a_picture_are_ascii_too() -> None:
 @pytest.mark.parametrize(
     "command",
     [["-m", "harness", "list", "--lang", "zh"], ["-m", "harness", "lesson", NAME, "--lang", "zh"],
-     ["-m", "pytest", f"scenarios/{NAME}.py", "--lab-show", "--lab-lang", "zh"]],
+     ["-m", "pytest", str(scenario_file(NAME)), "--lab-show", "--lab-lang", "zh"]],
     ids=["list", "lesson", "pytest"],
 )  # fmt: skip
 def test_chinese_is_refused_where_it_cannot_be_shown(command: list[str]) -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from harness.evidence.ring import Frame
 from harness.evidence.sockets import Socket, State, Timer
-from harness.installed import find_program
-from harness.timeline import Change, Look, Step, Timeline
+from harness.inside.installed import find_program
+from harness.story.timeline import Change, Look, Step, Timeline
 from harness.views.pcapng import pcapng
 from harness.views.rows import printable, rows
 from tests.test_timeline import CLIENT, SERVER, frame
@@ -78,7 +78,7 @@ def packets(data):
 
 def one_segment(*steps):
     timeline = Timeline(0)
-    timeline.add_frame(frame(10, CLIENT, SERVER, "S"))
+    timeline.add_captured(*frame(10, CLIENT, SERVER, "S"))
     for step in steps:
         timeline.add(Step(20, "request", step))
     return timeline
@@ -99,7 +99,7 @@ def test_an_empty_story_is_a_file_of_three_blocks():
 def test_every_block_is_whole_for_any_comment_and_frame(claim, step, frames):
     timeline = one_segment(step)
     for at, (data, more) in enumerate(frames):
-        timeline.add_frame(Frame(2**40 + at, data, min(len(data) + more, 2**32 - 1)))
+        timeline.add_captured(*Frame(2**40 + at, data, min(len(data) + more, 2**32 - 1)))
     data = pcapng(timeline, claim)
     written = [value for code, value in blocks(data)[0].options if code == 1]
     assert written == ([claim.encode(errors="replace")] if claim else [])
@@ -120,7 +120,7 @@ def test_a_long_comment_is_cut_between_two_characters(letter):
 def test_a_cut_frame_has_its_whole_length():
     timeline = Timeline(0)
     whole = frame(10, CLIENT, SERVER, "PA", payload=bytes(1000))
-    timeline.add_frame(Frame(10, whole.data[:190], whole.length))
+    timeline.add_captured(*Frame(10, whole.data[:190], whole.length))
     [(_, kept, length, _)] = packets(pcapng(timeline))
     assert (kept, length) == (whole.data[:190], 14 + 20 + 20 + 1000)
 
@@ -128,10 +128,10 @@ def test_a_cut_frame_has_its_whole_length():
 def test_what_comes_before_the_first_segment_is_told_there_and_the_rest_at_the_latest():
     timeline = Timeline(1_000_000)
     timeline.add(Step(1_500_000, "serve", "listening"))
-    timeline.add_frame(frame(2_000_000, CLIENT, SERVER, "S"))
-    timeline.add_frame(Frame(2_500_000, ARP, len(ARP)))
+    timeline.add_captured(*frame(2_000_000, CLIENT, SERVER, "S"))
+    timeline.add_captured(*Frame(2_500_000, ARP, len(ARP)))
     timeline.add(Change(3_000_000, "dropped from here on: everything"))
-    timeline.add_frame(frame(4_000_000, SERVER, CLIENT, "SA", ack=1))
+    timeline.add_captured(*frame(4_000_000, SERVER, CLIENT, "SA", ack=1))
     comments = [comments for _, _, _, comments in packets(pcapng(timeline))]
     assert comments == [
         ["0.500 ms  client: » listening", "client: SYN_SENT", "2.000 ms  dropped from here on: everything"],
@@ -143,7 +143,7 @@ def test_what_comes_before_the_first_segment_is_told_there_and_the_rest_at_the_l
 def test_a_story_without_a_segment_has_no_comments():
     timeline = Timeline(0)
     timeline.add(Step(1, "serve", "listening"))
-    timeline.add_frame(Frame(2, ARP, len(ARP)))
+    timeline.add_captured(*Frame(2, ARP, len(ARP)))
     assert packets(pcapng(timeline)) == [(2, ARP, len(ARP), [])]
 
 
@@ -218,15 +218,15 @@ def test_tshark_reads_the_story_as_it_was_seen(lab, tshark):
 
 def test_tshark_knows_the_hosts_by_their_names(tshark):
     timeline = Timeline(0)
-    timeline.add_frame(frame(1, CLIENT, SERVER, "S"))
-    timeline.add_frame(frame(2, CLIENT, OTHER_SERVER, "S"))
+    timeline.add_captured(*frame(1, CLIENT, SERVER, "S"))
+    timeline.add_captured(*frame(2, CLIENT, OTHER_SERVER, "S"))
     lines = tshark(pcapng(timeline), "ip.src_host", "ip.dst_host", options=["-Nn"])
     assert lines == [["client", "server"], ["client", "other-server"]]
 
 
 def test_tshark_reads_times_to_the_nanosecond_and_unicode(tshark):
     timeline = Timeline(5)
-    timeline.add_frame(frame(5 + 123_456_789_012_345, CLIENT, SERVER, "S"))
+    timeline.add_captured(*frame(5 + 123_456_789_012_345, CLIENT, SERVER, "S"))
     timeline.add(Step(6, "request", "geschlossen, 关闭"))
     [line] = tshark(pcapng(timeline), "frame.time_epoch", "frame.comment")
     assert line[0] == "123456.789012345"

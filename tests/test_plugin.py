@@ -11,10 +11,12 @@ from types import TracebackType
 
 import pytest
 
-from harness import artifacts, lessons, record
 from harness.errors import LabError
-from harness.timeline import Timeline
-from harness.tracebacks import number_lines
+from harness.lessons import lessons
+from harness.pytest_plugin.tracebacks import number_lines
+from harness.runs import record
+from harness.story.timeline import Timeline
+from harness.views import artifacts
 from harness.views.html import spoken
 from tests.playing import (
     AS_ROOT_OF_A_USER_NAMESPACE,
@@ -24,6 +26,7 @@ from tests.playing import (
     pytest_command,
     run_module,
     run_pytest,
+    scenario_file,
 )
 
 FULL_STORY = """
@@ -445,7 +448,7 @@ def test_begins():
 
 def test_a_report_has_a_page_for_each_lesson_and_an_index(tmp_path: Path) -> None:
     folder = tmp_path / "report"
-    chosen = [f"scenarios/{name}.py" for name in ("close_with_unread_data", "reset_before_accept")]
+    chosen = [str(scenario_file(name)) for name in ("close_with_unread_data", "reset_before_accept")]
     done = run_module("pytest", "-q", "-n", "2", *chosen, "--lab-report", str(folder))
     assert done.returncode == 0, done.stdout + done.stderr
     pages = {path.name: path.read_text() for path in folder.iterdir()}
@@ -474,7 +477,7 @@ def test_a_story_that_fails_is_drawn_on_its_page_with_what_was_expected(tmp_path
     story.write_text(f"""
 import pytest
 from harness.errors import ExpectationFailed, Inconclusive
-from harness.expect import failure
+from harness.lab.expect import failure
 
 def {lesson.fault}(lab):
     raise failure("states <b>", "FIN_WAIT2", "CLOSED", 1)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import limits, predict
-from harness.predict import Interval
+from harness.predict import limits, timers
+from harness.predict.timers import Interval
 
 TICK_S = 0.004
 
@@ -28,27 +28,27 @@ lengths = st.floats(0.001, 200.0)
 def test_the_wheels_levels(hz, starts_ms, granularities_ms):
     for start_ms, granularity_ms in zip(starts_ms, granularities_ms, strict=True):
         at_start, before = ((start_ms + shift) / 1000 for shift in (0.01, -0.01))
-        assert predict.wheel_granularity_s(at_start, 1 / hz) * 1000 == pytest.approx(granularity_ms)
-        assert predict.wheel_granularity_s(before, 1 / hz) * 1000 == pytest.approx(max(granularity_ms / 8, 1000 / hz))
+        assert timers.wheel_granularity_s(at_start, 1 / hz) * 1000 == pytest.approx(granularity_ms)
+        assert timers.wheel_granularity_s(before, 1 / hz) * 1000 == pytest.approx(max(granularity_ms / 8, 1000 / hz))
 
 
 @given(lengths, lengths, ticks)
 def test_a_longer_timer_is_no_more_exact(one, other, tick):
     short, long = sorted([one, other])
-    assert tick <= predict.wheel_granularity_s(short, tick) <= predict.wheel_granularity_s(long, tick)
+    assert tick <= timers.wheel_granularity_s(short, tick) <= timers.wheel_granularity_s(long, tick)
 
 
 @given(lengths, ticks)
 def test_a_timer_is_late_by_an_eighth_at_most(length, tick):
-    late = predict.wheel_granularity_s(length, tick)
+    late = timers.wheel_granularity_s(length, tick)
     assert late <= max(tick, length * 8 / 63)
 
 
 @given(st.lists(lengths, max_size=5), ticks)
-def test_timers_in_turn_take_their_sum_and_are_each_late(timers, tick):
-    interval = predict.timers_in_turn(timers, tick)
-    assert interval.at_least_s == sum(timers)
-    assert interval.at_most_s >= interval.at_least_s + len(timers) * tick * 0.999
+def test_timers_in_turn_take_their_sum_and_are_each_late(lengths_s, tick):
+    interval = timers.timers_in_turn(lengths_s, tick)
+    assert interval.at_least_s == sum(lengths_s)
+    assert interval.at_most_s >= interval.at_least_s + len(lengths_s) * tick * 0.999
 
 
 def test_an_interval_has_an_exact_lower_end_and_an_upper_one_that_may_be_widened():
@@ -62,7 +62,7 @@ def test_an_interval_has_an_exact_lower_end_and_an_upper_one_that_may_be_widened
 
 
 def test_this_kernels_tick_is_one_that_can_be_built():
-    assert round(1 / predict.tick_s()) in {100, 250, 300, 1000}
+    assert round(1 / timers.tick_s()) in {100, 250, 300, 1000}
 
 
 @pytest.mark.parametrize(
@@ -78,30 +78,30 @@ def test_this_kernels_tick_is_one_that_can_be_built():
     ],
 )
 def test_the_schedule_of_syns(settings, waits):
-    assert predict.syn_timers_s(*settings) == waits
+    assert timers.syn_timers_s(*settings) == waits
 
 
 @pytest.mark.parametrize(
     ("interval", "measured_s"),
     [
-        (predict.connect_timeout(3, 0, 120.0, TICK_S), 15.5),
-        (predict.connect_timeout(6, 4, 120.0, TICK_S), 133.9),
-        (predict.connect_timeout(2, 0, 1.0, TICK_S, predict.quick_syn_retry_s(TICK_S)), 2.04),
-        (predict.fin_wait2(1, TICK_S), 1.02),
-        (predict.fin_wait2(2, TICK_S), 2.01),
-        (predict.fin_wait2(3, TICK_S), 3.08),
-        (predict.time_wait(TICK_S), 60.1),
-        (predict.time_wait(TICK_S), 62.0),
-        (predict.syn_recv(0, 120.0, TICK_S), 1.03),
-        (predict.syn_recv(1, 120.0, TICK_S), 3.05),
-        (predict.syn_recv(2, 120.0, TICK_S), 7.2),
-        (predict.fin_wait1_orphan(1, 0.204, 120.0, TICK_S), 1.66),
-        (predict.fin_wait1_orphan(2, 0.204, 120.0, TICK_S), 3.30),
-        (predict.fin_wait1_orphan(0, 0.204, 120.0, TICK_S), 107.0),
-        (predict.fin_wait1_orphan(1, 0.204, 1.0, TICK_S, loss_probe=False), 1.473),
-        (predict.fin_wait1_orphan(2, 0.204, 1.0, TICK_S), 2.694),
-        (predict.fin_wait1_orphan(0, 0.204, 1.0, TICK_S), 2.705),
-        (predict.fin_wait1_orphan(3, 0.204, 1.0, TICK_S), 3.711),
+        (timers.connect_timeout(3, 0, 120.0, TICK_S), 15.5),
+        (timers.connect_timeout(6, 4, 120.0, TICK_S), 133.9),
+        (timers.connect_timeout(2, 0, 1.0, TICK_S, timers.quick_syn_retry_s(TICK_S)), 2.04),
+        (timers.fin_wait2(1, TICK_S), 1.02),
+        (timers.fin_wait2(2, TICK_S), 2.01),
+        (timers.fin_wait2(3, TICK_S), 3.08),
+        (timers.time_wait(TICK_S), 60.1),
+        (timers.time_wait(TICK_S), 62.0),
+        (timers.syn_recv(0, 120.0, TICK_S), 1.03),
+        (timers.syn_recv(1, 120.0, TICK_S), 3.05),
+        (timers.syn_recv(2, 120.0, TICK_S), 7.2),
+        (timers.fin_wait1_orphan(1, 0.204, 120.0, TICK_S), 1.66),
+        (timers.fin_wait1_orphan(2, 0.204, 120.0, TICK_S), 3.30),
+        (timers.fin_wait1_orphan(0, 0.204, 120.0, TICK_S), 107.0),
+        (timers.fin_wait1_orphan(1, 0.204, 1.0, TICK_S, loss_probe=False), 1.473),
+        (timers.fin_wait1_orphan(2, 0.204, 1.0, TICK_S), 2.694),
+        (timers.fin_wait1_orphan(0, 0.204, 1.0, TICK_S), 2.705),
+        (timers.fin_wait1_orphan(3, 0.204, 1.0, TICK_S), 3.711),
     ],
 )
 def test_what_was_measured_on_linux_6_18_at_250_hz_is_predicted(interval, measured_s):
@@ -111,51 +111,51 @@ def test_what_was_measured_on_linux_6_18_at_250_hz_is_predicted(interval, measur
 
 def test_an_orphan_may_give_up_a_round_early_for_its_timers_lateness_alone():
     # After four rounds 30 RTOs of 204 ms have passed, 6.12 s and the timers' lateness, of the model's 6.2 s.
-    interval = predict.fin_wait1_orphan(4, 0.204, 120.0, TICK_S)
+    interval = timers.fin_wait1_orphan(4, 0.204, 120.0, TICK_S)
     assert 6.617 in interval  # measured, as was 6.672
     assert 0.204 * (1 + 1 + 62) in interval
 
 
 def test_a_long_fin_wait2_is_its_excess_twice_and_none_is_shorter_than_3_and_a_half_rto():
-    assert predict.fin_wait2(90, TICK_S) == predict.timers_in_turn([30.0, 30.0], TICK_S)
-    assert 2.06 in predict.fin_wait2(61, TICK_S)  # measured
-    assert 4.03 in predict.fin_wait2(62, TICK_S)  # likewise
+    assert timers.fin_wait2(90, TICK_S) == timers.timers_in_turn([30.0, 30.0], TICK_S)
+    assert 2.06 in timers.fin_wait2(61, TICK_S)  # measured
+    assert 4.03 in timers.fin_wait2(62, TICK_S)  # likewise
     for short in (-1, 0):
-        assert predict.fin_wait2(short, TICK_S, rto_s=0.204) == predict.one_timer(3.5 * 0.204, TICK_S)
-    assert 0.736 in predict.fin_wait2(0, TICK_S, rto_s=0.204)  # measured
-    assert predict.fin_wait2(1, TICK_S, rto_s=2.0) == predict.one_timer(7.0, TICK_S)
+        assert timers.fin_wait2(short, TICK_S, rto_s=0.204) == timers.one_timer(3.5 * 0.204, TICK_S)
+    assert 0.736 in timers.fin_wait2(0, TICK_S, rto_s=0.204)  # measured
+    assert timers.fin_wait2(1, TICK_S, rto_s=2.0) == timers.one_timer(7.0, TICK_S)
 
 
 @given(retries, linear, rto_max, ticks)
 def test_connect_waits_longer_the_more_it_may(syn_retries, linear_timeouts, rto_max_s, tick):
-    waits = predict.syn_timers_s(syn_retries, linear_timeouts, rto_max_s)
+    waits = timers.syn_timers_s(syn_retries, linear_timeouts, rto_max_s)
     assert 2 <= len(waits) <= syn_retries + linear_timeouts + 1
     assert waits == sorted(waits)
     assert waits[0] == 1.0
     assert waits[-1] <= rto_max_s
-    interval = predict.connect_timeout(syn_retries, linear_timeouts, rto_max_s, tick)
-    more = predict.connect_timeout(syn_retries + 1, linear_timeouts, rto_max_s, tick)
+    interval = timers.connect_timeout(syn_retries, linear_timeouts, rto_max_s, tick)
+    more = timers.connect_timeout(syn_retries + 1, linear_timeouts, rto_max_s, tick)
     assert interval.at_least_s < more.at_least_s
     assert interval.at_most_s < more.at_most_s
-    longer = predict.connect_timeout(syn_retries, linear_timeouts, rto_max_s + 10, tick)
+    longer = timers.connect_timeout(syn_retries, linear_timeouts, rto_max_s + 10, tick)
     assert interval.at_least_s <= longer.at_least_s
 
 
 @given(st.integers(0, 8), rto_max, ticks)
 def test_syn_recv_lives_longer_the_more_it_may(synack_retries, rto_max_s, tick):
-    interval = predict.syn_recv(synack_retries, rto_max_s, tick)
+    interval = timers.syn_recv(synack_retries, rto_max_s, tick)
     assert 1.0 <= interval.at_least_s < interval.at_most_s
-    assert interval.at_least_s < predict.syn_recv(synack_retries + 1, rto_max_s, tick).at_least_s
+    assert interval.at_least_s < timers.syn_recv(synack_retries + 1, rto_max_s, tick).at_least_s
 
 
 @given(st.integers(0, 12), st.floats(0.2, 1.0), rto_max, ticks, st.booleans())
 def test_an_orphan_lives_at_least_as_long_as_its_model(orphan_retries, rto_s, rto_max_s, tick, loss_probe):
-    interval = predict.fin_wait1_orphan(orphan_retries, rto_s, rto_max_s, tick, loss_probe=loss_probe)
+    interval = timers.fin_wait1_orphan(orphan_retries, rto_s, rto_max_s, tick, loss_probe=loss_probe)
     assert rto_s + 0.2 <= interval.at_least_s < interval.at_most_s
     if orphan_retries:
-        model_s = sum(predict.backoff_s(0.2, orphan_retries + 1, rto_max_s))
+        model_s = sum(timers.backoff_s(0.2, orphan_retries + 1, rto_max_s))
         assert interval.at_least_s >= rto_s + model_s
-        more = predict.fin_wait1_orphan(orphan_retries + 1, rto_s, rto_max_s, tick, loss_probe=loss_probe)
+        more = timers.fin_wait1_orphan(orphan_retries + 1, rto_s, rto_max_s, tick, loss_probe=loss_probe)
         assert interval.at_least_s <= more.at_least_s
         assert interval.at_most_s <= more.at_most_s
 
@@ -172,31 +172,31 @@ def test_an_orphan_lives_at_least_as_long_as_its_model(orphan_retries, rto_s, rt
     ],
 )
 def test_data_is_repeated_until_the_models_time_has_passed(retries2, rto_max_s, waits):
-    interval = predict.unacknowledged_data(retries2, 0.204, rto_max_s, TICK_S)
-    assert interval.at_most_s == pytest.approx(predict.timers_in_turn(waits, TICK_S).at_most_s)
-    model_s = sum(predict.backoff_s(0.2, retries2 + 1, rto_max_s))
+    interval = timers.unacknowledged_data(retries2, 0.204, rto_max_s, TICK_S)
+    assert interval.at_most_s == pytest.approx(timers.timers_in_turn(waits, TICK_S).at_most_s)
+    model_s = sum(timers.backoff_s(0.2, retries2 + 1, rto_max_s))
     assert 0.404 + model_s <= interval.at_least_s <= sum(waits)
 
 
 def test_data_and_an_orphans_fin_differ_only_where_the_sysctl_is_0():
-    assert predict.unacknowledged_data(2, 0.204, 1.0, TICK_S) == predict.fin_wait1_orphan(2, 0.204, 1.0, TICK_S)
-    assert predict.unacknowledged_data(0, 0.204, 1.0, TICK_S) != predict.fin_wait1_orphan(0, 0.204, 1.0, TICK_S)
+    assert timers.unacknowledged_data(2, 0.204, 1.0, TICK_S) == timers.fin_wait1_orphan(2, 0.204, 1.0, TICK_S)
+    assert timers.unacknowledged_data(0, 0.204, 1.0, TICK_S) != timers.fin_wait1_orphan(0, 0.204, 1.0, TICK_S)
 
 
 def test_a_user_timeout_counts_from_the_first_repetition_by_a_timeout():
-    interval = predict.user_timeout(0.5, 0.204, TICK_S)
+    interval = timers.user_timeout(0.5, 0.204, TICK_S)
     assert interval.at_least_s == pytest.approx(0.2 + 0.204 + 0.5 - 0.001)
     assert 0.204 + 0.204 + 0.5 in interval
     assert interval.at_most_s < 0.204 + 0.204 + 0.5 + 0.05
-    bare = predict.user_timeout(0.5, 0.204, TICK_S, loss_probe=False)
+    bare = timers.user_timeout(0.5, 0.204, TICK_S, loss_probe=False)
     assert bare.at_least_s == pytest.approx(0.204 + 0.5 - 0.001)
 
 
 @given(lengths, st.floats(0.2, 1.0), ticks, st.booleans())
 def test_a_longer_user_timeout_ends_later(timeout_s, rto_s, tick, loss_probe):
-    interval = predict.user_timeout(timeout_s, rto_s, tick, loss_probe=loss_probe)
+    interval = timers.user_timeout(timeout_s, rto_s, tick, loss_probe=loss_probe)
     assert interval.at_least_s < interval.at_most_s
-    more = predict.user_timeout(timeout_s + 0.1, rto_s, tick, loss_probe=loss_probe)
+    more = timers.user_timeout(timeout_s + 0.1, rto_s, tick, loss_probe=loss_probe)
     assert interval.at_least_s < more.at_least_s
 
 
@@ -204,7 +204,7 @@ def test_a_longer_user_timeout_ends_later(timeout_s, rto_s, tick, loss_probe):
     ("settings", "nominal_s"), [((7200, 75, 9), 7875), ((1, 1, 1), 2), ((2, 1, 0), 2), ((0, 1, 2), 2)]
 )
 def test_keepalive_ends_one_interval_after_its_last_probe(settings, nominal_s):
-    interval = predict.keepalive(*settings, TICK_S)
+    interval = timers.keepalive(*settings, TICK_S)
     assert interval.at_least_s == nominal_s
     assert nominal_s in interval
 
@@ -251,10 +251,10 @@ def test_who_takes_a_time_wait_over():
         True, True, False, True,
     ]  # fmt: skip
     assert not any(limits.takes_time_wait_over(mode, 0, loopback=on) for mode, on in modes)
-    assert 0.201 in predict.time_wait_taken_over(200)  # measured
-    assert 0.2 in predict.time_wait_taken_over(200)
-    assert 0.199 not in predict.time_wait_taken_over(200)
-    assert 1.0 in predict.time_wait_taken_over(None)
+    assert 0.201 in timers.time_wait_taken_over(200)  # measured
+    assert 0.2 in timers.time_wait_taken_over(200)
+    assert 0.199 not in timers.time_wait_taken_over(200)
+    assert 1.0 in timers.time_wait_taken_over(None)
 
 
 def test_the_limit_of_time_waits():

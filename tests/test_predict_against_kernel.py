@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from harness import expect, predict
+from harness.lab import expect
+from harness.predict import timers
 
 
 def listen(address):
@@ -70,7 +71,7 @@ def test_an_orphans_fin_wait2_lives_as_predicted(lab, fin_timeout):
     lab.expect_states(client="FIN_WAIT2", server="CLOSE_WAIT")
     acknowledgement = lab.segments()[-1]
     assert (acknowledgement.source, acknowledgement.flags) == (lab.server_address, "A")
-    expect_life(lab, "client", "FIN_WAIT2", predict.fin_wait2(fin_timeout, predict.tick_s(), rto), acknowledgement)
+    expect_life(lab, "client", "FIN_WAIT2", timers.fin_wait2(fin_timeout, timers.tick_s(), rto), acknowledgement)
 
 
 def test_a_syn_recv_that_hears_nothing_lives_as_predicted(lab):
@@ -79,7 +80,7 @@ def test_a_syn_recv_that_hears_nothing_lives_as_predicted(lab):
     connect(lab)
     assert lab.wire() == ["client S", "server SA", "client A"]
     assert (lab.state("client"), lab.state("server")) == ("ESTABLISHED", "SYN_RECV")
-    expect_life(lab, "server", "SYN_RECV", predict.syn_recv(0, rto_max_s(lab), predict.tick_s()), lab.segments()[0])
+    expect_life(lab, "server", "SYN_RECV", timers.syn_recv(0, rto_max_s(lab), timers.tick_s()), lab.segments()[0])
     assert lab.wire() == ["client S", "server SA", "client A"]
 
 
@@ -105,8 +106,8 @@ def test_an_orphans_fin_wait1_lives_as_predicted(lab, settings, loss_probe, repe
     lab.drop(f"ip saddr {lab.server_address[0]} tcp dport 40001")
     client.run_to("closed")
     fin, *_ = [segment for segment in lab.segments() if segment.flags == "FA"]
-    interval = predict.fin_wait1_orphan(
-        settings["tcp_orphan_retries"], rto, rto_max_s(lab), predict.tick_s(), loss_probe=loss_probe
+    interval = timers.fin_wait1_orphan(
+        settings["tcp_orphan_retries"], rto, rto_max_s(lab), timers.tick_s(), loss_probe=loss_probe
     )
     if rto == 0.204:  # HZ=250; other kernels round it to another whole tick
         assert nominal_s in interval

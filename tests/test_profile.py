@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from harness import profile
 from harness.errors import LabError
+from harness.explain import profile
 from harness.kernel.sysctls import Setting, read
-from harness.tuning.sysctl_d import reference_profile
+from harness.sysctl_files.sysctl_d import reference_profile
 from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment, run_module
 
 TELLS = """
@@ -155,7 +155,7 @@ def test_where_no_lab_can_be_had_a_pair_is_no_error() -> None:
     script = f"""{AS_ROOT_OF_A_USER_NAMESPACE}
 for kind in ("net", "user"):
     Path(f"/proc/sys/user/max_{{kind}}_namespaces").write_text("0")
-from harness import profile
+from harness.explain import profile
 profile.chosen("kernel", (), ["net.ipv4.tcp_fin_timeout=soon"], tried=True)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT,
@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_read_is_a_usage_error(play: Play, tmp_path) -> No
 
 
 def header(*arguments: str) -> str:
-    done = run_module("pytest", "scenarios/close_with_unread_data.py", "-k", "no_such_story", *arguments)
+    done = run_module("pytest", "scenarios/closing/close_with_unread_data.py", "-k", "no_such_story", *arguments)
     return next(line for line in done.stdout.splitlines() if line.startswith("tcp-fault-lab:"))
 
 
@@ -191,7 +191,7 @@ def test_nobody_believes_that_a_run_has_tested_the_host() -> None:
 @pytest.mark.parametrize("base", ["reference", "kernel", "host"])
 def test_every_key_that_governs_a_scenario_is_compared_with_the_host(base: str) -> None:
     # A network of this test's own is the host's to the run. tcp_invalid_ratelimit is in no line of the reference.
-    command = [sys.executable, "-m", "pytest", "scenarios/close_with_unread_data.py", "-k", "no_such_story"]
+    command = [sys.executable, "-m", "pytest", "scenarios/closing/close_with_unread_data.py", "-k", "no_such_story"]
     script = f"""{AS_ROOT_OF_A_USER_NAMESPACE}
 namespace.unshare(namespace.CLONE_NEWNET)
 Path("/proc/sys/net/ipv4/tcp_invalid_ratelimit").write_text("777")
@@ -205,14 +205,14 @@ os.execv(sys.executable, {[*command, f"--lab-sysctls={base}"]})
 
 
 WAITS = """
-from harness import predict
+from harness.predict import timers
 
 def test_long(lab):
-    lab.worth_waiting("the long one", predict.Interval(12.0, 12.5))
+    lab.worth_waiting("the long one", timers.Interval(12.0, 12.5))
     print("waited")
 
 def test_exactly_as_long(lab):
-    lab.worth_waiting("the exact one", predict.Interval(10.0, 12.5))
+    lab.worth_waiting("the exact one", timers.Interval(10.0, 12.5))
 
 def test_needs_many(lab):
     lab.not_measured("sockets", 28232, "more than 1,000")

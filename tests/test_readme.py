@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import lessons
+from harness.lessons import lessons
 from tests import readme, screenshot
 from tests.playing import ROOT, clean_environment
 
@@ -40,8 +40,8 @@ def sections(language: str) -> list[str]:
 
 
 def test_every_scenario_is_in_the_table() -> None:
-    rows = set(re.findall(r"^\| \[(\w+)\]\(scenarios/\1\.py\)", README, re.M))
-    assert rows == {path.stem for path in (ROOT / "scenarios").glob("*.py")}
+    rows = set(re.findall(r"^\| \[(\w+)\]\(scenarios/\w+/\1\.py\)", README, re.M))
+    assert rows == {path.stem for path in (ROOT / "scenarios").glob("*/*.py")}
 
 
 def test_every_file_named_exists() -> None:

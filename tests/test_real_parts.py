@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ExpectationFailed, LabError, LabUnavailable
-from harness.installed import find_program
+from harness.inside.installed import find_program
 
 
 def serve(address):

@@ -10,14 +10,14 @@ from dataclasses import replace
 
 import pytest
 
-from harness import expect
 from harness.errors import ExpectationFailed, Inconclusive, LabError
 from harness.evidence import frames, ring
 from harness.evidence.ring import Frame
 from harness.kernel import processors
-from harness.timeline import Timeline
+from harness.lab import expect
+from harness.lab.watch import _ENDLESS, Watch
+from harness.story.timeline import Timeline
 from harness.views.transcript import transcript
-from harness.watch import _ENDLESS, Watch
 from tests.playing import GENEROUS_S
 
 FLAGS = {"S": "S", "S.": "SA", ".": "A", "P.": "PA", "F.": "FA", "FP.": "FPA", "R": "R", "R.": "RA"}
@@ -289,7 +289,7 @@ def test_a_round_ends_though_another_ack_is_always_there_and_no_mark():
 
 def test_clocks_that_cannot_be_read_closely_are_read_a_few_times_and_it_is_recorded(monkeypatch):
     spreads = iter([90_000, 50_000, *[70_000] * 100])
-    monkeypatch.setattr("harness.watch._clock_pair", lambda: (next(spreads), 7))
+    monkeypatch.setattr("harness.lab.watch._clock_pair", lambda: (next(spreads), 7))
     watch = watch_of(Capture())
     assert watch._real_minus_monotonic_ns() == 7
     assert len(list(spreads)) > 80

@@ -12,14 +12,14 @@ import pytest
 from harness.errors import LabError, LabUnavailable
 from harness.inside.network_keeper import NetworkKeeper
 from harness.kernel.sysctls import Setting
-from harness.sandbox import network
+from harness.lab.sandbox import network
 from tests.playing import GENEROUS_S, ROOT, clean_environment
 
 RETRIES = "net.ipv4.tcp_syn_retries"
 
 AS_AN_ORDINARY_USER = """
 import ctypes, os
-from harness.sandbox import network
+from harness.lab.sandbox import network
 if os.geteuid() == 0:
     os.setgroups([])
     os.setresgid(65534, 65534, 65534)
@@ -35,7 +35,7 @@ def note(event, arguments):
     if event == "socket.__new__" and arguments[1] == 17:  # AF_PACKET
         os.write(2, b"capture\\n")
 sys.addaudithook(note)
-from harness.__main__ import main
+from harness.cli.main import main
 main(["explain", "docs/99-tuning.conf"])
 """
 
@@ -84,7 +84,8 @@ def test_each_can_be_closed_while_another_is_open(closed_first):
 @pytest.mark.parametrize("as_user", ["", AS_AN_ORDINARY_USER], ids=["as I am", "ordinary user"])
 def test_it_ends_with_a_parent_that_is_killed(as_user):
     story = (
-        "from harness.sandbox import network\nwith network([]) as keeper:\n    print('open', flush=True)\n    input()"
+        "from harness.lab.sandbox import network\n"
+        "with network([]) as keeper:\n    print('open', flush=True)\n    input()"
     )
     with run(as_user + story) as parent:
         assert parent.stdout.readline() == "open\n"

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import selection, workers
+from harness.pytest_plugin import selection
+from harness.runs import workers
 from tests.playing import ROOT, run_module
 
 
@@ -49,7 +50,9 @@ def machine(monkeypatch):
 
 
 SCENARIOS = SimpleNamespace(args=[str(ROOT / "scenarios")])
-ONE = SimpleNamespace(args=[f"{ROOT}/scenarios/close_with_unread_data.py::test_unread_data_turns_close_into_a_reset"])
+ONE = SimpleNamespace(
+    args=[f"{ROOT}/scenarios/closing/close_with_unread_data.py::test_unread_data_turns_close_into_a_reset"]
+)
 
 
 @pytest.mark.parametrize(("config", "processors", "memory_bytes", "expected"), [
@@ -78,16 +81,16 @@ def test_auto_can_be_overruled(machine, monkeypatch):
 def test_a_sysctl_selects_the_scenarios_that_it_governs():
     done = collect("--lab-affected-by", "net/ipv4/tcp_fin_timeout")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "scenarios/fin_timeout_leaves_time_wait_alone.py" in done.stdout
-    assert "scenarios/reset_before_accept.py" not in done.stdout
+    assert "scenarios/waiting/fin_timeout_leaves_time_wait_alone.py" in done.stdout
+    assert "scenarios/opening/reset_before_accept.py" not in done.stdout
 
 
 def test_several_sysctls_select_what_any_of_them_governs():
     done = collect("--lab-affected-by", "net.ipv4.tcp_tw_reuse", "--lab-affected-by=net.ipv4.tcp_abort_on_overflow")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "scenarios/folklore_of_reuse.py" in done.stdout
-    assert "scenarios/folklore.py" in done.stdout
-    assert "scenarios/reset_before_accept.py" not in done.stdout
+    assert "scenarios/sysctls/folklore_of_reuse.py" in done.stdout
+    assert "scenarios/sysctls/folklore.py" in done.stdout
+    assert "scenarios/opening/reset_before_accept.py" not in done.stdout
 
 
 @pytest.mark.parametrize(("short", "key"), [("tcp_fin_timeout", "net.ipv4.tcp_fin_timeout"),

@@ -3,8 +3,8 @@
 import pytest
 
 from harness.evidence.sockets import Socket, State, Timer
-from harness.shape import shape
-from harness.timeline import Change, Finding, Look, Step, Timeline
+from harness.story.shape import shape
+from harness.story.timeline import Change, Finding, Look, Step, Timeline
 from tests.test_timeline import CLIENT, SERVER, frame
 
 NONE = Timer("none", 0.0, 0)
@@ -64,7 +64,7 @@ def play(story, client=CLIENT, server=SERVER, began_ns=0, shown=(3,), detail="")
         else:
             flags, seq, ack, length = (*each, 0)[:4]
             ends = (client, server) if flags.isupper() else (server, client)
-            timeline.add_frame(frame(now_ns, *ends, flags.upper(), seq + 500, ack + 500, bytes(length)))
+            timeline.add_captured(*frame(now_ns, *ends, flags.upper(), seq + 500, ack + 500, bytes(length)))
     enter(pending)
     return timeline
 
@@ -245,7 +245,7 @@ def test_many_connections_are_counted():
     for port in range(41):
         for flags, seq, ack in HANDSHAKE if port else HANDSHAKE[:1]:
             ends = (("192.0.2.1", 40000 + port), SERVER)
-            timeline.add_frame(frame(port, *(ends if flags.isupper() else ends[::-1]), flags.upper(), seq, ack))
+            timeline.add_captured(*frame(port, *(ends if flags.isupper() else ends[::-1]), flags.upper(), seq, ack))
     timeline.add(Step(99, "call", "connected"))
     assert shape(timeline) == ["call: connected", "1 × somebody to server: →S",
                                "40 × somebody to server: →S ←SA →A"]  # fmt: skip
@@ -256,7 +256,7 @@ def test_of_two_names_that_begin_alike_it_is_the_one_whose_step_comes_next():
     timeline = Timeline(0)
     for number, actor in enumerate(["two_port_client", "two_port_client 2"]):
         client = ("192.0.2.1", 45000 + number)
-        timeline.add_frame(frame(0, client, SERVER, "S"))
+        timeline.add_captured(*frame(0, client, SERVER, "S"))
         timeline.add(Step(0, actor, "connected"))
         timeline.add(Look(0, (at(client, SERVER, 9),), ((9, "two_port_client"),)))
     assert shape(timeline)[2:] == ["two_port_client to server: →S", "two_port_client 2 to server: →S"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.installed import find_program
+from harness.inside.installed import find_program
 from tests.playing import ROOT, clean_environment
 
 PROMPT = "goes on. Enter: "

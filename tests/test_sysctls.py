@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import lessons
 from harness.errors import LabError, ReadOnlySysctl, SharedSysctl
+from harness.explain.explain import Kind, accepted_range, explain
+from harness.explain.profile import governing
 from harness.inside import nursery
 from harness.kernel import sysctls
 from harness.kernel.netns_keys import belongs_to_a_namespace
 from harness.kernel.sysctls import Setting
-from harness.profile import governing
-from harness.tuning.explain import Kind, accepted_range, explain
-from harness.tuning.lines import Line
-from harness.tuning.sysctl_d import reference_profile
+from harness.lessons import lessons
+from harness.sysctl_files.lines import Line
+from harness.sysctl_files.sysctl_d import reference_profile
 
 FIN_TIMEOUT = "net.ipv4.tcp_fin_timeout"
 
@@ -149,7 +149,7 @@ class Files:
 @pytest.fixture
 def files(tmp_path, monkeypatch):
     monkeypatch.setattr(sysctls, "_ROOT", tmp_path)
-    monkeypatch.setattr("harness.tuning.explain.ROOT", tmp_path)
+    monkeypatch.setattr("harness.explain.explain.ROOT", tmp_path)
     return Files(tmp_path)
 
 
@@ -202,8 +202,11 @@ def test_a_restricted_congestion_control_is_not_set(files):
 
 
 def test_every_key_that_the_lab_itself_sets_is_the_namespaces():
-    folder = Path(lessons.__file__).parent.parent / "scenarios"
-    named = {key for path in folder.glob("*.py") for key in re.findall(r"net\.[a-z0-9_.]+[a-z0-9]", path.read_text())}
+    named = {
+        key
+        for path in lessons.FOLDER.glob("*/*.py")
+        for key in re.findall(r"net\.[a-z0-9_.]+[a-z0-9]", path.read_text())
+    }
     used = {setting.key for setting in reference_profile()} | governing() | {*nursery._MADE_OF_THE_TABLE}
     assert len(used) > 30
     assert {key for key in used if not belongs_to_a_namespace(key)} == set()

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from harness import terminal
+from harness.output import terminal
 
 
 @pytest.mark.parametrize(

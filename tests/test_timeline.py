@@ -5,7 +5,7 @@ import pytest
 from harness.errors import LabError
 from harness.evidence import wire
 from harness.evidence.ring import Frame
-from harness.timeline import Step, Timeline
+from harness.story.timeline import Step, Timeline
 from harness.views.transcript import transcript
 
 CLIENT, SERVER = ("192.0.2.1", 40001), ("192.0.2.2", 8000)
@@ -26,7 +26,7 @@ def handshake():
         frame(30, SERVER, CLIENT, "SA", seq=900, ack=101),
         frame(20, CLIENT, SERVER, "A", seq=101, ack=901),  # stamped on another CPU, a little early
     ):
-        timeline.add_frame(each)
+        timeline.add_captured(*each)
     timeline.add(Step(40, "client", "connected"))
     return timeline
 
@@ -58,7 +58,7 @@ def test_states_are_inferred_and_marked(handshake):
 
 def test_a_flood_of_segments_is_folded(handshake):
     for number in range(1000):
-        handshake.add_frame(frame(100 + number, CLIENT, SERVER, "PA", 101 + number, 901, b"x"))
+        handshake.add_captured(*frame(100 + number, CLIENT, SERVER, "PA", 101 + number, 901, b"x"))
     lines = transcript(handshake).splitlines()
     assert any("… 980 lines more: segments and state changes" in line for line in lines)
     assert len(lines) < 40

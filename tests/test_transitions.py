@@ -16,11 +16,11 @@ import time
 
 import pytest
 
-from harness.channel import Channel
 from harness.evidence import transitions
 from harness.evidence.transitions import Transition
+from harness.inside.channel import Channel
 from harness.kernel import processors
-from harness.nursery import Nursery
+from harness.lab.nursery import Nursery
 
 OPENED = {"client": ["SYN_SENT", "ESTABLISHED"], "server": ["SYN_RECV", "ESTABLISHED"]}
 FIRST_TO_CLOSE, SECOND_TO_CLOSE = ["FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"], ["CLOSE_WAIT", "LAST_ACK", "CLOSED"]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.nursery import Nursery
-from harness.tuning import known
-from harness.tuning.explain import Kind, accepted_range, explain, host_value, kernel_value, nearest
-from harness.tuning.folding import fold
-from harness.tuning.lines import Line, overruled
-from harness.tuning.read import read
+from harness.explain import known
+from harness.explain.explain import Kind, accepted_range, explain, host_value, kernel_value, nearest
+from harness.explain.folding import fold
+from harness.lab.nursery import Nursery
+from harness.sysctl_files.lines import Line, overruled
+from harness.sysctl_files.read import read
 from harness.whatif.trial import trial
 from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, clean_environment, run_module
 
@@ -119,7 +119,7 @@ def test_what_nobody_may_write_is_read_only(of, key):
 
 def test_host_wide_is_known_in_a_container_too(of, monkeypatch, tmp_path):
     """There /proc/sys has no more than the lab has."""
-    monkeypatch.setattr("harness.tuning.explain.ROOT", tmp_path)
+    monkeypatch.setattr("harness.explain.explain.ROOT", tmp_path)
     assert [
         kind for kind, _ in of((f"{TCP}mem", "1"), ("net.core.rmem_max", "1"), ("net.core.netdev_max_backlog", "1"))
     ] == [Kind.HOST_WIDE] * 3
@@ -319,7 +319,7 @@ def test_a_typo_is_not_host_wide_where_the_hosts_keys_can_be_seen(of, monkeypatc
     ((kind, text),) = of((typo, "1"))
     assert (kind, text.startswith("no such key")) == (Kind.UNKNOWN, True)
     assert not meant or text.endswith(f"; did you mean {meant}?")
-    monkeypatch.setattr("harness.tuning.explain.ROOT", tmp_path)
+    monkeypatch.setattr("harness.explain.explain.ROOT", tmp_path)
     assert of((typo, "1"))[0][0] == Kind.HOST_WIDE, "in a container nobody knows better"
 
 
@@ -572,7 +572,8 @@ class TestTheCommand:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [(["-"], "stdin:1:1: no '=' in 'oops'"), (["/nope"], "/nope: cannot be read"),
-         (["-", "--jsn"], "no option --jsn"), (["--before", "/nope", "harness/profiles"], "/nope: cannot be read")],
+         (["-", "--jsn"], "no option --jsn"),
+         (["--before", "/nope", "harness/explain/profiles"], "/nope: cannot be read")],
     )  # fmt: skip
     def test_bad_input_is_exit_2(self, arguments, says):
         done = run(*arguments, stdin="oops")

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from harness.tuning import formats
-from harness.tuning.lines import Malformed
-from harness.tuning.names import in_linux, is_name
-from harness.tuning.read import read, read_some
+from harness.sysctl_files import formats
+from harness.sysctl_files.lines import Malformed
+from harness.sysctl_files.names import in_linux, is_name
+from harness.sysctl_files.read import read, read_some
 
 SACK, CORE, FIN = "net.ipv4.tcp_sack", "net.core.somaxconn", "net.ipv4.tcp_fin_timeout"
 

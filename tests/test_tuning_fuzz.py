@@ -11,8 +11,8 @@ import random
 
 import pytest
 
-from harness.tuning import formats, sysctl_d
-from harness.tuning.lines import Found, Malformed, Place, overruled, shown, wrong_with
+from harness.sysctl_files import formats, sysctl_d
+from harness.sysctl_files.lines import Found, Malformed, Place, overruled, shown, wrong_with
 
 
 def cases(default):

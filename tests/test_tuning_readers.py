@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from harness.kernel.sysctls import Setting
-from harness.tuning import lines, sysctl_d, yaml_documents
-from harness.tuning.lines import Malformed
-from harness.tuning.read import SIZE_LIMIT, read
+from harness.sysctl_files import lines, sysctl_d, yaml_documents
+from harness.sysctl_files.lines import Malformed
+from harness.sysctl_files.read import SIZE_LIMIT, read
 
 LIBYAML = yaml.__with_libyaml__
 """Whether it is libyaml that says what is wrong."""

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from harness.evidence import sockets, transitions
 from harness.evidence.sockets import Socket, State, Timer
 from harness.evidence.transitions import Transition
-from harness.outcome import outcome, written
-from harness.shape import shape
-from harness.timeline import Change, Look, Step, Timeline
+from harness.story.outcome import outcome, written
+from harness.story.shape import shape
+from harness.story.timeline import Change, Look, Step, Timeline
 from harness.views import html, pcapng
 from harness.views.ladder import ladder
 from harness.views.lines import printed
@@ -31,9 +31,9 @@ def story():
     """A connection whose server's end comes to a state and has a timer that this program does not know."""
     timeline = Timeline(0)
     timeline.add(Step(1, "serve", "listening"))
-    timeline.add_frame(frame(10, CLIENT, SERVER, "S", seq=100, ack=0))
-    timeline.add_frame(frame(11, SERVER, CLIENT, "SA", seq=500, ack=101))
-    timeline.add_frame(frame(12, CLIENT, SERVER, "A", seq=101, ack=501))
+    timeline.add_captured(*frame(10, CLIENT, SERVER, "S", seq=100, ack=0))
+    timeline.add_captured(*frame(11, SERVER, CLIENT, "SA", seq=500, ack=101))
+    timeline.add_captured(*frame(12, CLIENT, SERVER, "A", seq=101, ack=501))
     timeline.add(Transition(13, SERVER, CLIENT, State.ESTABLISHED, sockets.state_of(14), inferred=False))
     timeline.add(Look(20, (Socket(sockets.state_of(14), SERVER, CLIENT, 3, 0, Timer("timer 6", 1.5, 0), 7, 0),)))
     timeline.add(Change(30, "later"))
@@ -125,7 +125,7 @@ def test_every_view_takes_whatever_the_kernel_says(entries, forth):
     for at, (each, there) in enumerate(zip(entries, forth, strict=False), 1):
         if isinstance(each, str):
             ends = (CLIENT, SERVER) if there else (SERVER, CLIENT)
-            timeline.add_frame(frame(at * 10**6, *ends, each, seq=at, ack=at if "A" in each else 0))
+            timeline.add_captured(*frame(at * 10**6, *ends, each, seq=at, ack=at if "A" in each else 0))
         else:
             timeline.add(replace(each, time_ns=at * 10**6))
     assert isinstance(printed(ladder(timeline, 80), 80, color=False), str)

@@ -13,16 +13,17 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from harness import lessons, record
-from harness.__main__ import main
-from harness.compare import ENDING, Row, Verdict
+from harness.cli.main import main
+from harness.cli.whatif import as_markdown, run
 from harness.errors import LabError
+from harness.explain import explain
+from harness.explain.explain import Kind
 from harness.kernel.sysctls import read
-from harness.tuning import explain
-from harness.tuning.explain import Kind
-from harness.tuning.lines import Line
+from harness.lessons import lessons
+from harness.runs import record
+from harness.runs.compare import ENDING, Row, Verdict
+from harness.sysctl_files.lines import Line
 from harness.views import comparison
-from harness.whatif.command import as_markdown, run
 from harness.whatif.report import Report, as_json, headline, sections
 from harness.whatif.trial import Trial, trial
 from tests.playing import GENEROUS_S, ROOT, clean_environment, run_module
@@ -436,7 +437,7 @@ class TestTheCommand:
 
     @pytest.mark.parametrize("form", ["json", "markdown", "html"])
     def test_a_file_that_cannot_be_written_is_told_before_anything_is_played(self, conf, form, monkeypatch) -> None:
-        monkeypatch.setattr("harness.whatif.command.trial", lambda *_, **__: 1 / 0)
+        monkeypatch.setattr("harness.cli.whatif.trial", lambda *_, **__: 1 / 0)
         with pytest.raises(LabError, match=r"cannot be written: .*Hint: "):
             run([conf("")], ["reference"], plays=1, max_wait_s=1, **{"json": "", "markdown": "", "html": ""}
                 | {form: "/proc/nope/x"})  # fmt: skip
@@ -477,7 +478,7 @@ class TestTheCommand:
 
 
 def test_a_fault_of_ours_claims_no_change(monkeypatch, conf, capsys) -> None:
-    monkeypatch.setattr("harness.whatif.command.trial", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("harness.cli.whatif.trial", lambda *_, **__: 1 / 0)
     assert main(["whatif", conf("")]) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
 
@@ -518,7 +519,7 @@ def test_a_what_if_that_is_killed_leaves_nothing(conf) -> None:
 
 class TestBaselines:
     def test_two_runs_of_the_same_are_the_same(self, tmp_path) -> None:
-        story = "scenarios/fin_timeout_leaves_time_wait_alone.py"
+        story = "scenarios/waiting/fin_timeout_leaves_time_wait_alone.py"
         kept = str(tmp_path / "kept.json")
         one = self.play(story, "-k", "above_60", "--lab-save", kept)
         assert one.returncode == 0, one.stdout
@@ -529,7 +530,7 @@ class TestBaselines:
     def test_what_moved_is_told_and_fails_where_that_is_asked_for(self, tmp_path) -> None:
         path, kept, now = tmp_path / "story.py", str(tmp_path / "kept.json"), str(tmp_path / "now.json")
         path.write_text("def test_it(lab): lab.finding('timeout', lab.sysctl('net.ipv4.tcp_fin_timeout'))\n")
-        arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "harness.plugin"]
+        arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "harness.pytest_plugin"]
         assert self.play(str(path), *arguments, "--lab-save", kept).returncode == 0
         changed = ["--lab-sysctl", "net.ipv4.tcp_fin_timeout=7", "--lab-compare", kept, "--lab-save", now]
         told = self.play(str(path), *arguments, *changed)
@@ -552,7 +553,15 @@ class TestBaselines:
         path.write_text(f"def test_it(lab):\n for key in {keys[:4]}: lab.finding(key, lab.sysctl('net.ipv4.' + key))\n")
         conf.write_text("net.ipv4.tcp_slow_start_after_idle = 0\nfs.file-max = 1\n"
                         "net.ipv4.tcp_fastopen_key = 00000000-00000000-00000000-00000001\n")  # fmt: skip
-        arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "harness.plugin", *workers]
+        arguments = [
+            "-c",
+            str(ROOT / "pyproject.toml"),
+            "--rootdir",
+            str(tmp_path),
+            "-p",
+            "harness.pytest_plugin",
+            *workers,
+        ]
         asked = ["--lab-sysctls=kernel", "--lab-sysctl-file", str(conf), "--lab-save", str(kept)]
         done = self.play(str(path), *arguments, *asked)
         assert done.returncode == 0, done.stdout
@@ -568,7 +577,7 @@ class TestBaselines:
     def test_a_role_that_dies_unnoticed_is_one_play_that_failed(self, tmp_path) -> None:
         path, kept = tmp_path / "story.py", tmp_path / "kept.json"
         path.write_text(DIES)
-        arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "harness.plugin"]
+        arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "harness.pytest_plugin"]
         assert self.play(str(path), *arguments, "--lab-save", str(kept)).returncode == 1
         [told] = json.loads(kept.read_text())["plays"]
         assert told["verdict"] == "failed"
@@ -579,7 +588,7 @@ class TestBaselines:
         "arguments", [["--lab-compare-fail=changed"], ["--lab-save", "/proc/nope/x.json"], ["--lab-save", "a b"]]
     )
     def test_what_cannot_be_kept_or_compared_is_refused_before_anything_is_played(self, arguments) -> None:
-        done = self.play("scenarios/close_with_unread_data.py", *arguments)
+        done = self.play("scenarios/closing/close_with_unread_data.py", *arguments)
         assert done.returncode == 4
         assert "Hint: " in done.stderr
 
@@ -594,7 +603,7 @@ class TestBaselines:
     def test_a_damaged_record_is_refused_before_anything_is_played(self, tmp_path) -> None:
         kept = tmp_path / "kept.json"
         kept.write_text("{")
-        done = self.play("scenarios/close_with_unread_data.py", "--lab-compare", str(kept))
+        done = self.play("scenarios/closing/close_with_unread_data.py", "--lab-compare", str(kept))
         assert done.returncode == 4
         assert "is damaged" in done.stderr
         assert harness("compare", str(kept), str(kept)).returncode == 2

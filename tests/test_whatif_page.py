@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import record
-from harness.compare import ENDING, Row, Verdict
-from harness.timeline import Finding, Step, Timeline
-from harness.tuning.explain import Kind
-from harness.tuning.explain import Verdict as Said
-from harness.tuning.lines import Line
+from harness.explain.explain import Kind
+from harness.explain.explain import Verdict as Said
+from harness.runs import record
+from harness.runs.compare import ENDING, Row, Verdict
+from harness.story.timeline import Finding, Step, Timeline
+from harness.sysctl_files.lines import Line
 from harness.views import comparison
 from harness.whatif.page import page
 from harness.whatif.report import Report
@@ -50,7 +50,7 @@ def played(folder, each, timeline=None, turns=("before.1", "after.1")):
     for turn in turns:
         told = Timeline(0)
         told.add(Step(1, "serve", turn))
-        told.add_frame(frame(2, CLIENT, SERVER, "S"))
+        told.add_captured(*frame(2, CLIENT, SERVER, "S"))
         record.keep_timeline(timeline or told, "passed", story=each.story, turn=turn, folder=folder)
 
 

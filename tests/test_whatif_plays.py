@@ -11,9 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness import lessons, turns
 from harness.errors import LabUnavailable
-from harness.record import Run
+from harness.lessons import lessons
+from harness.pytest_plugin import turns
+from harness.runs.record import Run
 from harness.whatif import playing
 from harness.whatif.governing import governed, observed_by
 from harness.whatif.progress import Progress
@@ -129,7 +130,8 @@ class TestPlays:
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-p",
-                 "harness.plugin", "-s", "-p", "no:xdist", "-qq", "--no-header", f"--lab-turns={folder / 'turns.json'}",
+                 "harness.pytest_plugin", "-s", "-p", "no:xdist", "-qq", "--no-header",
+                 f"--lab-turns={folder / 'turns.json'}",
                  str(story)],
                 cwd=ROOT, env=clean_environment(), pass_fds=[writing], capture_output=True, text=True,
             )  # fmt: skip

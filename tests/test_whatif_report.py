@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.compare import ENDING, Row, Verdict, compare
-from harness.record import Run
-from harness.recording import _reason
-from harness.whatif.command import _reasons, as_markdown, as_text
+from harness.cli.whatif import _reasons, as_markdown, as_text
+from harness.pytest_plugin.recording import _reason
+from harness.runs.compare import ENDING, Row, Verdict, compare
+from harness.runs.record import Run
 from harness.whatif.page import page
 from harness.whatif.playing import Played
 from harness.whatif.report import as_json, sections

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import lessons, workers
+from harness.lessons import lessons
+from harness.runs import workers
 from harness.whatif import playing
 
 MIB, GIB = 1 << 20, 1 << 30

@@ -27,10 +27,11 @@ from pathlib import Path
 from _pytest.config import default_plugins
 
 import harness.views
-from harness.channel import Channel
+from harness.inside.channel import Channel
 from harness.kernel.namespace import die_with_parent
 
-_OURS = ("lab", "nursery", "profile", "lessons", "record", "compare", "stepping", "tuning.explain", "tuning.read")
+_OURS = ("lab.lab", "lab.nursery", "explain.profile", "lessons.lessons", "runs.record", "runs.compare",
+         "explain.explain", "sysctl_files.read")  # fmt: skip
 
 Request = tuple[list[str], str, dict[str, str]]
 """A run's arguments (-m MODULE or -c CODE, and its own), folder and environment."""

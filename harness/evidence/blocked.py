@@ -34,7 +34,7 @@ _WORDS = {
 }
 """What a scenario says, and the calls that the C library and Python make of it on one architecture or another.
 
-recvmsg is left out on purpose: an actor that waits for the harness sleeps in it (harness/channel.py).
+recvmsg is left out on purpose: an actor that waits for the harness sleeps in it (harness/inside/channel.py).
 """
 
 

@@ -13,8 +13,8 @@ import traceback
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from harness.channel import Channel
 from harness.inside import role_runner, roles
+from harness.inside.channel import Channel
 
 
 class ForkedActor(NamedTuple):

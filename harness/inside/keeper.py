@@ -13,13 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.channel import Channel
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import ring, sockets
 from harness.inside import forked_actor, roles
+from harness.inside.channel import Channel
+from harness.inside.installed import find_program
 from harness.inside.network_keeper import NetworkKeeper, Reply, serve
-from harness.installed import find_program
-from harness.kernel import addresses, namespace, sysctls
+from harness.kernel import namespace, sysctls
+from harness.network import addresses
 
 _FOLDERS = ("/mnt", "/media", "/srv")
 """One of them becomes the lab's own, where nothing that it needs lies below: /mnt is meant for mounting (FHS, 3.12)."""

@@ -5,9 +5,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from harness.channel import Channel
 from harness.errors import LabError, LabUnavailable, RefusedValue
-from harness.kernel import addresses, sysctls
+from harness.inside.channel import Channel
+from harness.kernel import sysctls
+from harness.network import addresses
 
 Reply = tuple[object, tuple[int, ...]]
 

@@ -12,10 +12,10 @@ import signal
 import socket
 import traceback
 
-from harness.channel import Channel
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import transitions
 from harness.inside import keeper, roles
+from harness.inside.channel import Channel
 from harness.kernel import namespace, processors, sysctls
 
 SLOTS = 1000

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from harness.channel import Channel
+from harness.inside.channel import Channel
 from harness.inside.reports import Failed, Finished, Reached, Report
 
 _TRACEBACK_LIMIT = 10_000

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.compare import ENDING, Row, Verdict, in_one_alone, sysctls
-from harness.record import Run
+from harness.runs.compare import ENDING, Row, Verdict, in_one_alone, sysctls
+from harness.runs.record import Run
 from harness.views.rows import printable
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from string import Template
 from typing import Any
 
 from harness.evidence.sockets import State, Timer
-from harness.kernel.addresses import HOSTS
-from harness.timeline import Timeline
+from harness.network.addresses import HOSTS
+from harness.story.timeline import Timeline
 from harness.views import svg
 from harness.views.words import words_in
 

@@ -8,7 +8,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from harness.timeline import Timeline
+from harness.story.timeline import Timeline
 from harness.views.lines import NARROWEST, Prose
 from harness.views.rows import Lane, Row, rows
 from harness.views.words import words_in

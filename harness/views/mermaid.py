@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from harness.timeline import Timeline
+from harness.story.timeline import Timeline
 from harness.views.rows import Lane, Row, lane_of, rows
 
 _MOST_MESSAGES = 40

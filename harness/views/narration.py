@@ -6,8 +6,8 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from harness.lessons import Lesson
-from harness.timeline import Timeline
+from harness.lessons.lessons import Lesson
+from harness.story.timeline import Timeline
 from harness.views.ladder import ladder
 from harness.views.lines import Prose, printed
 

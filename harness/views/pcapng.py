@@ -9,8 +9,8 @@ from collections import defaultdict
 from ipaddress import ip_address
 
 from harness.evidence.ring import Frame
-from harness.kernel.addresses import HOSTS
-from harness.timeline import Timeline
+from harness.network.addresses import HOSTS
+from harness.story.timeline import Timeline
 from harness.views.rows import Row, rows
 
 _SECTION, _INTERFACE, _NAMES, _PACKET = 0x0A0D0D0A, 1, 4, 6

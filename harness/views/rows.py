@@ -9,8 +9,8 @@ from enum import StrEnum
 from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
-from harness.kernel.addresses import HOSTS
-from harness.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
+from harness.network.addresses import HOSTS
+from harness.story.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
 from harness.views.states import Correction, checked
 from harness.views.words import words_in
 

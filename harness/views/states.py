@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from harness.evidence.sockets import Endpoint, State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
-from harness.timeline import Look, Timeline
+from harness.story.timeline import Look, Timeline
 
 End = tuple[Endpoint, Endpoint]
 

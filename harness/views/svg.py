@@ -15,7 +15,7 @@ from unicodedata import east_asian_width
 from harness.evidence.sockets import State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
-from harness.timeline import Finding, Look, Timeline
+from harness.story.timeline import Finding, Look, Timeline
 from harness.views.rows import Lane, Row, lane_of, rows
 from harness.views.states import End, checked
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Set
 from functools import cache
 
-from harness.lessons import Lesson
+from harness.lessons.lessons import Lesson
 
 
 def governed(lesson: Lesson, changed: Set[str]) -> dict[str, set[str]]:

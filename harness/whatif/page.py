@@ -9,8 +9,8 @@ from html import escape
 from itertools import groupby, islice
 from pathlib import Path
 
-from harness import record
-from harness.compare import Row, Verdict
+from harness.runs import record
+from harness.runs.compare import Row, Verdict
 from harness.views import comparison, html
 from harness.views.rows import printable
 from harness.whatif.playing import AFTER, BEFORE, FIRST_AFTER, FIRST_BEFORE

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import child, files, record, workers
 from harness.errors import LabUnavailable
-from harness.lessons import Lesson
-from harness.record import Play, Run
+from harness.lessons.lessons import Lesson
+from harness.output import files
+from harness.runs import child, record, workers
+from harness.runs.record import Play, Run
 from harness.whatif.governing import governed
 from harness.whatif.trial import Trial
 
@@ -48,7 +49,7 @@ def play(
     """Each story that a changed key governs `plays` times before and after, in turn: what was found, on either side.
 
     But a story that sets each of those keys itself is played once. `folder` is where what is needed on the way is kept;
-    with `timelines`, FIRST_BEFORE and FIRST_AFTER of each story as well (harness/record.py, kept_timeline).
+    with `timelines`, FIRST_BEFORE and FIRST_AFTER of each story as well (harness/runs/record.py, kept_timeline).
     LabUnavailable where pytest could not play.
     """
     turns, changed = folder / "turns.json", trial.changed.keys()

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from harness import terminal
+from harness.output import terminal
 
 _BAR = 30
 _LINES = 10

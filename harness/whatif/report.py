@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from harness.compare import ENDING, NOT_AS_EXPECTED, Row, Verdict
-from harness.lessons import Lesson
-from harness.tuning import explain
-from harness.tuning.explain import Kind
-from harness.tuning.folding import fold
+from harness.explain import explain
+from harness.explain.explain import Kind
+from harness.explain.folding import fold
+from harness.lessons.lessons import Lesson
+from harness.runs.compare import ENDING, NOT_AS_EXPECTED, Row, Verdict
 from harness.views import comparison
 from harness.whatif.governing import observed_by, short
 from harness.whatif.trial import Trial
@@ -36,7 +36,7 @@ _TIMERS = {
         "net.ipv4.tcp_rto_max_ms", "net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_syn_retries"
     ),
 }  # fmt: skip
-"""Observables that have the same name in every story, and all the sysctls that harness/predict.py makes each of."""
+"""Observables that have the same name in every story, and all the sysctls that predict/timers.py makes each of."""
 
 _MOST_STORIES = 3
 """So many stories are named one by one."""

@@ -4,14 +4,14 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from harness.errors import LabError
+from harness.explain import known
+from harness.explain.explain import Kind, Verdict, explain, host_value, in_each_network, kernel_value
+from harness.explain.profile import BASES, Profile, host_values, with_lines
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
-from harness.profile import BASES, Profile, host_values, with_lines
-from harness.sandbox import network
-from harness.tuning import known
-from harness.tuning.explain import Kind, Verdict, explain, host_value, in_each_network, kernel_value
-from harness.tuning.lines import Line, Place, shown
-from harness.tuning.read import read_as_asked
+from harness.lab.sandbox import network
+from harness.sysctl_files.lines import Line, Place, shown
+from harness.sysctl_files.read import read_as_asked
 
 _NOT_TAKEN = (Kind.REFUSED, Kind.UNKNOWN, Kind.READ_ONLY)
 

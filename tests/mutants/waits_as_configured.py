@@ -5,7 +5,7 @@ from tests.mutants import Mutant
 # What the peer says is heard.
 _HEARD = ('lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")', "lab.restore()")
 _SETTLED = "    lab.worth_waiting(name, interval)\n"
-_PREDICTED = "    interval = predict.keepalive("
+_PREDICTED = "    interval = timers.keepalive("
 
 
 def _changed(key: str, value: int) -> tuple[str, str]:

@@ -1,0 +1,1 @@
+"""The commands of `python -m harness`: options, exit statuses, help."""

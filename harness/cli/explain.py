@@ -1,0 +1,130 @@
+"""`python -m harness explain`: a table of verdicts, or the same as JSON."""
+
+import itertools
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from harness.explain.explain import (
+    Kind,
+    Verdict,
+    as_of_a_container,
+    explain,
+    host_value,
+    in_each_network,
+    kernel_value,
+)
+from harness.explain.folding import fold
+from harness.kernel.sysctls import Setting
+from harness.lab.sandbox import network
+from harness.output import terminal
+from harness.sysctl_files.lines import Line, Place, one_network, shown
+from harness.sysctl_files.read import LEFT_OUT, read_as_asked
+from harness.sysctl_files.sysctl_d import reference_profile
+
+_NARROWEST = 80
+_UNFOLDED = 240
+"""Three times the widest column that others are filled up to, where no line is folded."""
+
+_COLOURS = {
+    Kind.APPLIED: 32, Kind.SAME: 2, Kind.OVERRIDDEN: 2, Kind.HOST_WIDE: 33, Kind.UNTRIED: 33,
+    Kind.NO_EFFECT: 33,
+}  # fmt: skip
+"""Of a verdict; red for the others (ECMA-48, SGR)."""
+
+_NOT_READ = "not read"
+
+
+def run(files: Sequence[str], before: str, *, as_json: bool, partial: bool) -> int:
+    """Print the verdict on each setting of the files; the exit status. Malformed, LabUnavailable.
+
+    `partial`: use what can be read, list what cannot, and exit with LEFT_OUT if there is any.
+
+    `before` is what they are compared with: `host`, `kernel` (what a network begins with), `reference` (what scenarios
+    run under), or a file: what the kernel takes of its settings lies over the kernel's own, and is gone afterwards. A
+    container does not have the host's values: where those are asked for, it is compared with the kernel's own.
+    """
+    lines, left_out = read_as_asked(files, partial=partial)
+    old, also = read_as_asked([] if before in ("host", "kernel", "reference") else [before], partial=partial)
+    left_out = [*left_out, *also]
+    one_network(old)
+    profile = reference_profile() if before == "reference" else []
+    values = _values_under(old, {line.key for line in lines}) if old else {}
+    verdicts = in_each_network(lines, lambda group: _told(group, before, values, profile))
+    width = max(terminal.width(), _NARROWEST) if terminal.is_there() else None
+    terminal.say(_as_json(verdicts, left_out) if as_json else _as_table(verdicts, left_out, width))
+    return LEFT_OUT if left_out else 0
+
+
+def _values_under(old: Sequence[Line], keys: Iterable[str]) -> dict[str, str | None]:
+    with network([]) as keeper:
+        in_each_network(old, lambda group: explain(group, kernel_value(keeper), keeper))
+        return {key: kernel_value(keeper)(key) for key in keys}
+
+
+def _told(lines: Sequence[Line], before: str, values: dict[str, str | None], profile: list[Setting]) -> list[Verdict]:
+    """The verdicts on lines of one network. `values`: of the keys before, where a file has said something of them."""
+    with network(profile) as keeper:
+        if before == "host" and not lines[0].container:
+            return explain(lines, host_value, keeper)
+        was = values or {line.key: kernel_value(keeper)(line.key) for line in lines}
+        verdicts = explain(lines, was.get, keeper, kernel_value(keeper))
+    return [as_of_a_container(each) for each in verdicts] if before == "host" else verdicts
+
+
+def _as_json(verdicts: Sequence[Verdict], left_out: Sequence[Place]) -> str:
+    """A row for each setting; of a glob, for each key that it matches. A place that was left out has no key."""
+    import json
+
+    rows: list[dict[str, object]] = [
+        {
+            "file": each.line.source, "line": each.line.line, "column": each.line.column, "key": each.line.key,
+            "value": each.line.value, "verdict": each.kind, "text": each.text,
+        }
+        for each in verdicts
+    ]  # fmt: skip
+    rows += [
+        {
+            "file": place.source, "line": place.line, "column": place.column, "key": None, "value": None,
+            "verdict": _NOT_READ, "text": shown(place.why),
+        }
+        for place in left_out
+    ]  # fmt: skip
+    return json.dumps(rows, indent=1)
+
+
+def _as_table(verdicts: Sequence[Verdict], left_out: Sequence[Place], width: int | None) -> str:
+    """Place, setting and verdict, each folded; for a program (no width) one line each, however long.
+
+    By hand: rich would take a fifth of the time that the whole command may take.
+    """
+    rows = [
+        *map(_row, fold(verdicts)),
+        *((_place(each), "", f"{_NOT_READ}: {shown(each.why)}", 31) for each in left_out),
+    ]
+    lines: list[str] = [] if verdicts else ["No sysctl is set there."]
+    if not rows:
+        return lines[0]
+    color = terminal.wants_color()
+    widest = (width or _UNFOLDED) // 3
+    places = min(max(len(place) for place, *_ in rows), widest)
+    settings = min(max(len(setting) for _, setting, *_ in rows), widest)
+    columns = (places, settings, width - places - settings - 4) if width else (None, None, None)
+    for place, setting, verdict, colour in rows:
+        cells = map(_folded, (place, setting, verdict), columns)
+        for first, second, third in itertools.zip_longest(*cells, fillvalue=""):
+            third = f"\x1b[{colour}m{third}\x1b[0m" if color and third else third
+            lines.append(f"{first:{places}}  {second:{settings}}  {third}".rstrip())
+    return "\n".join(lines)
+
+
+def _row(verdict: Verdict) -> tuple[str, str, str, int]:
+    line, colour = verdict.line, _COLOURS.get(verdict.kind, 31)
+    return line.place, shown(f"{line.key} = {line.value}"), shown(f"{verdict.kind}: {verdict.text}"), colour
+
+
+def _place(place: Place) -> str:
+    return f"{place.source}:{place.line}" if place.line else place.source
+
+
+def _folded(text: str, width: int | None) -> list[str]:
+    return textwrap.wrap(text, width or len(text) + 1, break_on_hyphens=False) or [""]

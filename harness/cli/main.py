@@ -1,0 +1,340 @@
+"""`python -m harness`: the lessons, and what becomes of sysctls, from the command line. The stories are pytest's."""
+
+import argparse
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from harness.errors import ASSERTS_ARE_NEEDED, LabError, LabUnavailable
+from harness.lessons import lessons
+from harness.lessons.lessons import Lesson
+from harness.output import files, terminal
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_COMMAND = "tcp-fault-lab"
+"""What `pip install -e .` calls it (pyproject.toml)."""
+
+_QUIETLY = ["-qq", "--no-header", "--lab-strict", "-o", "console_output_style=classic"]
+_WRONG_ANSWER = 6  # pytest's own statuses end at 5, and 1 is a story that failed
+_NO_OUTPUT = 74  # EX_IOERR of sysexits.h
+_INTERRUPTED, _CLOSED_PIPE = (128 + number for number in (signal.SIGINT, signal.SIGPIPE))  # as a shell has them
+
+_STATUSES = (
+    f"exit status of every command: {_NO_OUTPUT}: the standard output cannot be written; {_CLOSED_PIPE}: its reader "
+    f"has gone (as with `| head`), without a message; {_INTERRUPTED}: interrupted (Ctrl-C)"
+)
+_INDENT = (0, 0, 0, 2)
+_WAITS = {"en": ("waits up to {} s", "waits less than 1 s"), "zh": ("最长等待 {} s", "等待不到 1 s")}
+_WORDS = {
+    "en": ("Your answer, 1 to {}: ", "Right.", "You said {}.", "The kernel shows {}: {}"),
+    "zh": ("你的答案（1 到 {}）：", "答对了。", "你选的是 {}。", "内核的答案是 {}：{}"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The program; its exit status: pytest's, 2: it cannot be done, 3: this machine lacks it, 6: a wrong answer,
+    7: --partial left something out.
+
+    Also those of _STATUSES. SystemExit as argparse has it.
+    """
+    asked = argparse.Namespace()
+    try:
+        if not __debug__:
+            raise LabError(ASSERTS_ARE_NEEDED)
+        lessons.check_folder()
+        asked, others = _parser().parse_known_args(arguments)
+        asked.pytest_arguments = others
+        terminal.check_language(getattr(asked, "lang", "en"))
+        status: int = asked.run(asked)
+    except terminal.OutputFailed as error:
+        terminal.discard()
+        if error.is_closed_pipe:
+            return _CLOSED_PIPE
+        terminal.complain(str(error))
+        return _NO_OUTPUT
+    except LabError as error:
+        return _refused(error, as_json=getattr(asked, "json", "") in (True, "-"))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        return 3  # a 1 would claim a change
+    return status
+
+
+def _refused(error: LabError, *, as_json: bool) -> int:
+    """Say why; if the report would have been JSON on the standard output, in JSON as well. The exit status."""
+    status = 3 if isinstance(error, LabUnavailable) else 2
+    terminal.complain(str(error))
+    if as_json:
+        from harness.sysctl_files import refusal
+
+        try:
+            terminal.say(refusal.as_json(error, status))
+        except terminal.OutputFailed:
+            terminal.discard()
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse's own says nothing of help that it cannot write."""
+
+    def print_help(self, file: Any = None) -> None:
+        terminal.say(self.format_help().rstrip("\n"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=_name(), description=__doc__, epilog=_STATUSES)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for run, text in ((_list, "all lessons, and what governs them"), (_lesson, "play one, drawn and explained"),
+                      (_quiz, "predict, then run: a question, your answer, the kernel's"),
+                      (_step, "play one step by step, on Enter; it says how to look inside")):  # fmt: skip
+        command = commands.add_parser(run.__name__.strip("_"), help=text)
+        command.set_defaults(run=run)
+        if run is not _list:
+            command.add_argument("name", help="a scenario's name: close_with_unread_data")
+        if run is _lesson:
+            command.add_argument("--html", metavar="FILE", help="write it as a page, too")
+        command.add_argument("--lang", choices=lessons.LANGUAGES, default="en", help="the language of the words")
+    _about_sysctls(commands)
+    return parser
+
+
+def _name() -> str:
+    """As the user has called it."""
+    return _COMMAND if Path(sys.argv[0]).name == _COMMAND else "python -m harness"
+
+
+def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    explain = commands.add_parser(
+        "explain", help="what becomes of each sysctl of a file here, without running a story",
+        epilog="exit status: 0: all was read, whatever the verdicts; 2: something cannot be read, and nothing was "
+        "used; 3: this machine lacks what it takes; 7: --partial left out what cannot be read",
+    )  # fmt: skip
+    whatif = commands.add_parser(
+        "whatif", help="what a file's sysctls would change: stories before and after",
+        epilog="exit status: 0: nothing changed; 1: something changed, whatever else could not be measured (the last "
+        "line counts that); 2: bad input; 3: nothing is known to have changed, and not all of it could be measured; "
+        "7: --partial left out what cannot be read, whatever else was found",
+    )  # fmt: skip
+    for command in (explain, whatif):
+        command.add_argument(
+            "files",
+            nargs="+",
+            metavar="FILE",
+            help="sysctl.d, a script, YAML, JSON, TOML, INI; a directory; - for stdin",
+        )
+        command.add_argument(
+            "--partial", action="store_true",
+            help="use what can be read, and list what cannot; the exit status is then 7, whatever else is found",
+        )  # fmt: skip
+        command.add_argument(
+            "--before", action="append", metavar="host|kernel|reference|FILE",
+            help="what is in force now (host); a file lies over the kernel's defaults, and so do then the others",
+        )  # fmt: skip
+    explain.add_argument("--json", action="store_true", help="as JSON")
+    explain.set_defaults(run=_explain)
+    whatif.add_argument("--plays", type=int, default=3, metavar="N", help="play each story N times on either side (3)")
+    whatif.add_argument("--max-wait", type=float, default=10.0, metavar="S", help="wait for no longer timer (10 s)")
+    for form in ("json", "markdown", "html"):
+        whatif.add_argument(f"--{form}", default="", metavar="FILE", help=f"write it as {form}, too; - prints that")
+    whatif.add_argument("--all", action="store_true", help="list what is the same, too, not only how much")
+    whatif.set_defaults(run=_whatif)
+    compare = commands.add_parser("compare", help="what has moved between two runs that were kept (--lab-save)")
+    compare.add_argument("records", nargs=2, metavar="NAME|FILE")
+    compare.set_defaults(run=_compare)
+
+
+def _explain(asked: argparse.Namespace) -> int:
+    from harness.cli import explain
+
+    _nothing_else(asked)
+    if len(asked.before or ["host"]) > 1:
+        raise LabError("explain compares with one thing. Hint: give --before once")
+    _stdin_once(asked.files, asked.before or [])
+    return explain.run(asked.files, (asked.before or ["host"])[0], as_json=asked.json, partial=asked.partial)
+
+
+def _whatif(asked: argparse.Namespace) -> int:
+    from harness.cli import whatif
+    from harness.lab.expect import check_max_wait
+
+    _nothing_else(asked)
+    if asked.plays < 1:
+        raise LabError("nothing would be measured. Hint: --plays of at least 1")
+    check_max_wait("--max-wait", asked.max_wait)
+    _stdin_once(asked.files, asked.before or [])
+    return whatif.run(
+        asked.files, asked.before or ["host"], plays=asked.plays, max_wait_s=asked.max_wait, json=asked.json,
+        markdown=asked.markdown, html=asked.html, partial=asked.partial, lists_all=asked.all,
+    )  # fmt: skip
+
+
+def _compare(asked: argparse.Namespace) -> int:
+    from harness.runs import compare, record
+    from harness.views import comparison
+
+    _nothing_else(asked)
+    before, after = (record.load(record.path_of(name)) for name in asked.records)
+    rows = compare.compare(before, after)
+    terminal.say(comparison.told(before, after, rows, terminal.width(), color=terminal.wants_color()))
+    if not any(row.verdict in (compare.Verdict.SAME, compare.Verdict.CHANGED) for row in rows):
+        return 3
+    return int(bool(compare.changed(rows)))
+
+
+def _stdin_once(files: list[str], before: list[str]) -> None:
+    if "-" in (*files, *before) and sys.stdin is None:
+        raise LabError("the standard input is closed. Hint: name a file")
+    if [*files, *before].count("-") > 1:
+        raise LabError("the standard input can be read but once. Hint: give a file for the other -")
+
+
+def _nothing_else(asked: argparse.Namespace) -> None:
+    if asked.pytest_arguments:
+        raise LabError(f"there is no option {asked.pytest_arguments[0]} here. Hint: see --help")
+
+
+def _list(asked: argparse.Namespace) -> int:
+    from harness.views.lines import printed
+
+    terminal.say(printed(_entries(asked.lang), terminal.width(), color=terminal.wants_color()))
+    return 0
+
+
+def _entries(language: str) -> Iterator["RenderableType"]:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from harness.views.lines import Prose
+
+    for lesson in lessons.every(language):
+        waits = re.findall(r"mark\.waits\(([\d.]+)\)", lesson.source())
+        up_to, short = _WAITS[language]
+        longest = up_to.format(f"{max(map(float, waits)):g}") if waits else short
+        yield Text(lesson.name, style="bold")
+        yield Padding(Prose(lesson.texts.symptom), _INDENT)
+        yield Padding(Prose(lesson.texts.claim, style="cyan"), _INDENT)
+        governs = filter(None, (", ".join(rows_of(lesson)), longest, ", ".join(lesson.sysctls)))
+        yield Padding(Prose("; ".join(governs), style="dim"), _INDENT)
+
+
+def rows_of(lesson: Lesson) -> list[str]:
+    """The rows of the articles that its scenario proves, in order."""
+    return sorted(lessons.proved_rows(lesson.source()), key=_in_order)
+
+
+def _in_order(row: str) -> tuple[int, ...]:
+    return tuple(map(int, row.split("-")))
+
+
+def _lesson(asked: argparse.Namespace) -> int:
+    lesson = lessons.load(asked.name, asked.lang)
+    if not asked.html:
+        return _play(lesson, asked, lesson.fault, lesson.control)
+    page = Path(asked.html)
+    files.check(page)
+    with files.temporary_folder() as folder:
+        status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", str(folder)))
+        if (made := Path(folder, f"{lesson.name}.html")).exists():
+            files.write(page, made.read_bytes())
+    return status
+
+
+def _quiz(asked: argparse.Namespace) -> int:
+    lesson = lessons.load(asked.name, asked.lang)
+    texts = lesson.texts
+    prompt, right, said, shown = _WORDS[asked.lang]
+    _say("", texts.question, "", *(f"  {number}. {option}" for number, option in enumerate(texts.options, 1)), "")
+    answer = _answered(prompt.format(len(texts.options)), len(texts.options))
+    if status := _play(lesson, asked, lesson.fault):
+        return status
+    correct = answer == str(lesson.answer)
+    _say("", right if correct else said.format(answer or "-"))
+    _say(shown.format(lesson.answer, texts.options[lesson.answer - 1]), texts.because)
+    return 0 if correct else _WRONG_ANSWER
+
+
+def _answered(prompt: str, options: int) -> str:
+    """A number from 1 to `options`, asked for until it is one; nothing at the end of the input."""
+    while True:
+        line = terminal.ask(prompt)
+        if not line or line.strip() in map(str, range(1, options + 1)):
+            terminal.say("")
+            return line.strip()
+
+
+def _say(*lines: str) -> None:
+    from rich.padding import Padding
+
+    from harness.views.lines import Prose, printed
+
+    indented = (Padding(Prose(line.lstrip()), (0, 0, 0, len(line) - len(line.lstrip()))) for line in lines)
+    terminal.say(printed(indented, terminal.width(), color=terminal.wants_color()))
+
+
+def _step(asked: argparse.Namespace) -> int:
+    lesson = lessons.load(asked.name, asked.lang)
+    return _play(lesson, asked, lesson.fault, options=("--lab-step", "-s"))
+
+
+def _play(lesson: Lesson, asked: argparse.Namespace, *stories: str, options: tuple[str, ...] = ()) -> int:
+    from harness.runs import child
+
+    sys.stdout.flush()
+    chosen = [f"{lesson.path}::{story}" for story in stories]
+    shown = ["--lab-show", "--lab-lang", asked.lang, *options, *asked.pytest_arguments]
+    status = child.pytest([*_QUIETLY, *shown, *chosen])
+    return status if status >= 0 else 128 - status
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGINT, _end_at_once)
+    raise KeyboardInterrupt
+
+
+def _end_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Labs, and what plays in them, end with this process."""
+    os._exit(_INTERRUPTED)
+
+
+def _lost(unraisable: "sys.UnraisableHookArgs") -> None:
+    """An interrupt that came while Python ran something whose exceptions go nowhere (a weak reference's callback)."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        os._exit(_INTERRUPTED)
+    sys.__unraisablehook__(unraisable)
+
+
+def _open_standard_files() -> None:
+    """A number that is free would be given to the next file that is opened, and be written to by mistake."""
+    for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest number that is free
+
+
+def program() -> int:
+    """main(), and what belongs to a process of its own."""
+    sys.unraisablehook = _lost
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary folders go
+    _open_standard_files()
+    if sys.stdout is None:
+        terminal.complain("the standard output is closed. Hint: redirect it to a file, or to /dev/null")
+        return _NO_OUTPUT
+    try:
+        signal.signal(signal.SIGINT, _interrupted)
+        status = main()
+        signal.signal(signal.SIGINT, _end_at_once)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return status

@@ -1,0 +1,1 @@
+"""What each sysctl would do here, and the profiles that scenarios run under."""

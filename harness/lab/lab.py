@@ -1,0 +1,218 @@
+"""One run: a private network, its actors and all evidence of it. Opens everything, closes it in reverse order."""
+
+import contextlib
+import inspect
+import pickle
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import LabError
+from harness.evidence import wire
+from harness.evidence.sockets import Endpoint
+from harness.evidence.starvation import Gap
+from harness.evidence.wire import Segment
+from harness.inside.channel import MESSAGE_LIMIT, Channel
+from harness.inside.installed import find_program
+from harness.kernel import processors
+from harness.lab.actor import Actor, check_role
+from harness.lab.nursery import Nursery
+from harness.lab.observer import Observer
+from harness.lab.program import Program
+from harness.lab.watch import Watch
+from harness.network import addresses
+from harness.predict import timers
+from harness.story.timeline import Change, Timeline
+
+__tracebackhide__ = True
+
+FIRST_SERVER_PORT = 8000
+_RESERVED_PORTS = "net.ipv4.ip_local_reserved_ports"
+_ARGUMENTS_LIMIT = MESSAGE_LIMIT - 4096
+
+
+class Lab(Observer):
+    """What a scenario has in its hand: it starts and sets here, and sees as an Observer."""
+
+    def __init__(self, nursery: Nursery, roles_from: str, allowance_s: float) -> None:
+        port = FIRST_SERVER_PORT + nursery.slot
+        self.server_address: Endpoint = (addresses.SERVER, port)
+        self.other_server_address: Endpoint = (addresses.OTHER_SERVER, port)
+        self._roles_from = roles_from
+        self._processors = nursery.processors
+        self._actors: list[Actor | Program] = []
+        keeper = nursery.open_lab(roles_from)
+        self.pinned: set[str] = set()
+        """The sysctls that the story itself has set: whatever the profile says of them, it was not tried here."""
+        self.not_set = keeper.not_set
+        """Keys of the profile that a network namespace here does not have, or not to be set."""
+        self.refused = keeper.refused
+        """What the kernel refused of the profile, as KEY = VALUE."""
+        with contextlib.ExitStack() as opened:
+            opened.callback(keeper.close)
+            timeline = Timeline(time.monotonic_ns())
+            watch = Watch(keeper, nursery.events, port, timeline, nursery.processors)
+            opened.callback(watch.close)
+            super().__init__(keeper, watch, timeline, allowance_s)
+            opened.pop_all()
+
+    def client_address(self, port: int) -> Endpoint:
+        """The client's host with a port of the scenario's choice: nobody else is in this network."""
+        return addresses.CLIENT, port
+
+    def start(self, role: Callable[..., Any], *arguments: Any, name: str | None = None, to: str | None = None) -> Actor:
+        """A process that will play `role`, a generator function of the scenario's file; it waits for its first verb.
+
+        With `to`, it has been run to that step when this returns.
+        """
+        check_role(role, arguments)
+        path = inspect.getsourcefile(role) or ""
+        if path != self._roles_from:
+            raise LabError(f"{role.__qualname__} is defined in {path}. Hint: roles stand in the scenario's own file")
+        title = self._free_name(name or role.__name__)
+        pid, (channel, pidfd, output) = self._keeper.ask_for_fds(
+            "start_role", path=path, role=role.__qualname__, arguments=_pickled(arguments), title=title
+        )
+        actor = Actor(Channel.from_fd(channel), title, self, self._keeper, pid, pidfd, output)
+        self._actors.append(actor)
+        if to:
+            actor.run_to(to)
+        return actor
+
+    def run_program(self, argv: list[str], name: str | None = None) -> Program:
+        """A real program inside the lab. LabUnavailable where it is not installed (find_program names its package)."""
+        pid, (pidfd, output) = self._keeper.ask_for_fds("start_program", argv=[find_program(argv[0]), *argv[1:]])
+        program = Program(self._free_name(name or Path(argv[0]).name), self, self._keeper, pid, pidfd, output)
+        self._actors.append(program)
+        return program
+
+    def never_moved(self) -> list[str]:
+        """The names of the actors that no verb has let go on yet."""
+        return [actor.name for actor in self._actors if isinstance(actor, Actor) and not actor.moved]
+
+    def check_played(self) -> None:
+        """LabError if actors were started and none was ever moved: such a play shows nothing."""
+        if self._actors and len(unmoved := self.never_moved()) == len(self._actors):
+            raise LabError(
+                f"nothing was played: {', '.join(unmoved)} started, and never moved. "
+                'Hint: let an actor go on, e.g. by run_to("listening")'
+            )
+
+    def _free_name(self, name: str) -> str:
+        taken = {actor.name for actor in self._actors}
+        free, number = name, 1
+        while free in taken:
+            number += 1
+            free = f"{name} {number}"
+        return free
+
+    def folder(self) -> str:
+        """An empty folder in memory, for programs that need files: actors started from now on see it, nobody else.
+
+        It is a file system of the lab's own (mount_namespaces(7)), so it goes with the lab, however that ends.
+        """
+        path: str = self._keeper.ask("folder")
+        return path
+
+    def write_file(self, name: str, text: str) -> str:
+        """Write a file for a program into folder(), and return its path."""
+        path: str = self._keeper.ask("write_file", name=name, text=text)
+        return path
+
+    def provoke(self, segment: Segment, payload: bytes = b"") -> None:
+        """Send a made-up segment, to prove by its answer what the kernel remembers or forgot.
+
+        A worker's first one waits 300 ms for scapy: not while a timer is measured.
+        """
+        host, port = segment.destination
+        data = wire.build(segment.source, segment.destination, segment.flags, segment.seq, segment.ack, payload)
+        with processors.only(self._processors):  # where the marks go that prove it handled (evidence/ring.py)
+            self._keeper.raw.sendto(data, (host, 0))
+        to = f"{addresses.HOSTS.get(host, host)}:{port}"
+        self.record(Change(time.monotonic_ns(), f"provoked: {segment.flags} to {to}"))
+
+    def set_sysctl(self, key: str, value: object, *, where_it_exists: bool = False) -> None:
+        """Set a sysctl of this lab's network alone; it is on the record. LabError for a key that there is not."""
+        if where_it_exists and not self.sysctl(key, default=""):
+            return
+        self._keeper.ask("write_sysctl", key=key, value=str(value))
+        self.pinned.add(key)
+        self.timeline.add(Change(time.monotonic_ns(), f"{key} = {value}"))
+
+    def set_ephemeral_ports(self, ports: Sequence[int]) -> None:
+        """Whoever connects without a bind() is given one from the first of these to the last; none is reserved."""
+        if self.sysctl(_RESERVED_PORTS):
+            self.set_sysctl(_RESERVED_PORTS, "")
+        self.pinned.add(_RESERVED_PORTS)
+        self.set_sysctl("net.ipv4.ip_local_port_range", f"{ports[0]} {ports[-1]}")
+
+    def sysctl(self, key: str, default: str | None = None) -> str:
+        """The value in force; `default` where this kernel does not have the key."""
+        try:
+            value: str = self._keeper.ask("read_sysctl", key=key)
+        except LabError:
+            if default is None:
+                raise
+            return default
+        return value
+
+    def rto_max_s(self) -> float:
+        """The longest wait between two repetitions under the sysctls in force."""
+        return int(self.sysctl("net.ipv4.tcp_rto_max_ms", default=str(round(timers.RTO_MAX_S * 1000)))) / 1000
+
+    def drop(self, match: str) -> None:
+        """Drop every segment that matches (nftables syntax) as it arrives; the wire still shows it."""
+        self._keeper.ask("drop", match=match)
+        self.record(Change(time.monotonic_ns(), f"dropped from here on: {match}"))
+
+    def restore(self) -> None:
+        """Let everything through again: no drop() holds any more."""
+        self._keeper.ask("restore")
+        self.record(Change(time.monotonic_ns(), "nothing is dropped from here on"))
+
+    def connect_timeout(self, first_s: float = timers.TIMEOUT_INIT_S) -> timers.Interval:
+        """How long a connect() without an answer takes under the sysctls in force (timers.connect_timeout).
+
+        NotMeasured where that is longer than this run waits.
+        """
+        interval = timers.connect_timeout(
+            int(self.sysctl("net.ipv4.tcp_syn_retries")),
+            int(self.sysctl("net.ipv4.tcp_syn_linear_timeouts", default="0")),
+            self.rto_max_s(),
+            timers.tick_s(),
+            first_s,
+        )
+        return self.worth_waiting("connect() without an answer", interval)
+
+    def starvation(self) -> Gap | None:
+        """The longest time for which a process of this story was kept from running, if it is more than the allowance.
+
+        Then timers may have expired that the story did not mean to wait for: a failure says nothing about the kernel.
+        """
+        for actor in self._actors:
+            actor.note_starvation()
+        return self.longest_gap if self.longest_gap.seconds > self.allowance_s else None
+
+    def close(self) -> None:
+        """End everything and wait for its end; then ExpectationFailed if a role had died unnoticed."""
+        try:
+            for actor in self._actors:
+                if isinstance(actor, Actor):
+                    actor.complain()
+        finally:
+            for actor in reversed(self._actors):
+                actor.close()
+            self._run_delay.close()
+            self._watch.close()  # before the keeper's copy, or this process would wait for RCU (packet_release)
+            self._keeper.close()
+
+
+def _pickled(arguments: tuple[Any, ...]) -> bytes:
+    try:
+        data = pickle.dumps(arguments)
+    except Exception as error:
+        raise LabError(f"the role's arguments cannot be sent: {error}. Hint: pass plain values") from None
+    if len(data) > _ARGUMENTS_LIMIT:
+        raise LabError(f"the role's arguments are {len(data)} bytes. Hint: let the role make what is so large itself")
+    return data

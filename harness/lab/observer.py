@@ -1,0 +1,372 @@
+"""What a test may see of a lab: a verb looks once, an expect_ verb polls to a deadline."""
+
+import contextlib
+import math
+import select
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NoReturn
+
+from harness.errors import ExpectationFailed, Inconclusive, LabError, NotMeasured
+from harness.evidence import counters, holders, memory, sockets
+from harness.evidence.sockets import Socket, State
+from harness.evidence.starvation import Gap, RunDelay
+from harness.evidence.wire import Segment
+from harness.lab import expect
+from harness.lab.nursery import LabKeeper
+from harness.lab.watch import Watch
+from harness.network import addresses
+from harness.predict import timers
+from harness.story.timeline import Change, Counted, Duration, Finding, Look, Moment, Step, Timeline, Untried
+
+__tracebackhide__ = True
+
+_HOSTS = {name: host for host, name in addresses.HOSTS.items()}
+Since = str | Moment | None
+_BETWEEN_LOOKS_S = 0.02
+
+_SHORTEST_TURN_S, _LONGEST_TURN_S = 0.005, 0.04
+"""Between two times that the capture is drained. In the longer one the ring has room for 800,000 frames a second."""
+
+_MANY_FRAMES = 1000
+
+_LONGEST_PAUSE_S, _DENSE_FROM_S, _PAUSE_WHILE_DUE_S = 0.25, 0.05, 0.005
+"""Between two looks at a state that must last; before its end, when looks become dense; once its end would be right,
+which may take 2 s after a minute (timers.wheel_granularity_s)."""
+
+
+class Observer:
+    """Hosts are "client", "server" and "other server"; times are seconds.
+
+    A connection is named by `port`: any one port that it alone has. Without it there must be but one connection.
+    """
+
+    deadline_s = 5.0
+    """How long a verb waits for what should come at once."""
+
+    max_wait_s: float = math.inf
+    """The longest kernel timer that this run waits for (`--lab-max-wait`)."""
+
+    before_move: Callable[[str, str, list[Socket]], None] | None = None
+    """Called before an actor goes on, with its name, the step it is at, and the sockets: it may wait for somebody."""
+
+    looks_closely = False
+    """Whether each step is followed by a look at the sockets and their owners: for whoever will see the story."""
+
+    def __init__(self, keeper: LabKeeper, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
+        self.allowance_s = allowance_s
+        """Time that the scheduler may take to wake who waits for a timer."""
+        self.timeline = timeline
+        self._keeper = keeper
+        self._watch = watch
+        self._counters_before = counters.texts(keeper.pid)
+        self._run_delay = RunDelay("self")
+        self.longest_gap = Gap(0.0, "nobody", "")
+        """The longest time for which a process of this story, or pytest itself, was kept from running."""
+
+    def record(self, entry: Step | Change | Finding) -> Moment:
+        """Wait until the wire is quiet, then enter one record; the moment is the place after it."""
+        self._watch.settle()
+        what = entry.text if isinstance(entry, Change) else entry.name
+        self.note_gap(self._run_delay.lap_s(), "pytest", f"before {what!r}")
+        moment = self.timeline.add(entry)
+        if self.looks_closely:
+            owners = sorted({(holder.inode, holder.program) for holder in holders.read(self._keeper.pid)})
+            rows = sockets.read(self._keeper.table)
+            self.timeline.add(Look(time.monotonic_ns(), tuple(rows), tuple(owners)))
+        return moment
+
+    def wait_for(self, *fds: int, within_s: float) -> list[int]:
+        """Those of `fds` that can be read, as soon as one of them can; none when the time is over.
+
+        The capture is drained meanwhile, or a step that sends many segments would overrun the ring.
+        """
+        poller = select.poll()
+        for fd in fds:
+            poller.register(fd, select.POLLIN)
+        deadline = time.monotonic() + within_s
+        turn_s = _SHORTEST_TURN_S
+        while True:
+            began = time.monotonic()
+            remaining_s = max(0.0, deadline - began)
+            ready = [fd for fd, _ in poller.poll(min(turn_s, remaining_s) * 1000)]
+            self.note_gap(time.monotonic() - began - turn_s, "pytest", "while it waited for a process")
+            if ready or remaining_s <= turn_s:
+                return ready
+            turn_s = _SHORTEST_TURN_S if self._watch.drain() > _MANY_FRAMES else min(2 * turn_s, _LONGEST_TURN_S)
+
+    def note_gap(self, seconds: float, who: str, when: str) -> None:
+        """A process waited so long for a processor: the longest such gap is kept."""
+        if seconds > self.longest_gap.seconds:
+            self.longest_gap = Gap(seconds, who, when)
+
+    def drain(self) -> None:
+        """Take what was captured so far out of the ring: for loops that wait in another way than wait_for()."""
+        self._watch.drain()
+
+    def about_to_move(self, actor: str, step: str) -> None:
+        """Where somebody steps by hand, wait for them."""
+        if self.before_move:
+            self.before_move(actor, step, self.sockets())
+
+    @property
+    def keeper_pid(self) -> int:
+        """The number of the process that owns the lab's network, for `nsenter --target`."""
+        return self._keeper.pid
+
+    def finding(self, name: str, value: object) -> None:
+        """Put an observable and its value on the record, for whoever reads the transcript."""
+        self.record(Finding(time.monotonic_ns(), name, value))
+
+    def not_measured(self, name: str, predicted: object, why: str) -> NoReturn:
+        """Put on the record that an observable was left at its prediction, and end the story: NotMeasured."""
+        known = predicted if isinstance(predicted, timers.Interval) else str(predicted)
+        self.finding(name, Untried(known, why))
+        raise NotMeasured(f"{name}: {why}, by the prediction of {predicted}")
+
+    def worth_waiting(self, name: str, interval: timers.Interval) -> timers.Interval:
+        """The interval, where this run may wait for it; otherwise not_measured()."""
+        if interval.at_least_s > self.max_wait_s:
+            self.not_measured(name, interval, f"longer than the {self.max_wait_s:g} s of --lab-max-wait")
+        return interval
+
+    def segments(self, since: Since = None, until: Since = None, port: int | None = None) -> list[Segment]:
+        """The segments between two steps (or moments), in order. Inconclusive where any segment was lost."""
+        self._watch.settle()
+        if lost := self._watch.lost():
+            raise Inconclusive(f"{lost} segments were lost, so no list is whole. Hint: run it again with less load")
+        found = self.timeline.segments(self._moment(since), self._moment(until))
+        return [segment for segment in found if port is None or port in segment.ports]
+
+    def wire(self, since: Since = None, until: Since = None, port: int | None = None) -> list[str]:
+        """The same as sender and flags: ["client S", "server SA", "client A"]. Those of ECN are segments()'s alone."""
+        return [
+            f"{addresses.HOSTS.get(segment.source[0], segment.source[0])} {segment.flags}"
+            for segment in self.segments(since, until, port)
+        ]
+
+    def expect_wire(self, expected: list[str], since: Since = None, port: int | None = None) -> None:
+        """Wait until the wire shows exactly this since a step: for what a timer sends (a delayed ACK, a repetition)."""
+        expect.poll("the wire", expected, lambda: self.wire(since, port=port), self.deadline_s)
+
+    def _moment(self, since: Since) -> Moment | None:
+        return self.timeline.find(since) if isinstance(since, str) else since
+
+    def sockets(self) -> list[Socket]:
+        """The whole TCP socket table, once the wire is quiet."""
+        self._watch.settle()
+        rows = sockets.read(self._keeper.table)
+        self._watch.looked(rows)
+        return rows
+
+    def socket(self, end: str, port: int | None = None) -> Socket | None:
+        """One end of a connection, as the kernel has it now; None where it has none (CLOSED)."""
+        return _row_of(end, port, self.sockets())
+
+    def state(self, end: str, port: int | None = None) -> State:
+        """The state of one end, CLOSED where the table has no row."""
+        row = self.socket(end, port)
+        return row.state if row else State.CLOSED
+
+    def expect_states(
+        self, *, client: str | None = None, server: str | None = None, port: int | None = None,
+        within_s: float | None = None,
+    ) -> None:  # fmt: skip
+        """Wait until both ends (or the one named) of a connection are in these states at the same look."""
+        wanted = {end: _state(state) for end, state in (("client", client), ("server", server)) if state}
+
+        def look() -> dict[str, str]:
+            rows = self.sockets()
+            return {end: row.state if (row := _row_of(end, port, rows)) else State.CLOSED for end in wanted}
+
+        expect.poll(
+            f"the states of the connection{_named(port)}", wanted, look, expect.time_limit_s(within_s, self.deadline_s)
+        )
+
+    def expect_socket(self, end: str, port: int | None = None, within_s: float | None = None, **fields: Any) -> Socket:
+        """Wait until one end has these values (state, recv_q, send_q, inode, …, as Socket names them)."""
+
+        if unknown := set(fields) - set(Socket.__dataclass_fields__):
+            known = ", ".join(Socket.__dataclass_fields__)
+            raise LabError(f"a socket has no {', '.join(unknown)}. Hint: say one of {known}")
+        rows: list[Socket | None] = []
+
+        def look() -> dict[str, Any] | None:
+            rows[:] = [self.socket(end, port)]
+            return {name: getattr(rows[0], name) for name in fields} if rows[0] else None
+
+        expect.poll(f"the {end}'s socket{_named(port)}", fields, look, expect.time_limit_s(within_s, self.deadline_s))
+        assert rows[0] is not None
+        return rows[0]
+
+    def expect_lifetime(
+        self, end: str, state: str, interval: timers.Interval, since: Moment | Segment, port: int | None = None,
+        begun_by: Moment | Segment | None = None,
+    ) -> None:  # fmt: skip
+        """One end stays in `state` until a time in `interval`, counted from the segment (or step) that began it.
+
+        Where a call began it, which leaves no segment, that was between `since` and `begun_by`. What it took is a
+        finding. NotMeasured where that is longer than this run waits.
+        """
+        name = f"the {end}'s {state} lasts"
+        self.worth_waiting(name, interval)
+        beginning_s = (begun_by.time_ns - since.time_ns) / 1e9 if begun_by else 0.0
+        allowed = interval.with_allowance(self.allowance_s + beginning_s)
+
+        def passed_s() -> float:
+            return (time.monotonic_ns() - since.time_ns) / 1e9
+
+        seen, gone_s, held_s, due_s, pause_s = _state(state), 0.0, 0.0, math.inf, 0.0
+        while seen == state and gone_s <= allowed.at_most_s:
+            self.wait_for(within_s=pause_s)
+            looked_s = passed_s()
+            row = self.socket(end, port)
+            seen = row.state if row else State.CLOSED
+            gone_s = passed_s()
+            if row and seen == state:
+                # What its timer says lasts, even if the next look comes late; the quickest look says it best.
+                held_s = max(held_s, looked_s + row.timer.expires_s)
+                due_s = gone_s + row.timer.expires_s
+                pause_s = _pause_s(interval.at_least_s - gone_s, row.timer.expires_s)
+        # A look that came too late, on a busy host, does not say when it ended; what its timer said last does.
+        took_s = gone_s if gone_s in allowed else min(gone_s, due_s)
+        self.finding(name, Duration(took_s, allowed))
+        if seen == state or gone_s < interval.at_least_s or took_s > allowed.at_most_s:
+            raise expect.failure(f"the {end}'s {state} ends{_named(port)}", f"after {allowed}", seen, gone_s)
+        if held_s < interval.at_least_s - _BETWEEN_LOOKS_S:
+            raise Inconclusive(
+                f"nobody looked between {held_s:.3f} and {gone_s:.3f} s, so {state} may have ended early"
+            )
+
+    def expect_table(self, within_s: float | None = None, **states: int) -> None:
+        """Wait until the whole table has exactly so many sockets in each state: LISTEN=1, CLOSE_WAIT=300."""
+        wanted = {str(_state(state)): count for state, count in states.items()}
+
+        def look() -> dict[str, int]:
+            return dict(Counter(str(row.state) for row in self.sockets()))
+
+        expect.poll("the sockets in each state", wanted, look, expect.time_limit_s(within_s, self.deadline_s))
+
+    def accept_queue(self, end: str = "server") -> int:
+        """Connections that the end's one listener has not yet handed to accept()."""
+        listeners = [row for row in self.sockets() if row.state == State.LISTEN and row.local[0] == _host(end)]
+        if len(listeners) != 1:
+            raise LabError(f"{len(listeners)} listeners at the {end}. Hint: ask while there is exactly one")
+        return listeners[0].recv_q
+
+    def holders(self, end: str, port: int | None = None) -> list[str]:
+        """The programs (or roles) that have an end open, sorted; empty where no process has it."""
+        row = self.socket(end, port)
+        if row is None or row.inode == 0:
+            return []
+        return sorted(holder.program for holder in holders.read(self._keeper.pid) if holder.inode == row.inode)
+
+    def expect_holders(self, end: str, programs: list[str], port: int | None = None) -> None:
+        """Wait until these programs (sorted) have an end open: exec() closes fds before it gives the new name.
+
+        fs/exec.c, begin_new_exec: do_close_on_exec(), later __set_task_comm().
+        """
+        expect.poll(
+            f"who holds the {end}'s socket{_named(port)}", programs, lambda: self.holders(end, port), self.deadline_s
+        )
+
+    def path(self, end: str, port: int | None = None) -> list[str]:
+        """The states that one end went through, in order, as its segments imply them (evidence/inferred.py)."""
+        self.segments()
+        changes = [
+            change
+            for change in self.timeline.transitions()
+            if change.local[0] == _host(end) and port in (None, change.local[1], change.remote[1])
+        ]
+        return [change.new for change in changes]
+
+    def counter(self, name: str) -> int:
+        """How much a counter (nstat's name) has grown since the lab was ready. LabError for a name not known.
+
+        The kernel names some counters only once they are not 0 (IcmpMsgInType3): those began at 0.
+        """
+        self._watch.settle()
+        grown = self._grown()
+        if name not in grown:
+            raise LabError(f"this kernel has no counter {name}. Hint: see `nstat -azs` for the names")
+        return grown[name]
+
+    def count(self) -> None:
+        """Put the counters that have moved on the record."""
+        told = tuple((name, by) for name, by in self._grown().items() if by and name.startswith("TcpExt"))
+        self.timeline.add(Counted(time.monotonic_ns(), told))
+
+    def _grown(self) -> dict[str, int]:
+        now = counters.numbers(counters.texts(self._keeper.pid))
+        return {name: value - self._baseline.get(name, 0) for name, value in now.items()}
+
+    @cached_property
+    def _baseline(self) -> dict[str, int]:
+        return counters.numbers(self._counters_before)
+
+    def sockstat(self, name: str) -> int:
+        """One number of /proc/net/sockstat, "TCP tw" or "TCP orphan", say. LabError for a name not known."""
+        now = memory.sockstat(self._keeper.pid)
+        if name not in now:
+            raise LabError(f"sockstat has no {name!r}. Hint: say one of {', '.join(now)}")
+        return now[name]
+
+    def slab(self, name: str) -> memory.Slab | None:
+        """A cache of kernel objects, of the whole machine ("tw_sock_TCP"); None where only root may see it."""
+        return memory.slab(name)
+
+    def expect_duration(self, what: str, seconds: float, interval: timers.Interval) -> None:
+        """A measured time lies in the interval, its upper end widened by the scheduling allowance; it is a finding."""
+        allowed = interval.with_allowance(self.allowance_s)
+        self.finding(what, Duration(seconds, allowed))
+        if seconds not in allowed:
+            raise ExpectationFailed(f"{what}\n  expected:  {allowed}\n  last seen: {seconds:.3f} s")
+
+    def evidence(self) -> tuple[int, int]:
+        """Segments captured and segments lost so far, in an ACK storm as well."""
+        with contextlib.suppress(ExpectationFailed):
+            self._watch.settle()
+        return self._watch.captured, self._watch.lost()
+
+
+def _pause_s(to_earliest_s: float, expires_s: float) -> float:
+    """How long to wait between two looks at a state: until shortly before its row's timer, or its right end, is due.
+
+    An end that comes too early is seen _LONGEST_PAUSE_S later at most, and before the earliest end that is right.
+    """
+    if to_earliest_s <= 0:
+        return _PAUSE_WHILE_DUE_S
+    ahead_s = min(to_earliest_s, expires_s or to_earliest_s)
+    return min(max(expect.POLL_S, ahead_s - _DENSE_FROM_S), _LONGEST_PAUSE_S)
+
+
+def _row_of(end: str, port: int | None, rows: Sequence[Socket]) -> Socket | None:
+    host = _host(end)
+    found = [
+        row
+        for row in rows
+        if row.state != State.LISTEN and row.local[0] == host and port in (None, row.local[1], row.remote[1])
+    ]
+    if len(found) > 1:
+        which = ", ".join(f"{row.local[1]}→{row.remote[1]} {row.state}" for row in found)
+        raise LabError(f"{len(found)} sockets at the {end}: {which}. Hint: name one by port=")
+    return found[0] if found else None
+
+
+def _host(end: str) -> str:
+    if end not in _HOSTS:
+        raise LabError(f"no host is called {end!r}. Hint: say one of {', '.join(_HOSTS)}")
+    return _HOSTS[end]
+
+
+def _state(name: str) -> State:
+    try:
+        return State(name)
+    except ValueError:
+        raise LabError(f"no state is called {name!r}. Hint: use one of {', '.join(State)}") from None
+
+
+def _named(port: int | None) -> str:
+    return f" with port {port}" if port else ""

@@ -1,0 +1,151 @@
+"""Something that runs inside a lab, as the harness sees it from outside; a real program is just that."""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from typing import Protocol
+
+from harness.errors import LabError
+from harness.evidence import blocked
+from harness.evidence.starvation import RunDelay
+from harness.lab import expect
+from harness.lab.asking import KeeperHandle
+from harness.lab.expect import POLL_S, failure, time_limit_s
+from harness.lab.nursery import pid_of
+from harness.story.timeline import Change, Moment, Step
+
+__tracebackhide__ = True
+
+
+class Recorder(Protocol):
+    """What an actor needs of its lab."""
+
+    deadline_s: float
+
+    def record(self, entry: Step | Change) -> Moment:
+        """Wait until the wire is quiet, then enter one record."""
+
+    def wait_for(self, *fds: int, within_s: float) -> list[int]:
+        """Those of `fds` that can be read, as soon as one of them can; the capture is drained meanwhile."""
+
+    def note_gap(self, seconds: float, who: str, when: str) -> None:
+        """A process waited so long for a processor: the longest such gap is kept."""
+
+    def drain(self) -> None:
+        """Take what was captured so far out of the ring, between two looks at something else."""
+
+    def never_moved(self) -> list[str]:
+        """The names of the actors that have not been let go on yet."""
+
+    def about_to_move(self, actor: str, step: str) -> None:
+        """An actor is let go on from a step: now, if somebody steps by hand, is the time to look."""
+
+
+class Process:
+    """Something that runs inside the lab: a role or a real program."""
+
+    def __init__(self, name: str, lab: Recorder, keeper: KeeperHandle, inner_pid: int, pidfd: int, output: int) -> None:
+        self.name = name
+        self._lab = lab
+        self._keeper = keeper
+        self._inner_pid = inner_pid
+        self._pidfd = pidfd
+        self._output = output
+        self.pid = pid_of(pidfd)
+        """The process's number on the host."""
+        self._run_delay = RunDelay(self.pid)
+
+    def output(self) -> str:
+        """What it and its children have written to stdout and stderr so far."""
+        size = os.fstat(self._output).st_size
+        return os.pread(self._output, size, 0).decode(errors="replace")
+
+    def blocked_in(self) -> str | None:
+        """The system call that its main thread sleeps in, by the kernel's name; None while it runs."""
+        return blocked.blocked_in(self.pid)
+
+    def doing(self) -> str:
+        """In words: "runs", "sleeps in accept4()" (its main thread), or "is stopped"."""
+        if blocked.is_stopped(self.pid):
+            return "is stopped"
+        call = self.blocked_in()
+        return f"sleeps in {call}()" if call else "runs"
+
+    def stop(self) -> Moment:
+        """SIGSTOP, and wait until it stands still: from then on the kernel alone answers for its sockets."""
+        self._signal(signal.SIGSTOP)
+        stopped = f"{self.name} is stopped"
+        expect.poll(stopped, True, self._stands_still, self._lab.deadline_s)
+        return self._lab.record(Change(time.monotonic_ns(), stopped))
+
+    def go_on(self) -> Moment:
+        """SIGCONT, after stop()."""
+        self._signal(signal.SIGCONT)
+        return self._lab.record(Change(time.monotonic_ns(), f"{self.name} goes on"))
+
+    def kill(self) -> Moment:
+        """SIGKILL, and wait until it is gone: the kernel has closed what it held."""
+        self._signal(signal.SIGKILL)
+        self._wait_for_end(self._lab.deadline_s)
+        return self._lab.record(Change(time.monotonic_ns(), f"{self.name} is killed"))
+
+    def _stands_still(self) -> bool:
+        if self._has_ended():
+            raise LabError(f"{self.name} has ended. Hint: stop it while it runs")
+        return blocked.is_stopped(self.pid)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and whoever wants to know will hear of it
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def _has_ended(self, within_s: float = 0.0) -> bool:
+        return self._lab.wait_for(self._pidfd, within_s=within_s) == [self._pidfd]
+
+    def _wait_for_end(self, within_s: float) -> int:
+        if not self._has_ended(within_s):
+            raise failure(f"{self.name} ends", "an ended process", f"it {self.doing()}", within_s)
+        self.note_starvation()  # it cannot be read any more once the process is reaped
+        status: int = self._keeper.ask("exit_status", pid=self._inner_pid)
+        return status
+
+    def note_starvation(self) -> None:
+        """Report how long it has waited for a processor since the last time."""
+        self._lab.note_gap(self._run_delay.lap_s(), self.name, "while it ran")
+
+    def close(self) -> None:
+        self._run_delay.close()
+        for fd in (self._pidfd, self._output):
+            os.close(fd)
+
+
+class Program(Process):
+    """A real program. Its end is seen, its output kept."""
+
+    def expect_output(self, text: str, within_s: float | None = None) -> None:
+        """Wait until it has written `text`."""
+        limit_s = time_limit_s(within_s, self._lab.deadline_s)
+        deadline = time.monotonic() + limit_s
+        while True:
+            ended = self._has_ended()  # first: what it writes last, it writes before its end
+            if text in self.output():
+                return
+            if ended or time.monotonic() >= deadline:
+                raise failure(f"{self.name} writes", repr(text), repr(self.output()), limit_s)
+            self._lab.drain()
+            time.sleep(POLL_S)
+
+    def finish(self, within_s: float | None = None) -> int:
+        """Wait for its end; its exit status, -N where signal N ended it."""
+        status = self._wait_for_end(time_limit_s(within_s, self._lab.deadline_s))
+        self._lab.record(Step(time.monotonic_ns(), self.name, "finished", f"exit status {status}"))
+        return status
+
+
+def readable(*fds: int, within_s: float) -> list[int]:
+    """Those of `fds` that can be read now, or as soon as the first of them can."""
+    poller = select.poll()
+    for fd in fds:
+        poller.register(fd, select.POLLIN)
+    return [fd for fd, _ in poller.poll(max(0.0, within_s) * 1000)]  # a negative time would be for ever

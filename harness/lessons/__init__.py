@@ -1,0 +1,1 @@
+"""The words of the scenarios: NAME.toml beside each NAME.py."""

@@ -1,0 +1,137 @@
+"""The texts of the lessons, in each language: NAME.toml beside each scenario's NAME.py."""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from harness.errors import LabError
+
+__tracebackhide__ = True
+
+LANGUAGES = ("en", "zh")
+FOLDER = Path(__file__).parent.parent.parent / "scenarios"
+"""A folder a theme; in each, NAME.py and its words, NAME.toml."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """One lesson in one language; see scenarios/*/*.toml."""
+
+    symptom: str
+    cause: str
+    cure: str
+    claim: str
+    why: str
+    look: tuple[str, ...]
+    """What to see, for each command of `Lesson.recognise`."""
+    question: str
+    options: tuple[str, ...]
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a scenario teaches, and the two stories that show it."""
+
+    name: str
+    path: Path
+    """The scenario's file."""
+
+    fault: str
+    control: str
+    sysctls: tuple[str, ...]
+    recognise: tuple[str, ...]
+    answer: int
+    """Which of the options is right, from 1."""
+    texts: Texts
+
+    def source(self) -> str:
+        return self.path.read_text("utf-8")
+
+
+def check_folder() -> None:
+    """LabError if the scenarios are not beside this package, as they are in a checkout."""
+    if not FOLDER.is_dir():
+        raise LabError(
+            f"there are no scenarios in {FOLDER.parent}. Hint: install from a checkout, with pip install -e ."
+        )
+
+
+def _texts() -> dict[str, Path]:
+    """The files of words, by the scenario's name, in the order of names."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*/*.toml"), key=lambda path: path.name)}
+
+
+def check_names() -> None:
+    """LabError where two scenarios have the same name, by which records, mutants and commands know them."""
+    names = Counter(path.stem for path in FOLDER.glob("*/*.py"))
+    if twice := sorted(name for name, count in names.items() if count > 1):
+        folders = " and ".join(sorted(f"{path.parent.name}/" for path in FOLDER.glob(f"*/{twice[0]}.py")))
+        raise LabError(f"{folders} both have a scenario {twice[0]}. Hint: give one of them another name")
+
+
+def story_name(nodeid: str) -> str:
+    """A story's name in a record: pytest's own, without the folder of its scenario's theme.
+
+    So a scenario may move to another theme, and records of before still compare.
+    """
+    return re.sub(r"^scenarios/[^/:]+/(?=[^/:]+\.py::)", "scenarios/", nodeid)
+
+
+def load(name: str, language: str = "en") -> Lesson:
+    """The lesson of a scenario. LabError where there is none, or where its file lacks something."""
+    import tomllib  # 12 ms, which `explain` need not wait
+
+    texts_of = _texts()
+    if name not in texts_of:
+        raise _unknown(name, list(texts_of))
+    path = texts_of[name]
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise LabError(f"{path.name} is no TOML file: {error}. Correct that line") from None
+    words = _made(Texts, path, found.get(language, {}))
+    lesson: Lesson = _made(Lesson, path, found | {"name": name, "path": path.with_suffix(".py"), "texts": words})
+    return lesson
+
+
+def _unknown(name: str, known: list[str]) -> LabError:
+    if story := next((path for path in FOLDER.glob("*/*.py") if path.stem == name), None):
+        mend = f"write scenarios/{story.parent.name}/{name}.toml, like those beside it (README, Writing a scenario)"
+        return LabError(f"the scenario {name} has no lesson. Hint: {mend}")
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else "see `make list`"
+    return LabError(f"there is no lesson {name}. Hint: {hint}")
+
+
+def find(name: str, language: str = "en") -> Lesson | None:
+    """The lesson of a scenario, or None for a file that has none. LabError where its texts are not whole."""
+    return load(name, language) if name in _texts() else None
+
+
+def every(language: str = "en") -> Iterator[Lesson]:
+    """All lessons, by name."""
+    yield from (load(name, language) for name in _texts())
+
+
+def proved_rows(text: str) -> set[str]:
+    """The rows of the articles behind each "Proves:" in docstrings, up to the first full stop."""
+    proofs = re.findall(r'Proves: ([^."]+)', text)
+    return {row for proof in proofs for row in re.findall(r"\b\d{3}-\d+\b", proof)}
+
+
+def advice(text: str) -> tuple[str, str] | None:
+    """What a docstring gives as said by people, and as shown: "Said: …. Shown: …."; None where it gives neither."""
+    found = re.match(r"Said: (.+?)\. Shown: (.+?)\.( |$)", " ".join(text.split()))
+    return (found[1], found[2]) if found else None
+
+
+def _made(kind: type[Any], path: Path, found: dict[str, Any]) -> Any:
+    names = [field.name for field in fields(kind)]
+    if missing := [name for name in names if not found.get(name)]:
+        raise LabError(f"{path.name} lacks {', '.join(missing)}. Hint: write it, in each of {', '.join(LANGUAGES)}")
+    return kind(**{name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in names})

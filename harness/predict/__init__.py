@@ -1,0 +1,1 @@
+"""What the kernel should do: when things end (timers), how many there can be (limits). Pure functions."""

@@ -1,0 +1,165 @@
+"""pytest's side of baselines: `--lab-save`, `--lab-compare`, `--lab-compare-fail`; and of what-if's plays in turn."""
+
+import platform
+import uuid
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from harness.errors import LabError
+from harness.explain.profile import Profile
+from harness.kernel import sysctls
+from harness.lessons import lessons
+from harness.output import files, terminal
+from harness.pytest_plugin.turns import Turns, turn_of, without_turn
+from harness.pytest_plugin.verdicts import IN_FORCE, LAB, PROFILE, has_lab, keeping, message_of, profile_of, verdict_of
+from harness.runs import compare, record
+from harness.runs.record import Play, Run
+
+if TYPE_CHECKING:
+    from harness.lab.lab import Lab
+
+__tracebackhide__ = True
+
+_PROPERTY = "lab-play"
+_PLAY = pytest.StashKey[str]()
+"""Of an item: what tells its play from another worker's play of the same story (--dist each)."""
+_SECTION = "tcp-fault-lab: compared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lab", "tcp-fault-lab")
+    group.addoption("--lab-save", metavar="NAME", help=f"keep what this run finds, in {record.FOLDER}/NAME.json")
+    group.addoption("--lab-compare", metavar="NAME|FILE", help="say what has moved since a run that was kept")
+    group.addoption("--lab-compare-fail", choices=["changed"], help="and fail where something has")
+    group.addoption("--lab-turns", metavar="FILE", help="of `python -m harness whatif`: play under several profiles")
+
+
+def is_asked_for(config: pytest.Config) -> bool:
+    """Whether somebody wants a record of this run."""
+    option = config.option
+    return bool(option.lab_save or option.lab_compare or option.lab_compare_fail or option.lab_turns)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    option = config.option
+    turns = Turns(Path(option.lab_turns)) if option.lab_turns else None
+    if turns:
+        config.pluginmanager.register(turns, "lab-turns")
+    if is_asked_for(config) and not hasattr(config, "workerinput"):
+        try:
+            config.pluginmanager.register(Recorder(config, turns), "lab-recorder")
+        except LabError as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # so that it sees what the others have made of the report
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if is_asked_for(item.config) and (report.when == "call" or not report.passed) and has_lab(item):
+        _keep(item, report)
+    return report
+
+
+def _keep(item: pytest.Item, report: pytest.TestReport) -> None:
+    """With the report travels the record of its story, whichever worker played it."""
+    told = None
+    with keeping(report):
+        told = _told(item, report, item.stash.get(LAB, None))
+    told = told or _told(item, report, None)
+    play = item.nodeid if turn_of(item) else item.stash.setdefault(_PLAY, uuid.uuid4().hex)
+    report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "of": play, "play": told}))
+
+
+def _told(item: pytest.Item, report: pytest.TestReport, lab: "Lab | None") -> Play:
+    """The record of its play; where timelines are wanted, that is kept, too."""
+    turn = turn_of(item)
+    told = record.play(
+        lab.timeline if lab else None,
+        story=lessons.story_name(without_turn(turn, item.nodeid) if turn else item.nodeid),
+        verdict=verdict_of(report),
+        reason=_reason(report),
+        pinned=lab.pinned if lab else (),
+        course=not turn,
+    )
+    turns = item.config.pluginmanager.get_plugin("lab-turns")
+    if isinstance(turns, Turns) and turns.timelines and lab and turn.endswith(".1"):
+        record.keep_timeline(lab.timeline, told["verdict"], story=told["story"], turn=turn, folder=turns.folder)
+    return told
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Why it is not as expected, in one line: of an expectation, too, what was seen instead (harness/lab/expect.py)."""
+    first, *others = message_of(report).removeprefix(f"{__package__}.errors.ExpectationFailed: ").splitlines() or [""]
+    named = (line.strip().partition(":") for line in others)
+    seen = [f"{name} {value.strip()}" for name, _, value in named if name in ("expected", "last seen")]
+    return f"{first}: {', '.join(seen)}" if len(seen) > 1 else first
+
+
+class Recorder:
+    """A plugin, registered where a record is wanted, in the one process that sees all reports."""
+
+    def __init__(self, config: pytest.Config, turns: Turns | None) -> None:
+        """LabError where the run to compare with cannot be read, or the name to save by is none."""
+        option = config.option
+        self._config = config
+        self._turns = turns
+        self._complaint = ""
+        self._plays: dict[str, dict[str, Play]] = {}
+        self._old = record.load(record.path_of(option.lab_compare)) if option.lab_compare else None
+        self._save_as = record.path_of(option.lab_save) if option.lab_save else None
+        if self._save_as:
+            files.check(self._save_as)
+        if option.lab_compare_fail and not self._old:
+            raise LabError("--lab-compare-fail has nothing to compare with. Hint: name it with --lab-compare")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Of a test that fails at its end, too, the last report counts."""
+        if told := dict(report.user_properties).get(_PROPERTY):
+            self._plays.setdefault(told["profile"], {})[told["of"]] = told["play"]  # type: ignore[index]
+            if self._turns:
+                self._turns.hear(report.nodeid, told["play"])  # type: ignore[index]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        try:
+            self._save(session)
+        except LabError as error:
+            self._complaint = str(error)
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+            if self._turns:  # what-if must not take what is missing for a result
+                session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        if self._config.option.lab_compare_fail and not session.exitstatus and compare.changed(self._compared()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _save(self, session: pytest.Session) -> None:
+        whole = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if self._save_as and self._plays and whole:  # otherwise nothing takes the place of what was kept
+            record.save(self._now(), self._save_as)
+        if self._turns:
+            for name, profile in self._turns.profiles.items():
+                record.save(self._run(profile, profile.values()), self._turns.folder / f"{name}.json")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._complaint:
+            terminalreporter.section("tcp-fault-lab: record")
+            terminalreporter.line(f"--lab-{'turns' if self._turns else 'save'}: {self._complaint}")
+        if self._old:
+            from harness.views import comparison
+
+            terminalreporter.section(f"compared with {self._config.option.lab_compare}")
+            rows, now = self._compared(), self._now()
+            color = terminal.wants_color(self._config.option.color)
+            terminal.say(comparison.told(self._old, now, rows, terminal.width(), color=color))
+
+    def _compared(self) -> list[compare.Row]:
+        return compare.compare(self._old, self._now()) if self._old else []
+
+    def _now(self) -> Run:
+        return self._run(self._config.stash[PROFILE], self._config.stash.get(IN_FORCE, {}))
+
+    def _run(self, profile: Profile, settings: dict[str, str]) -> Run:
+        """What was played under one profile."""
+        told = {key: sysctls.told(key, value) for key, value in settings.items()}
+        return Run(platform.release(), profile.name, told, tuple(self._plays.get(profile.name, {}).values()))

@@ -1,0 +1,123 @@
+"""pytest's side of `--lab-report`: a page for each scenario, its fault and its control side by side, and an index."""
+
+import pickle
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import LabError
+from harness.lessons import lessons
+from harness.lessons.lessons import Lesson
+from harness.output import files
+from harness.pytest_plugin.verdicts import message_of, verdict_of
+from harness.story.timeline import Timeline
+from harness.views import html
+
+__tracebackhide__ = True
+
+_PROPERTY = "lab-timeline"
+"""With the report of a story that is to be drawn travels its pickled timeline's path, whichever worker played it."""
+
+_MOST_FURTHER = 4
+"""Stories that failed, beside the lesson's own two, which a page draws."""
+
+_LONGEST_REASON = 300
+
+
+def keep(item: pytest.Item, report: pytest.TestReport, timeline: Timeline, folder: Path) -> None:
+    """Where the item is one of its lesson's two stories, or has failed beside them, keep its timeline for the page."""
+    lesson = lessons.find(item.path.stem)
+    if lesson and (item.name in (lesson.fault, lesson.control) or report.failed):
+        path = folder / f"{uuid.uuid4().hex}.timeline"
+        files.write(path, pickle.dumps(timeline))
+        report.user_properties.append((_PROPERTY, str(path)))
+
+
+class Reporter:
+    """A plugin, registered where pages are asked for, in the one process that sees all reports."""
+
+    def __init__(self, folder: Path, language: str) -> None:
+        self._folder = folder
+        self._language = language
+        self._verdicts: dict[str, dict[str, str]] = {}
+        """By the scenario's path, which two of one name have not in common."""
+        self._reasons: dict[tuple[str, str], str] = {}
+        self._timelines: dict[tuple[str, str], str] = {}
+        self._complaint = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call" and report.passed:
+            return
+        scenario, _, story = report.nodeid.partition("::")
+        verdicts = self._verdicts.setdefault(scenario, {})
+        if story in verdicts and not report.failed:
+            return  # another worker's play (--dist each), which must not hide one that failed
+        verdicts[story] = verdict_of(report)  # of one that fails at its end, that
+        self._reasons[scenario, story] = _reason(report)
+        if where := dict(report.user_properties).get(_PROPERTY):
+            self._timelines[scenario, story] = str(where)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if not self._verdicts:
+            return
+        try:
+            entries = [self._written(scenario, stories) for scenario, stories in sorted(self._verdicts.items())]
+            self._write("index.html", html.index(entries, self._language))
+        except (LabError, OSError) as error:  # a timeline's file may have vanished, too
+            self._complaint = f"--lab-report: {error}"
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self._complaint:
+            terminalreporter.section("tcp-fault-lab: report")
+            terminalreporter.line(self._complaint)
+
+    def _write(self, name: str, page: str) -> None:
+        files.write(self._folder / name, page, named=self._folder)
+
+    def _written(self, scenario: str, verdicts: dict[str, str]) -> html.Entry:
+        """Write a scenario's page, where it has a lesson whose stories were played; its line of the index."""
+        lesson = lessons.find(Path(scenario).stem, self._language)
+        stories = list(self._stories(scenario, lesson, verdicts)) if lesson else []
+        name = self._name(scenario)
+        if lesson and stories:
+            page = html.page(lesson.name, texts_of(lesson), stories, self._language)
+            self._write(f"{name}.html", page)
+        link = f"{name}.html" if stories else ""
+        return html.Entry(name, lesson.texts.claim if lesson else "", tuple(sorted(verdicts.items())), link)
+
+    def _name(self, scenario: str) -> str:
+        """Of its page: the file's name, with a hash if another scenario of this run has the same in another folder."""
+        name = Path(scenario).stem
+        taken = ["index", *(Path(each).stem.casefold() for each in self._verdicts)]
+        return name if taken.count(name.casefold()) == 1 else files.name_for(name, scenario)
+
+    def _stories(self, scenario: str, lesson: Lesson, verdicts: dict[str, str]) -> Iterator[html.Story]:
+        """The lesson's own two; then, by name, the first of those that have failed beside them."""
+        own = [story for story in (lesson.fault, lesson.control) if (scenario, story) in self._timelines]
+        kept = sorted(story for path, story in self._timelines if path == scenario and story not in own)
+        for story in [*own, *kept[:_MOST_FURTHER]]:
+            timeline = pickle.loads(Path(self._timelines[scenario, story]).read_bytes())  # from this run's worker
+            reason = self._reasons[scenario, story]
+            yield html.Story(story, verdicts[story], timeline, reason=reason, further=story not in own)
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Why it is not as expected: the first line, and what was expected and last seen, where it says that."""
+    if report.skipped:
+        return message_of(report)
+    first, *more = message_of(report).splitlines() or [""]
+    told = [line for line in more if line.startswith(("  expected: ", "  last seen: "))][:2]
+    lines = [re.sub(r"^harness\.errors\.\w+: ", "", first), *told]
+    return "\n".join(line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…" for line in lines)
+
+
+def texts_of(lesson: Lesson) -> dict[str, str]:
+    """A lesson's words, as its page has them."""
+    seen = zip(lesson.recognise, lesson.texts.look, strict=True)
+    recognise = "\n".join(f"$ {command}\n  {sight}" for command, sight in seen)
+    texts = lesson.texts
+    return {"claim": texts.claim, "why": texts.why, "cure": texts.cure, "recognise": recognise}

@@ -1,0 +1,114 @@
+"""pytest's side of `--lab-show`: a lesson's claim, and each story's picture as soon as there is one, in order."""
+
+import contextlib
+from typing import Any
+
+import pytest
+
+from harness.errors import LabError
+from harness.lessons import lessons
+from harness.output import terminal
+from harness.story.timeline import Timeline
+
+__tracebackhide__ = True
+
+_TERMINAL = "lab-terminal"
+"""With a worker's input travels what its controller's terminal is like."""
+
+_PROPERTY = "lab-picture"
+"""With the report of a story travels its picture, whichever worker drew it."""
+
+
+def keep(item: pytest.Item, report: pytest.TestReport, timeline: Timeline) -> None:
+    """Draw what a story has shown."""
+    report.user_properties.append((_PROPERTY, _picture(item, timeline)))
+
+
+class Pictures:
+    """A plugin, registered under `--lab-show` in the one process that can print: each picture as soon as there is one.
+
+    Workers report in any order; then the pictures of a file come together, in the order of its stories.
+    """
+
+    def __init__(self) -> None:
+        self._awaited: dict[str, list[str]] = {}
+        """By file, those stories of workers that are not shown yet."""
+        self._drawn: dict[str, str] = {}
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """A worker draws, and has no terminal: it is told of this one."""
+        node.workerinput[_TERMINAL] = _terminal(node.config)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        """A lesson's claim before its story is played, which may take seconds."""
+        if claim := _claim(item):
+            terminal.say(f"\n{claim}")
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        if not self._awaited:  # the others have collected the same
+            for each in ids:
+                self._awaited.setdefault(_file_of(each), []).append(each)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when != "call" and report.passed:
+            return
+        pictures = [text for name, text in report.user_properties if name == _PROPERTY and report.when == "call"]
+        if report.nodeid not in self._awaited.get(_file_of(report.nodeid), ()):
+            for text in pictures:
+                terminal.say(f"\n{text}")
+            return
+        drawn = self._drawn.get(report.nodeid, "")  # another worker's, under --dist each
+        self._drawn[report.nodeid] = drawn + "".join(f"\n{text}" for text in pictures)
+        self._show(_file_of(report.nodeid), whole=True)
+
+    def pytest_sessionfinish(self) -> None:
+        for file in list(self._awaited):
+            self._show(file, whole=False)  # of a run that was cut short
+
+    def _show(self, file: str, *, whole: bool) -> None:
+        stories = self._awaited[file]
+        if whole and not all(each in self._drawn for each in stories):
+            return
+        for each in stories:
+            if text := self._drawn.get(each):
+                terminal.say(text)
+        self._awaited[file] = []
+
+
+def _file_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def _terminal(config: pytest.Config) -> tuple[int, bool]:
+    """Its width, and whether it wants colour."""
+    if hasattr(config, "workerinput"):
+        width, color = config.workerinput[_TERMINAL]
+        return width, color
+    return terminal.width(), terminal.wants_color(config.option.color)
+
+
+def _claim(item: pytest.Item) -> str:
+    """What a lesson claims, where the item is its fault."""
+    from harness.views.narration import claimed
+
+    with contextlib.suppress(LabError):  # of a lesson that is not whole, its picture tells
+        lesson = lessons.find(item.path.stem, item.config.option.lab_lang)
+        if lesson and item.name == lesson.fault:
+            width, color = _terminal(item.config)
+            return claimed(lesson, width, color=color)
+    return ""
+
+
+def _picture(item: pytest.Item, timeline: Timeline) -> str:
+    """A story drawn. A worker cannot print: there, its claim comes with it."""
+    from harness.views.narration import told
+
+    language = item.config.option.lab_lang
+    lesson = lessons.find(item.path.stem, language)
+    width, color = _terminal(item.config)
+    drawn = told(timeline, item.name, lesson, language, width, color=color)
+    claim = _claim(item) if hasattr(item.config, "workerinput") else ""
+    return f"{claim}\n\n{drawn}" if claim else drawn

@@ -1,0 +1,158 @@
+"""pytest's side of `python -m harness whatif`: each story several times under each of two profiles, in turn."""
+
+import json
+import os
+import tempfile
+from collections import deque
+from pathlib import Path
+
+import pytest
+
+from harness.explain.profile import Profile
+from harness.kernel.sysctls import Setting
+from harness.pytest_plugin import forks
+from harness.pytest_plugin.verdicts import PROFILE
+from harness.runs.record import Play
+
+__tracebackhide__ = True
+
+_MOST_TRIES = 3
+"""Of a play that is inconclusive: its processes waited for a processor, or segments were lost. It has shown nothing."""
+
+_WORKING_A_PROCESSOR = 3
+"""Plays at once that do not wait for timers: more would only keep each other from the processors."""
+
+
+class Turns:
+    """What `python -m harness whatif` asks for, in a file, JSON:
+
+    {profiles: {NAME: [[key, value, optional], ...]}, plays: N, folder: where NAME.json is written, timelines: whether
+    the first play's are kept there, governed: {FILE: {TEST: [key, ...]}}, workers: N, progress: a file descriptor}.
+
+    A test is played if `governed` has it: its changed keys. A play that is inconclusive is tried again. The other turns
+    of a story follow its first, but not if it sets each of these keys itself: then there is nothing to compare.
+    """
+
+    def __init__(self, path: Path) -> None:
+        asked = json.loads(path.read_text())
+        self.folder = Path(asked["folder"])
+        self.timelines: bool = asked["timelines"]
+        self.profiles = {
+            name: Profile(name, tuple(Setting(*each) for each in settings))
+            for name, settings in asked["profiles"].items()
+        }
+        self.names = [f"{name}.{n}" for n in range(1, asked["plays"] + 1) for name in self.profiles]
+        self._governed: dict[str, dict[str, list[str]]] = asked["governed"]
+        self._workers: int = asked["workers"]
+        self._progress: int = asked["progress"]
+        self._plays: dict[str, Play] = {}
+
+    @pytest.hookimpl
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "lab" in metafunc.fixturenames:
+            metafunc.fixturenames.append("lab_turn")
+            metafunc.parametrize("lab_turn", self.names, indirect=True)
+
+    @pytest.fixture
+    def lab_turn(self, request: pytest.FixtureRequest) -> str:
+        """Which turn it is: the profile's name, and the number of the play."""
+        return str(request.param)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if turn_of(item) and self._keys(item)]
+        for item in items:
+            item.stash[PROFILE] = self.profiles[turn_of(item).partition(".")[0]]
+
+    def _keys(self, item: pytest.Item) -> set[str]:
+        assert isinstance(item, pytest.Function)
+        return set(self._governed.get(item.path.stem, {}).get(item.originalname, ()))
+
+    @pytest.hookimpl
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """In forks, instead of one after the other."""
+        if session.config.option.collectonly or session.testsfailed:
+            return None
+        tempfile.tempdir = str(self.folder)  # for pytest's own, too: nothing is left of them
+        deck = _Deck(session.items)
+
+        def played(index: int) -> None:
+            play = self._plays.get(session.items[index].nodeid)
+            if play and play["verdict"] == "inconclusive" and deck.may_try_again(index):
+                return
+            deck.played(index, goes_on=not play or not self._sets_itself(session.items[index], play))
+            os.write(self._progress, f"{deck.done} {deck.total}\n".encode())
+
+        os.write(self._progress, f"0 {deck.total}\n".encode())
+        forks.run(session, min(self._workers, len(session.items)), deck.draw, played)
+        return True
+
+    def _sets_itself(self, item: pytest.Item, play: Play) -> bool:
+        return play["verdict"] == "passed" and self._keys(item) <= set(play["pinned"])
+
+    def hear(self, nodeid: str, play: Play) -> None:
+        """A play, as the recorder has it."""
+        self._plays[nodeid] = play
+
+
+class _Deck:
+    """Which play is next: the first of each story, then the others; plays that wait for timers beside those that work.
+
+    `total` is how many plays there will be, as far as that is known.
+    """
+
+    def __init__(self, items: list[pytest.Item]) -> None:
+        self._waits = [item.get_closest_marker("waits") is not None for item in items]
+        self._at_work: set[int] = set()
+        self._most_at_work = _WORKING_A_PROCESSOR * len(os.sched_getaffinity(0))
+        stories: dict[str, list[int]] = {}
+        for index, item in enumerate(items):
+            stories.setdefault(without_turn(turn_of(item), item.nodeid), []).append(index)
+        self._tries = [1] * len(items)
+        self._others = {first: others for first, *others in stories.values()}
+        self._queues: tuple[deque[int], deque[int]] = deque(), deque()  # that work, that wait
+        self.done, self.total = 0, len(items)
+        for first in self._others:
+            self._queues[self._waits[first]].append(first)
+
+    def draw(self) -> int | None:
+        """The next play, or None if there is none before another has been played."""
+        work, wait = self._queues
+        if wait:
+            return wait.popleft()
+        if not work or len(self._at_work) >= self._most_at_work:
+            return None
+        self._at_work.add(work[0])
+        return work.popleft()
+
+    def may_try_again(self, index: int) -> bool:
+        """If so, it comes last, when there is less to do; it has not been played yet."""
+        if self._tries[index] == _MOST_TRIES:
+            return False
+        self._tries[index] += 1
+        self._at_work.discard(index)
+        self._queues[0].append(index)
+        return True
+
+    def played(self, index: int, *, goes_on: bool) -> None:
+        """If it was the first of its story, the others follow, if the story goes on."""
+        self.done += 1
+        self._at_work.discard(index)
+        others = self._others.pop(index, [])
+        if goes_on:
+            self._queues[self._waits[index]].extend(others)
+        else:
+            self.total -= len(others)
+
+
+def turn_of(item: pytest.Item) -> str:
+    """The turn of a story that is played in turns; empty for any other."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return str(params.get("lab_turn", ""))
+
+
+def without_turn(turn: str, nodeid: str) -> str:
+    """The story's own name, whichever place the turn has among its parameters."""
+    for mark, rest in ((f"[{turn}]", ""), (f"[{turn}-", "["), (f"-{turn}]", "]"), (f"-{turn}-", "-")):
+        nodeid = nodeid.replace(mark, rest)
+    return nodeid

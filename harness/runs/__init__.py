@@ -1,0 +1,1 @@
+"""A run of pytest: started, bounded, recorded, and compared with another."""

@@ -1,0 +1,101 @@
+"""pytest as a child of a command of ours: it ends with the command, however that ends."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.kernel.namespace import die_with_parent
+from harness.output import terminal
+
+_CHECKOUT = Path(__file__).parent.parent.parent
+_OURS = ["-c", str(_CHECKOUT / "pyproject.toml"), "--rootdir", str(_CHECKOUT)]
+"""So that it finds this program (`pythonpath`) and no other settings, whichever folder it is started in; with -P (safe
+path) no module of that folder takes the place of another."""
+
+
+def pytest(arguments: Sequence[str]) -> int:
+    """Run it to its end; its exit status. It prints itself what it prints.
+
+    It is killed when this process is (its workers and labs see that, and end as well), when this process is
+    interrupted, and when what it prints cannot be written: OutputFailed.
+    """
+    with _killed_on_error(_started(arguments, subprocess.PIPE if not terminal.is_there() else None, None)) as process:
+        while process.stdout and (some := os.read(process.stdout.fileno(), 1 << 16)):
+            terminal.pass_on(some)
+        return process.wait()
+
+
+def pytest_with_progress(
+    arguments: Sequence[str], pipe: tuple[int, int], hear: Callable[[str], None]
+) -> subprocess.CompletedProcess[str]:
+    """The same, but what it prints is in `stdout`; `hear` is told each line that it writes into the pipe meanwhile.
+
+    Both ends of the pipe are closed here.
+    """
+    reading, writing = pipe
+    printed, told = bytearray(), bytearray()
+    with open(reading, "rb", buffering=0), _killed_on_error(_quietly(arguments, writing)) as process:
+        os.close(writing)
+        assert process.stdout
+        output = process.stdout.fileno()
+        open_ends = {output, reading}
+        while open_ends:
+            for fd in select.select(list(open_ends), (), ())[0]:
+                if not (some := os.read(fd, 1 << 16)):
+                    open_ends.discard(fd)
+                elif fd == output:
+                    printed += some
+                else:
+                    *lines, told = (told + some).split(b"\n")
+                    for line in lines:
+                        hear(line.decode())
+        status = process.wait()
+    return subprocess.CompletedProcess(process.args, status, printed.decode(errors="replace"))
+
+
+def _quietly(arguments: Sequence[str], writing: int) -> "subprocess.Popen[bytes]":
+    try:
+        return _started(arguments, subprocess.PIPE, subprocess.STDOUT, pass_fds=[writing])
+    except BaseException:
+        os.close(writing)
+        raise
+
+
+def _started(
+    arguments: Sequence[str], stdout: int | None, stderr: int | None, pass_fds: Sequence[int] = ()
+) -> "subprocess.Popen[bytes]":
+    # No thread of ours can hold a lock at the fork: there is none.
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "pytest", *_OURS, *arguments],
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
+        preexec_fn=_leave_interrupts_to_the_command,  # noqa: PLW1509
+        env=_environment(),
+    )
+
+
+@contextmanager
+def _killed_on_error(process: "subprocess.Popen[bytes]") -> "Iterator[subprocess.Popen[bytes]]":
+    with process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+def _leave_interrupts_to_the_command() -> None:
+    """Ctrl-C reaches all processes of the terminal's group. This one says nothing of it: the command kills it."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _environment() -> dict[str, str]:
+    """Without the user's own options for pytest, which might leave stories out."""
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}

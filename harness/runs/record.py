@@ -1,0 +1,194 @@
+"""The record of a whole run, as JSON: what two kernels, two hosts or two dates are compared by (runs/compare.py).
+
+Version 2, described by runs/record.schema.json (version 1 had other sysctls, and ECN among the flags of a course).
+It has a line for each story, so that a diff shows which have moved. Of a story that was played several times it has
+each play. Times are seconds; what no run can repeat (ports, moments, sequence numbers) is not in it.
+"""
+
+import json
+import math
+import pickle
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from harness.errors import LabError
+from harness.output import files
+from harness.story.outcome import findings, written
+from harness.story.shape import shape
+from harness.story.timeline import Timeline
+
+VERSION = 2
+
+FOLDER = ".tcp-fault-lab"
+"""Where records are that are called by a name."""
+
+_MOST_BYTES = 64 * 2**20
+_VERDICTS = ("passed", "failed", "skipped", "inconclusive", "not measured")
+
+Play = dict[str, Any]
+"""One play of one story: story, verdict, reason, pinned, findings ({name, value}), course (lines of text)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a record says. `settings` are the sysctls in force (harness/explain/profile.py, in_force).
+
+    Of each story there may be several plays.
+    """
+
+    kernel: str
+    profile: str
+    settings: dict[str, str]
+    plays: tuple[Play, ...]
+
+
+def play(
+    timeline: Timeline | None, *, story: str, verdict: str, reason: str, pinned: Iterable[str], course: bool
+) -> Play:
+    """One play of one story. `reason`: why it is not as expected, in one line; `pinned`: sysctls that it set itself.
+
+    `course`: whether what is certain of its timeline belongs to it (harness/story/shape.py).
+    """
+    found = findings(timeline) if timeline else []
+    names = _numbered([each["name"] for each in found])
+    return {
+        "story": story,
+        "verdict": verdict,
+        "reason": reason,
+        "pinned": sorted(pinned),
+        "findings": [{"name": name, "value": each["value"]} for name, each in zip(names, found, strict=True)],
+        "course": shape(timeline) if timeline and course else [],
+    }
+
+
+def _numbered(names: list[str]) -> Iterator[str]:
+    """Two findings of one name are told apart by their order."""
+    seen: dict[str, int] = {}
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name} ({seen[name]})"
+
+
+def keep_timeline(timeline: Timeline, verdict: str, *, story: str, turn: str, folder: Path) -> None:
+    """Put what one play has shown into a folder that belongs to this program alone, for `kept_timeline`."""
+    files.write(_timeline_path(story, turn, folder), pickle.dumps((verdict, timeline)))
+
+
+def kept_timeline(*, story: str, turn: str, folder: Path) -> tuple[str, Timeline] | None:
+    """Its verdict and its timeline, where that play had one. It is a pickle: only from a folder of one's own."""
+    path = _timeline_path(story, turn, folder)
+    if not path.exists():
+        return None
+    verdict, timeline = pickle.loads(path.read_bytes())
+    return verdict, timeline
+
+
+def _timeline_path(story: str, turn: str, folder: Path) -> Path:
+    """A hash, for a story's name may be longer than a file's."""
+    return folder / f"{sha256(f'{story} {turn}'.encode(errors='replace')).hexdigest()}.timeline"
+
+
+def text(run: Run) -> str:
+    """The run as JSON, its stories by name, so that two records of one run order alike."""
+    rows = sorted(run.plays, key=lambda each: each["story"])
+    return written(
+        {
+            "version": VERSION,
+            "kernel": run.kernel,
+            "profile": run.profile,
+            "settings": dict(sorted(run.settings.items())),
+            "plays": rows,
+        }
+    )
+
+
+def path_of(name: str) -> Path:
+    """The file of the record called so, or the file itself (FILE.json, or with a `/`). LabError for no such name."""
+    if name.endswith(".json") or "/" in name:
+        return Path(name)
+    if not re.fullmatch(r"[\w+@-][\w.+@-]*", name):
+        raise LabError(f"{name!r} is no name for a record. Hint: letters, digits and . + @ - _, or a file NAME.json")
+    return Path(FOLDER, f"{name}.json")
+
+
+def save(run: Run, path: Path) -> None:
+    """Write a record. LabError where that cannot be; an older one is then as it was."""
+    files.write(path, text(run))
+
+
+def load(path: Path) -> Run:
+    """Read a record. LabError where it is none, is damaged, or is of a version that this program does not know."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise LabError(f"{path} has more than {_MOST_BYTES >> 20} MiB: no record. Hint: name one that was saved")
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LabError(f"there is no record {path}. Hint: save one, with --lab-save") from None
+    except OSError as error:
+        raise LabError(f"{path} cannot be read: {error.strerror}. Hint: name a record that was saved") from None
+    except (ValueError, RecursionError) as error:
+        raise LabError(f"{path} is damaged ({error}). Hint: save it anew, with --lab-save") from None
+    return _run(found, path)
+
+
+def _run(found: Any, path: Path) -> Run:
+    version = found.get("version") if isinstance(found, dict) else None
+    if version != VERSION or isinstance(version, bool):  # True == 1
+        raise LabError(
+            f"{path} is a record of version {version!r}, and this program knows version {VERSION}. "
+            "Hint: save it anew with this program, or compare it with the one that saved it"
+        )
+    try:
+        run = Run(
+            _a(str, found["kernel"]),
+            _a(str, found["profile"]),
+            {_a(str, key): _a(str, value) for key, value in _a(dict, found["settings"]).items()},
+            tuple(_checked(each) for each in _a(list, found["plays"])),
+        )
+    except (KeyError, TypeError, OverflowError) as error:
+        raise LabError(f"{path} is damaged: {error}. Hint: save it anew, with --lab-save") from None
+    return run
+
+
+def _checked(each: Any) -> Play:
+    if _a(str, each["verdict"]) not in _VERDICTS:
+        raise TypeError(f"{each['verdict']!r} is no verdict")
+    return {
+        "story": _a(str, each["story"]),
+        "verdict": each["verdict"],
+        "reason": _a(str, each["reason"]),
+        "pinned": [_a(str, key) for key in _a(list, each["pinned"])],
+        "findings": [
+            {"name": _a(str, finding["name"]), "value": _value(finding["value"])}
+            for finding in _a(list, each["findings"])
+        ],
+        "course": [_a(str, line) for line in _a(list, each["course"])],
+    }
+
+
+def _value(value: Any) -> Any:
+    match value:
+        case {"seconds": int() | float() as seconds, "from": int() | float() as begins, "to": int() | float() as ends}:
+            return {"seconds": _finite(seconds), "from": _finite(begins), "to": _finite(ends)}
+        case {"predicted": str() as predicted, "why": str() as why}:
+            interval = {name: _finite(value[name]) for name in ("from", "to") if name in value}
+            return {"predicted": predicted, "why": why, **interval}
+        case bool() | int() | float() | str() | None:
+            return value
+    raise TypeError(f"{str(value)[:80]!r} is no finding's value")
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise TypeError(f"{number} is no time")
+    return float(number)
+
+
+def _a(kind: type[Any], value: Any) -> Any:
+    if not isinstance(value, kind):
+        raise TypeError(f"{str(value)[:80]!r} is no {kind.__name__}")
+    return value

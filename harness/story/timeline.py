@@ -1,0 +1,246 @@
+"""Everything that was seen in one run, in one order: what a test asserts and what a person reads are views of it.
+
+A step is entered when the wire is quiet, so all that it caused stands before it; that order, and not the clocks of
+different sources, decides what came "since" a step. Within a stretch, the display follows the time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.errors import LabError
+from harness.evidence import inferred, wire
+from harness.evidence.frames import Frames
+from harness.evidence.ring import Frame
+from harness.evidence.sockets import Socket
+from harness.evidence.transitions import Transition
+from harness.evidence.wire import Segment
+from harness.predict.timers import Interval
+
+__tracebackhide__ = True
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An actor reached a named step of its role, or its end ("finished", "failed")."""
+
+    time_ns: int
+    actor: str
+    name: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The harness itself did something: a sysctl, a firewall rule, a signal, a provoked segment."""
+
+    time_ns: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a scenario found out: a named observable with its value."""
+
+    time_ns: int
+    name: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A finding's value: a time that was measured, beside the interval that it was expected in.
+
+    Two of them are the same where they differ by no more than the timer's own tolerance (harness/runs/compare.py).
+    """
+
+    seconds: float
+    expected: Interval
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.3f} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Untried:
+    """A finding's value where nobody waited for it: what was predicted, and why it was left at that."""
+
+    predicted: str | Interval
+    why: str
+
+    def __str__(self) -> str:
+        return f"not measured ({self.why}), predicted: {self.predicted}"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Sockets at the moment a test looked, where they differ from the look before."""
+
+    time_ns: int
+    sockets: tuple[Socket, ...]
+    owners: tuple[tuple[int, str], ...] = ()
+    """Inode and program of each socket that a process has open, where that was looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The counters that have moved since the lab was ready, and by how much."""
+
+    time_ns: int
+    moved: tuple[tuple[str, int], ...]
+
+    def __str__(self) -> str:
+        return "counters: " + ", ".join(f"{name} {by:+d}" for name, by in self.moved)
+
+
+Entry = Step | Change | Finding | Look | Counted
+Event = Entry | Segment | Transition
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A place in the timeline: everything before index `at` had happened."""
+
+    at: int
+    time_ns: int
+    name: str
+
+
+_SAMPLE = 20
+"""Of bare ACKs without end, so many show what they are."""
+
+
+class Timeline:
+    """Entries in the order of their entering; frames are decoded when somebody asks for segments."""
+
+    def __init__(self, start_ns: int) -> None:
+        self.start_ns = start_ns
+        self.clock_spread_ns = 0
+        """How far the times of segments may be off, in nanoseconds (harness/lab/watch.py)."""
+        self._frames = Frames()
+        self._entries: list[Entry | Transition | _Stretch] = []
+
+    def add(self, entry: Entry | Transition) -> Moment:
+        """Enter one record; the moment returned is the place just after it."""
+        self._entries.append(entry)
+        name = entry.name if isinstance(entry, Step) else ""
+        return Moment(len(self._entries), entry.time_ns, name)
+
+    def add_captured(self, time_ns: int, data: bytes, length: int) -> bool:
+        """Enter one captured frame; False if there is no room for it (evidence/frames.py)."""
+        if not self._frames.append(time_ns, data, length):
+            return False
+        latest = self._entries[-1] if self._entries else None
+        if isinstance(latest, _Stretch):
+            latest.end += 1
+        else:
+            self._entries.append(_Stretch(self._frames, len(self._frames) - 1))
+        return True
+
+    def cut_bare_acks(self, at_least: int) -> int:
+        """If it ends in so many bare ACKs in a row, keep the first 20; the number that was taken out, else 0."""
+        latest = self._entries[-1] if self._entries else None
+        if not isinstance(latest, _Stretch) or latest.end - latest.begin < at_least:
+            return 0
+        begin = latest.end
+        while begin > latest.begin and _is_bare_ack(self._frames[begin - 1]):
+            begin -= 1
+        if latest.end - begin < at_least:
+            return 0
+        left_out = latest.end - begin - _SAMPLE
+        latest.cut(begin + _SAMPLE)
+        return left_out
+
+    def find(self, name: str) -> Moment:
+        """The one step of that name, "actor: step" where two actors share it. LabError lists what there is."""
+        steps = [(at, entry) for at, entry in enumerate(self._entries, 1) if isinstance(entry, Step)]
+        found = [(at, step) for at, step in steps if name in (step.name, f"{step.actor}: {step.name}")]
+        if len(found) == 1:
+            at, step = found[0]
+            return Moment(at, step.time_ns, step.name)
+        there = ", ".join(repr(f"{step.actor}: {step.name}") for _, step in steps) or "none"
+        trouble = "no step" if not found else f"{len(found)} steps"
+        raise LabError(f"{trouble} of the name {name!r}. Hint: name one of: {there}; or give what run_to() returned")
+
+    def segments(self, since: Moment | None = None, until: Moment | None = None) -> list[Segment]:
+        """The segments captured between two moments, in the order of their capture."""
+        stretch = self._entries[since.at if since else 0 : until.at if until else None]
+        return [
+            segment
+            for entry in stretch
+            if isinstance(entry, _Stretch)
+            for segment in entry.segments()
+            if segment is not None
+        ]
+
+    def captured(self) -> Iterator[tuple[Frame, Segment | None]]:
+        """Every frame with the segment in it, in the order of its capture."""
+        for entry in self._entries:
+            if isinstance(entry, _Stretch):
+                yield from zip(entry.frames(), entry.segments(), strict=True)
+
+    def entered(self) -> Iterator[Event]:
+        """Every record in the order of its entering: what a step caused stands before it, whatever the clocks say."""
+        for entry in self._entries:
+            if isinstance(entry, _Stretch):
+                yield from filter(None, entry.segments())
+            else:
+                yield entry
+
+    def transitions(self) -> list[Transition]:
+        """Each end's state changes as its segments imply them: minisocks included, and the same for every user."""
+        return list(inferred.infer(self.segments()))
+
+    def __iter__(self) -> Iterator[Event]:
+        """For the eye: every record by time; state changes as the kernel reported them, for other connections inferred.
+
+        Segments keep the order of their capture, also where two processors' time stamps disagree.
+        """
+        told = {frozenset((entry.local, entry.remote)) for entry in self._entries if isinstance(entry, Transition)}
+        timed: list[tuple[int, int, Event]] = [
+            (change.time_ns, _RANK[Transition], change)
+            for change in self.transitions()
+            if frozenset((change.local, change.remote)) not in told
+        ]
+        latest_ns = 0
+        for entry in self._entries:
+            if not isinstance(entry, _Stretch):
+                timed.append((entry.time_ns, _RANK[type(entry)], entry))
+                continue
+            for segment in filter(None, entry.segments()):
+                latest_ns = max(latest_ns, segment.time_ns)
+                timed.append((latest_ns, _RANK[Segment], segment))
+        return (event for _, _, event in sorted(timed, key=lambda each: each[:2]))
+
+
+_RANK: dict[type, int] = {Segment: 0, Transition: 1, Step: 2, Change: 3, Finding: 4, Look: 5, Counted: 6}
+
+
+class _Stretch:
+    """Frames that were captured between two other entries."""
+
+    def __init__(self, frames: Frames, begin: int) -> None:
+        self._frames = frames
+        self._decoded: list[Segment | None] = []
+        self.begin = begin
+        self.end = begin + 1
+        """Just after the last."""
+
+    def cut(self, end: int) -> None:
+        """Forget the frames from number `end` on; no stretch may follow this one."""
+        self.end = end
+        self._frames.cut(end)
+        del self._decoded[end - self.begin :]
+
+    def frames(self) -> Iterator[Frame]:
+        return (self._frames[number] for number in range(self.begin, self.end))
+
+    def segments(self) -> list[Segment | None]:
+        """The segment in each frame; each is decoded once."""
+        for number in range(self.begin + len(self._decoded), self.end):
+            self._decoded.append(wire.decode(self._frames[number]))
+        return self._decoded
+
+
+def _is_bare_ack(frame: Frame) -> bool:
+    segment = wire.decode(frame)
+    return segment is not None and segment.flags == "A" and not segment.length

@@ -1,0 +1,45 @@
+"""The sysctls in JSON: an ECS task definition, Chef's attributes, a Kubernetes manifest."""
+
+import json
+import re
+
+from harness.sysctl_files import yaml_documents
+from harness.sysctl_files.lines import Found
+
+_ESCAPE = re.compile(
+    r"\\(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.S
+)
+"""An escape: of two surrogates, which are one character; of one alone, which is none; any other."""
+
+
+def read(text: str, source: str, found: Found) -> None:
+    """Take in one file. What is not JSON (several documents, comments) is read as YAML.
+
+    Python's reader checks the text. Its places come from PyYAML, which reads JSON as well, but for tabs: between
+    tokens, a space has the same width; in a string, JSON has none (RFC 8259, section 7).
+    Surrogates are put together.
+    """
+    try:
+        json.loads(text, parse_int=str, parse_float=str)
+    except RecursionError:
+        found.trouble(source, 0, 0, "nested too deeply")
+    except json.JSONDecodeError as error:
+        _read_as_yaml(text, source, found, error)
+    else:
+        yaml_documents.read(_ESCAPE.sub(_as_yaml, text.replace("\t", " ")), source, found)
+
+
+def _as_yaml(escape: re.Match[str]) -> str:
+    """YAML has no surrogates. The columns of what follows in the line are less by what this is shorter."""
+    if len(escape[0]) == len(r"\ud83d\ude00"):
+        return str(json.loads(f'"{escape[0]}"'))
+    return r"\uFFFD" if len(escape[0]) == len(r"\ud83d") else escape[0]
+
+
+def _read_as_yaml(text: str, source: str, found: Found, error: json.JSONDecodeError) -> None:
+    part = Found()
+    yaml_documents.read(text, source, part)
+    if any(place.why.startswith("not YAML") for place in part.troubles):
+        found.trouble(source, error.lineno, error.colno, f"not JSON: {error.msg}")
+    else:
+        found.take_in(part, lambda where: where)

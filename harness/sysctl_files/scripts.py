@@ -1,0 +1,490 @@
+"""The sysctls that a shell script sets: `sysctl -w`, `echo V > /proc/sys/…`, `… | tee /proc/sys/…`, `docker --sysctl`.
+
+The script is read, never run: what a shell would compute (`$x`, the output of a program, another file) is not known
+here, and named as such. Known are a variable that is given one plain text, at the top of the script; the default in
+`${x:-1024}`; and what echo, printf or a here-document write to a file of sysctls. What sets no sysctl is passed over.
+"""
+
+import bisect
+import itertools
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from harness.sysctl_files.files import fills_a_file, is_read_at_boot, is_sysctl_file
+from harness.sysctl_files.lines import Found, names_a_secret, overruled
+from harness.sysctl_files.shell import Command, Logical, logical_lines, pipelines, printed
+from harness.sysctl_files.sysctl_d import SysctlD
+
+_PROC_SYS = "/proc/sys/"
+_CONCERNS = re.compile(r"sysctl|/proc/sys/", re.I)
+_SETS = re.compile(r"(?<![\w.-])sysctl\w*\}?\s[^;&|]{0,200}?(=|(?<=\s)(-[a-z]*[wpf]\b|--(write|load|system)\b))", re.I)
+_WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s{{0,9}}[\"']?{_PROC_SYS}")
+
+_ASSIGNED = re.compile(r"(?<![^\s;&|(])(\w+)(\+?)=[\"']?([^\s;&|<>()\"'`]*)")
+_FOR = re.compile(r"(?<![^\s;&|(])(?:for|select)\s([^;&|<>()\"'`\n]*)")
+_SETS_ARGUMENTS = re.compile(
+    r"(?<![^\s;&|(){}`])(?:(?:let|read|unset|getopts|mapfile|readarray|(?:declare|local|typeset)\s+-\w*n\w*)(?=\s)"
+    r"|printf\s+-v)((?:\"[^\"]*\"|'[^']*'|[^;&|<>()\n])*)"
+)
+"""Builtins that set variables whose names are among their arguments, and these arguments (bash(1), SHELL BUILTINS)."""
+
+_NAME = re.compile(r"(?<![\w$])(?<!\$\{)([A-Za-z_]\w*)")
+_SETS_IN_PLACE = re.compile(
+    r"(?<![\w$.-])(\w+)(?:\[[^\]]{0,200}\])?(?:\s*(?:[-+*/%&|^]|<<|>>)=(?!=)|\+\+|--)"  # `N*=2`, `N++`
+    r"|(?<![^\s;&|(])(\w+)\[[^\]]{0,200}\]="  # `N[0]=2`, which is N
+    r"|\$\{(\w+):?="
+    r"|(?<![\w$])\{(\w+)\}[<>]"  # bash opens a file, and gives N its number
+    r"|(?<![^\s;&|(])(?:export|declare|local|readonly|typeset)\s[^;&|\n]{0,200}?(?<=\s)[\"'](\w+)\+?="
+)
+_SETS_IN_ARITHMETIC = re.compile(r"(?<![\w$.-])(\w+)\s*=(?!=)|(?:\+\+|--)\s*([A-Za-z_]\w*)")
+"""After `((`, beside what _SETS_IN_PLACE has."""
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)([^\w}][^}]{0,500})?\}|(\w+))")
+
+_SHOWN = re.compile(r"\s*(cat|:)[^>|;&]*$")
+_BEGINS = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else)\b)\s*(?:if|case|for|while|until)\b")
+_ANDS = re.compile(r"&&|\|\||[;\n]")
+_FINISHES = re.compile(r"(?:^|[;&|\s])(?:fi|esac|done)(?=$|[\s;&|)<>])")
+
+_SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
+_SETS_NOTHING = {
+    "echo", "printf", "[", "[[", "test", "cat", "head", "ls", "stat", "grep", "export", "local", "readonly",
+}  # fmt: skip
+"""Commands that write to none of their arguments, and run none."""
+
+_READS = {
+    "awk", "cmp", "column", "comm", "cut", "diff", "file", "gawk", "jq", "less", "mawk", "md5sum", "more", "od", "sed",
+    "sha256sum", "sort", "tail", "tr", "uniq", "wc", "xxd",
+}  # fmt: skip
+"""Commands that only read the files that they are given, but for what they themselves are told to write or to run."""
+
+_COPIES = {"cp", "mv", "rsync", "scp", "install"}
+_SUBSTITUTED = re.compile(r"\$\(([^()`]{0,2000})\)|`([^`]{0,2000})`")
+_DEFAULT = re.compile(r"\$\{\w+:?-([^${}`]*)\}")
+_ASSIGNMENT = re.compile(
+    r"\s*(?:(?:export|readonly|declare|typeset)\s+(?:-[grx]+\s+)*)?(\w+)="
+    r"(?:\"([^\"$`\\]*)\"|'([^']*)'|([^\s;&|<>()\"'`$\\]*)|\"?(\$\{\w+:?-([^${}`\"]*)\})\"?)\s*(?:\s#.*)?"
+)
+_DEFAULT_ASSIGNED = re.compile(r"\s*:\s+\"?(\$\{(\w+):?=([^${}`\"]*)\})\"?\s*(?:\s#.*)?")
+_MAY_SET_ANY = re.compile(r"(?:^|[;&|({\s])(?:\.|source|eval)\s+\S")
+"""A file that is sourced after a variable was given its value may give it another."""
+
+_SETS_ANY = re.compile(
+    r"(?<![^\s;&|(){}`])(?:printf\s+-v\s*[\"']?\$"
+    r"|(?:declare|local|typeset)\s+-\w*n\w*\s[^;&|\n]{0,200}?\$"
+    r"|(?:read|unset|getopts|mapfile|readarray)\s[^;&|<>()\n]{0,200}?(?<=\s)[\"']?\$\{?\w+\}?[\"']?\s*(?=$|[;&|<>)\n]))"
+)
+"""The name of the variable that is set is itself a variable's value. In a function, the call sets it."""
+
+_OPENS, _CLOSES = re.compile(r"\{[ \t]*(?:#.*)?$"), re.compile(r"[ \t]*\}")
+
+_DEEPEST = 3
+_MOST_BODIES = 20
+"""Here-documents of one line."""
+
+_LONGEST_LINE = 1 << 16
+_LONGEST_QUOTED = 80
+_LONGEST_FILE = 255
+
+
+def sets_sysctls(command: str) -> bool:
+    """Whether this looks like a command that sets sysctls, or fills their files, by whatever program it is run."""
+    return bool(_SETS.search(command) or _WRITES.search(command) or fills_a_file(command))
+
+
+def read(text: str, source: str, found: Found, written: set[str] | None = None) -> None:
+    """Take in one script.
+
+    `written`: of a command inside another file, the files of sysctls that this file writes as well; the command may
+    load them, and what `sysctl --system` loads beyond them is not this file's.
+    """
+    lines = list(logical_lines(text))
+    part = written is not None
+    script = _Script(
+        source, found, _files(lines), _variables(lines), set() if written is None else written, part, _Conditions()
+    )
+    at = 0
+    while at < len(lines) and not found.full:
+        bodies = list(itertools.takewhile(lambda line: line.sent_by, lines[at + 1 : at + 1 + _MOST_BODIES]))
+        script.take(lines[at], bodies)
+        at += 1 + len(bodies)
+
+
+class _Variable(NamedTuple):
+    """What a script gives a variable, in which line, and what had to be assumed."""
+
+    value: str
+    line: int
+    note: str
+
+
+@dataclass(slots=True)
+class _Script:
+    source: str
+    found: Found
+    files: dict[str, str]
+    variables: dict[str, _Variable]
+    written: set[str]
+    is_a_part: bool
+    conditions: "_Conditions"
+
+    def take(self, line: Logical, bodies: list[Logical]) -> None:
+        """Take in a line, with the here-documents that it sends somewhere."""
+        if len(line.text) > _LONGEST_LINE or len(known := _filled_in(line.text, self.files)) > _LONGEST_LINE:
+            why = f"a line longer than {_LONGEST_LINE} characters"
+            self.found.trouble(self.source, line.first, 1, why)
+            return
+        self.conditions.take(line.text)
+        reader = _Reader(line, self, bodies)
+        if _CONCERNS.search(known):
+            reader.read(_without_reads(known), 0)
+        for body in bodies:
+            if body is not reader.sent:
+                _here_document(body, self.source, self.found)
+
+    def expanded(self, text: str, line: int) -> tuple[str, str]:
+        """A text with what its variables stand for in that line, and what had to be assumed; `$` stays if unknown."""
+        notes: list[str] = []
+
+        def default(match: re.Match[str]) -> str:
+            notes.append(f"the default of {match[0]}")
+            return match[1]
+
+        def value(match: re.Match[str]) -> str:
+            variable = self.variables.get(match[1] or match[3])
+            if match[2] or not variable or variable.line >= line:
+                return match[0]
+            notes.append(variable.note)
+            return variable.value
+
+        text = _DEFAULT.sub(default, text) if "$" in text else text
+        text = _VARIABLE.sub(value, text) if "$" in text else text
+        return text, "; ".join(dict.fromkeys(notes))
+
+
+def _without_reads(text: str) -> str:
+    """A text without its command substitutions that only read sysctls: what they print is not known here."""
+
+    def unknown(match: re.Match[str]) -> str:
+        inner = match[1] or match[2] or ""
+        return "$…" if _CONCERNS.search(inner) and not sets_sysctls(inner) else match[0]
+
+    for _ in range(_DEEPEST if "/proc/sys/" in text or "sysctl" in text else 0):
+        text, before = _SUBSTITUTED.sub(unknown, text), text
+        if text == before:
+            break
+    return text
+
+
+def _variables(lines: list[Logical]) -> dict[str, _Variable]:
+    """The variables that are given one plain text, outside of any function, condition or loop."""
+    times: dict[str, int] = {}
+    found: dict[str, _Variable] = {}
+    conditions, depth = _Conditions(), 0
+    for line in lines:
+        if line.sent_by or len(line.text) > _LONGEST_LINE:
+            continue
+        for name, _ in _given(line.text):
+            times[name] = times.get(name, 0) + 1
+        conditions.take(line.text)
+        in_a_function = depth > 0 or "()" in line.text
+        if _SETS_ANY.search(line.text) or (in_a_function and _MAY_SET_ANY.search(line.text)):
+            return {}
+        if _MAY_SET_ANY.search(line.text):
+            for name in found:
+                times[name] = times.get(name, 0) + 1
+        depth -= bool(_CLOSES.match(line.text))
+        if depth <= 0 and not conditions.decide_about("\n") and (given := _given_plainly(line)):
+            found[given[0]] = given[1]
+        depth += bool(_OPENS.search(line.text))
+    return {name: its for name, its in found.items() if times.get(name, 0) <= 1}
+
+
+def _given_plainly(line: Logical) -> tuple[str, _Variable] | None:
+    if match := _DEFAULT_ASSIGNED.fullmatch(line.text):
+        return match[2], _Variable(match[3], line.first, f"the default of {match[1]}")
+    if not (match := _ASSIGNMENT.fullmatch(line.text)):
+        return None
+    if match[5]:
+        return match[1], _Variable(match[6], line.first, f"the default of {match[5]}")
+    value = next(each for each in match.group(2, 3, 4) if each is not None)
+    return match[1], _Variable(value, line.first, f"${match[1]} is {value or 'empty'} by line {line.first}")
+
+
+def _files(lines: list[Logical]) -> dict[str, str]:
+    """The variables that were given a sysctl's path, or a file of sysctls, by name.
+
+    The shell's order, branches and loops are not followed: one that is given more than once is /proc/sys/$NAME.
+    """
+    given: dict[str, set[str]] = {}
+    for line in lines:
+        if len(line.text) <= _LONGEST_LINE and not line.sent_by:
+            for name, value in _given(line.text):
+                given.setdefault(name, set()).add(value)
+    files: dict[str, str] = {}
+    for name, values in given.items():
+        paths = [_filled_in(value, files)[:_LONGEST_FILE] for value in values]
+        if any(is_sysctl_file(path) or path.startswith(_PROC_SYS) for path in paths):
+            files[name] = paths[0] if len(paths) == 1 else f"{_PROC_SYS}${name}"
+    return files
+
+
+def _given(line: str) -> Iterator[tuple[str, str]]:
+    """Each variable that a line gives a value, and the value; empty where it is, or may be, another."""
+    for assigned in _ASSIGNED.finditer(line):
+        yield assigned[1], assigned[3][:_LONGEST_FILE]
+        if assigned[2] or line[: assigned.start()].count("(") > line[: assigned.start()].count(")"):
+            yield assigned[1], ""
+    for words in _FOR.findall(line):
+        names = words.split()
+        yield from ((name, "") for name in names[:1])
+        yield from ((names[0], value[:_LONGEST_FILE]) for value in names[2:])
+    yield from ((name, "") for name in _changed(line))
+
+
+def _changed(line: str) -> Iterator[str]:
+    """Each variable that a line sets otherwise than by `N=value`, or may set: a word in quotes may be its name."""
+    for builtin in _SETS_ARGUMENTS.finditer(line):
+        names = _NAME.findall(builtin[1])
+        yield from names[:1] if builtin[0].startswith("printf") else names
+    arithmetic = line.partition("((")[2]
+    for match in (*_SETS_IN_PLACE.finditer(line), *_SETS_IN_ARITHMETIC.finditer(arithmetic)):
+        yield next(filter(None, match.groups()))
+
+
+def _filled_in(text: str, files: dict[str, str]) -> str:
+    """A text with what its variables were given; where the shell would make something else of that, it is not known."""
+
+    def value(variable: re.Match[str]) -> str:
+        name = variable[1] or variable[3]
+        if name not in files:
+            return variable[0]
+        return f"{_PROC_SYS}${name}" if variable[2] else files[name]
+
+    return _VARIABLE.sub(value, text) if files else text
+
+
+def _here_document(body: Logical, source: str, found: Found) -> None:
+    """What cat alone is sent is text on a terminal; what else is sent somewhere may be commands."""
+    if _SHOWN.match(body.sent_by):
+        return
+    for number, line in enumerate(body.text.split("\n"), body.first):
+        if not found.full and sets_sysctls(line):
+            found.trouble(source, number, 1, "a here-document that sets sysctls: who reads it is not known here")
+
+
+class _Conditions:
+    """Whether what a line sets is set only sometimes: within `if`, `case` and loops, or after && and ||."""
+
+    def __init__(self) -> None:
+        self._line, self._at = "", 0
+        self._depths = [(0, 0)]
+        self._ands = [(-1, False)]
+
+    def take(self, line: str) -> None:
+        """Go on to a line."""
+        self._line, self._at = line, 0
+        steps = [(found.end(), 1) for found in _BEGINS.finditer(self._line)]
+        steps += [(found.start(), -1) for found in _FINISHES.finditer(self._line)]
+        depths = [(0, self._depths[-1][1])]
+        for at, step in sorted(steps):
+            depths.append((at, max(0, depths[-1][1] + step)))
+        self._depths = depths
+        self._ands = [(-1, False), *((found.start(), len(found[0]) > 1) for found in _ANDS.finditer(self._line))]
+
+    def decide_about(self, word: str) -> bool:
+        """Asked of the words of a line in their order."""
+        at = max(self._at, self._line.find(word, self._at))
+        self._at = at + len(word)
+        _, depth = self._depths[bisect.bisect(self._depths, (at, sys.maxsize)) - 1]
+        _, after_and = self._ands[bisect.bisect(self._ands, (at, True)) - 1]
+        return depth > 0 or after_and
+
+
+class _Reader:
+    def __init__(self, line: Logical, script: _Script, bodies: list[Logical]) -> None:
+        self._line, self._script, self._bodies = line, script, bodies
+        self._source, self._found = script.source, script.found
+        self.sent: Logical | None = None
+        """The here-document that goes to a file of sysctls."""
+
+    def read(self, text: str, depth: int) -> None:
+        try:
+            read = list(pipelines(text))
+        except ValueError as error:
+            self._trouble("", str(error).lower())
+            return
+        for pipeline in read:
+            for sender, command in itertools.pairwise([Command(), *pipeline]):
+                self._take(sender, command, depth)
+
+    def _take(self, sender: Command, command: Command, depth: int) -> None:
+        written = [target for target in command.targets if target.startswith(_PROC_SYS)]
+        if command.name == "sysctl":
+            self._sysctl(command.words[1:])
+        elif depth < _DEEPEST and (inner := _given_to_a_shell(command)):
+            self.read(_without_reads(inner), depth + 1)
+        elif command.name == "tee":
+            self._output(sender, [word for word in command.words[1:] if word.startswith(_PROC_SYS)])
+        else:
+            self._options(command.words)
+            self._unread(command)
+        self._output(sender if command.name == "tee" else command, written)
+        for file in command.targets + (command.words[1:] if command.name == "tee" else []):
+            if is_read_at_boot(file):
+                self._file(file, sender if command.name == "tee" else command)
+
+    def _file(self, file: str, sender: Command) -> None:
+        """A file of sysctls that is written: read what it is sent, if that is a plain text."""
+        self._script.written.add(file)
+        text, first = printed(sender), 0
+        if text is None and sender.words[1:] in ([], ["-"]) and sender.name in ("", "cat") and len(self._bodies) == 1:
+            self.sent = self._bodies[0]
+            text, first = self.sent.text, self.sent.first
+        if text is None:
+            self._trouble(file, f"settings written to {file}. Hint: give that file itself")
+            return
+        part = SysctlD()
+        notes = {}
+        for number, raw in enumerate(text.split("\n")):
+            where = (self._source, first + number, 1) if first else (self._source, *self._position(raw))
+            if len(raw) > _LONGEST_LINE:
+                self._found.trouble(*where, f"a line longer than {_LONGEST_LINE} characters")
+                continue
+            is_quoted = self.sent is not None and bool(first) and self.sent.word[:1] in ("'", '"', "\\")
+            line, notes[where] = (raw, "") if is_quoted else self._script.expanded(raw, self._line.first)
+            if re.search(r"[$`]", line) and not is_quoted and line.lstrip()[:1] not in ("#", ";"):
+                self._found.trouble(*where, f"{raw.strip()}: what the shell puts there is not known here")
+            else:
+                part.read_line(line, where)
+        sometimes, found = self._script.conditions.decide_about(file), Found()
+        found.lines = [replace(line, note=notes.get(line.where, "")) for line in overruled(part.lines())]
+        found.troubles = part.found.troubles
+        note = f"as soon as {file} is loaded"
+        self._found.take_in(found, lambda where: where, sometimes=sometimes, note=note)
+
+    def _position(self, raw: str) -> tuple[int, int]:
+        """Of a text that is written in this line, at its name."""
+        return self._line.position(raw.partition("=")[0].strip().removeprefix("-") or "\n")
+
+    def _sysctl(self, words: list[str]) -> None:
+        optional, settings = "", []
+        for word in words:
+            if why := self._loads(word, words):
+                self._trouble(word, why)
+            if _reads_files(word, words):
+                return
+            optional = "-e" if re.fullmatch(r"-[a-zA-Z]*e[a-zA-Z]*|--ignore", word) else optional
+            settings += [] if word.startswith("-") else [word]
+        writes = any(re.fullmatch(r"-[a-zA-Z]*w[a-zA-Z]*|--write", word) for word in words)
+        secret = any(map(names_a_secret, words))
+        for word in settings:
+            if "=" in word or writes:
+                self._setting(word, optional=optional, secret=secret, after_one="=" in "".join(settings))
+
+    def _loads(self, option: str, words: list[str]) -> str:
+        """Why what an option makes `sysctl` read is not known here; empty if it reads nothing, or what was written."""
+        written, files = self._script.written, _reads_files(option, words)
+        if option.startswith("--system") and (written or self._script.is_a_part):
+            return ""
+        return "" if files and set(files) <= written else _why_not_read(option, files)
+
+    def _options(self, words: list[str]) -> None:
+        """Docker's `--sysctl key=value` and `--sysctl=key=value`; podman's and nerdctl's are the same."""
+        container = object()
+        for word, following in itertools.pairwise([*words, ""]):
+            if word == "--sysctl":
+                self._setting(following, scope=container)
+            elif word.startswith("--sysctl="):
+                self._setting(word.removeprefix("--sysctl="), scope=container)
+
+    def _unread(self, command: Command) -> None:
+        """Name what sets a sysctl, or fills a file of them, through a program that is not known here."""
+        whole = " ".join(command.words)
+        if names_a_secret(whole):  # which may stand before its key
+            shortened = f"{command.name} … (secret)"
+        else:
+            shortened = whole if len(whole) <= _LONGEST_QUOTED else whole[:_LONGEST_QUOTED] + "…"
+        if command.name in _SETS_NOTHING:
+            return
+        if _SETS.search(whole) or (_PROC_SYS in whole and not _only_reads(command, whole)):
+            self._trouble(command.words[0], f"a sysctl is set here in a way that is not read: {shortened}")
+        elif fills_a_file(whole):
+            self._script.written.add(whole)
+            why = f"a file of sysctls is written here: {shortened}. Hint: give that file itself"
+            self._trouble(command.words[0], why)
+
+    def _setting(
+        self, word: str, *, optional: str = "", scope: object = None, secret: bool = False, after_one: bool = False
+    ) -> None:
+        """`secret`: among the words beside it is the name of a key whose value is one. `after_one`: so is KEY=VALUE."""
+        key, equals, value = word.partition("=")
+        told = "(secret)" if secret and not names_a_secret(word) else repr(word)
+        if equals:
+            self._add(key, value, optional=optional, scope=scope)
+        elif after_one and not re.search(r"[./]", word):
+            self._trouble(word, f"{told} is not KEY=VALUE. Hint: put quotes around a value with spaces: 'key=1 2'")
+        else:
+            self._trouble(word, f"no '=' in {told}")
+
+    def _output(self, sender: Command, targets: list[str]) -> None:
+        for target in targets:
+            value = printed(sender)
+            if value is None:
+                self._trouble(target, f"what {sender.name or 'nobody'} writes to {target} is not known here")
+            else:
+                self._add(target.removeprefix(_PROC_SYS.removesuffix("/")), value, written_as=target)
+
+    def _add(self, key: str, value: str, *, written_as: str = "", optional: str = "", scope: object = None) -> None:
+        where, line = written_as or key, self._line
+        known, note = self._script.expanded(f"{key}={value}", line.first)
+        if re.search(r"[$`]", known):
+            self._trouble(where, f"{where}={value}: what the shell puts there is not known here")
+            return
+        place = (self._source, *line.position(where))
+        sometimes = self._script.conditions.decide_about(where)
+        key, _, value = known.partition("=")
+        self._found.setting(key, value, place, optional=optional, scope=scope, sometimes=sometimes,
+                            at_start=scope is not None, note=note)  # fmt: skip
+
+    def _trouble(self, word: str, why: str) -> None:
+        self._found.trouble(self._source, *self._line.position(word or "\n"), why)
+
+
+def _only_reads(command: Command, whole: str) -> bool:
+    """Whether a command that names a sysctl's file only reads it."""
+    if _WRITES.search(whole):
+        return False
+    if command.name == "sed":
+        return not any(re.match(r"-[a-zA-Z]*i|--in-place", word) for word in command.words)
+    if command.name in _COPIES:
+        return not command.words[-1].startswith(_PROC_SYS) and not any(word.startswith("-t") for word in command.words)
+    return command.name in _READS
+
+
+def _reads_files(option: str, words: list[str]) -> list[str]:
+    """The files that an option makes `sysctl` read (sysctl(8)); none if it reads none."""
+    if option.startswith("--system"):
+        return ["the sysctl.d directories and /etc/sysctl.conf"]
+    if not (read := re.fullmatch(r"-[a-oq-zA-Z]*p(.*)|-[a-zA-Z]*f.*|--load(?:=(.*))?", option, re.S)):
+        return []
+    named = [word for word in words if word == "-" or not word.startswith("-")]
+    return [attached] if (attached := read[1] or read[2]) else named or ["/etc/sysctl.conf"]
+
+
+def _why_not_read(option: str, files: list[str]) -> str:
+    if option.startswith("--system"):
+        return f"sysctl --system reads {files[0]}. Hint: give those themselves"
+    if {"-", "/dev/stdin"} & set(files):
+        return f"sysctl {option} reads its standard input. Hint: give what it is sent as a file of its own"
+    those = "that file itself" if len(files) == 1 else "those files themselves"
+    return f"sysctl {option} reads {', '.join(files)}. Hint: give {those}" if files else ""
+
+
+def _given_to_a_shell(command: Command) -> str:
+    """The commands that a shell is given with -c; empty where this is none, or has none."""
+    words = itertools.pairwise(command.words if command.name in _SHELLS else [])
+    return next((following for word, following in words if re.fullmatch(r"-[a-z]*c", word)), "")

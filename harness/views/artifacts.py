@@ -1,0 +1,39 @@
+"""A story as files: what Wireshark opens, what an issue shows, and the record that two runs are compared by."""
+
+import platform
+from pathlib import Path
+
+from harness.lessons.lessons import story_name
+from harness.output import files
+from harness.story.outcome import outcome, written
+from harness.story.timeline import Timeline
+from harness.views.mermaid import mermaid
+from harness.views.pcapng import pcapng
+
+__tracebackhide__ = True
+
+
+def write(
+    timeline: Timeline, folder: Path, story: str, verdict: str, claim: str, profile: str, played_by: str = ""
+) -> list[Path]:
+    """Write STORY.pcapng, STORY.mmd and STORY.json into `folder`, which is made where it is not there; their paths.
+
+    `story` is pytest's name of it (its node ID). LabError where they cannot be written.
+    """
+    name = _name(story, played_by)
+    record = outcome(timeline, story=story_name(story), verdict=verdict, kernel=platform.release(), profile=profile)
+    contents = {
+        "pcapng": pcapng(timeline, claim),
+        "mmd": mermaid(timeline, claim or story).encode(),
+        "json": written(record).encode(),
+    }
+    paths = {ending: folder / f"{name}.{ending}" for ending in contents}
+    for ending, path in paths.items():
+        files.write(path, contents[ending], named=folder)
+    return list(paths.values())
+
+
+def _name(story: str, played_by: str) -> str:
+    """`played_by`: the worker, if each of several plays every story (--dist each)."""
+    path, _, test = story.partition("::")
+    return files.name_for(f"{Path(path).stem} {test} {played_by}", f"{story} {played_by}".rstrip())

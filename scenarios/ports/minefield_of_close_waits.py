@@ -1,0 +1,120 @@
+"""Leaked CLOSE_WAITs are mines: now and then an ordinary client's ephemeral port steps on one.
+
+Nobody chooses an ephemeral port, so the fault of close_wait_meets_reused_port.py looks like chance: most clients
+connect at once, and whoever is given the port of a leaked CLOSE_WAIT pays for it: two jiffies today, a second or a
+timeout in the articles. Each mine goes off once: the client's RST removes it. The counters give it away: one challenge
+ACK, one connection reset and one repeated SYN for each mine, while nothing is dropped and no queue overflows.
+
+    clients, ports from the kernel              server, which leaked 300 of the 512 ports
+    50000  ── S ──────────────────────────▶     no such connection: the listener
+           ◀────────────────────────── SA ──
+           ── A ──────────────────────────▶     ESTABLISHED
+    50001  ── S ──────────────────────────▶     CLOSE_WAIT: a mine
+           ◀─────────────────────────── A ──    challenge
+           ── R ──────────────────────────▶     CLOSED
+           ── S ──────────────────────────▶     the listener, two jiffies later
+
+Sources: article 001; RFC 5961, section 4. Kernel: __inet_hash_connect draws the ports by a secret of its own, so who
+steps on a mine is chance; where the mines lie is our seed's. With a client for each port, every mine goes off.
+"""
+
+import random
+import select
+import socket
+from collections import defaultdict
+
+import pytest
+
+from harness.predict import timers
+
+PORTS = range(50000, 50512)
+MINES = random.Random(2016).sample(PORTS, 300)  # noqa: S311 (places in a field, no secrets)
+AT_ONCE, STEPPED_ON = ["S", "SA", "A"], ["S", "A", "R", "S", "SA", "A"]
+
+
+def leaking_listener(address):
+    """The article's listener: it accepts whatever comes, and never closes."""
+    listener = socket.create_server(address, backlog=len(PORTS))
+    leaked = []
+    yield "listening"
+    while True:
+        connection, _ = listener.accept()
+        leaked.append(connection)
+        if len(leaked) == len(MINES):
+            yield "has leaked"
+
+
+def lay_mines(address, host):
+    connections = [socket.create_connection(address, source_address=(host, port)) for port in MINES]
+    yield "connected"
+    for connection in connections:
+        connection.shutdown(socket.SHUT_WR)
+    yield "half closed"
+    for connection in connections:
+        connection.close()
+
+
+def ordinary_clients(address):
+    """Each connects from the port that it is given, all at the same time, and stays."""
+    clients = [socket.socket(type=socket.SOCK_STREAM | socket.SOCK_NONBLOCK) for _ in PORTS]
+    yield "ready"
+    for client in clients:
+        client.connect_ex(address)
+    for client in clients:
+        select.select([], [client], [])
+    errors = {client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) for client in clients}
+    yield "connected" if errors == {0} else f"errors: {errors}"
+
+
+def play(lab):
+    """Until the clients of the leaked connections are forgotten, and their ports are everybody's again."""
+    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 0)  # FIN_WAIT2 is over after 3.5 RTOs (tcp_fin_time)
+    server = lab.start(leaking_listener, lab.server_address, to="listening")
+    layer = lab.start(lay_mines, lab.server_address, lab.client_address(0)[0], to="connected")
+    server.run_to("has leaked")
+    # An ACK that comes in the middle of close() leaves a full socket in FIN_WAIT2, and that sends RST at its end, which
+    # removes the mine (tcp_rcv_state_process, "Bad case"; tcp_keepalive_timer). So it comes before close().
+    layer.run_to("half closed")
+    lab.expect_table(LISTEN=1, FIN_WAIT2=len(MINES), CLOSE_WAIT=len(MINES))
+    layer.finish()
+    lab.expect_table(LISTEN=1, CLOSE_WAIT=len(MINES))
+    lab.set_ephemeral_ports(PORTS)
+    return server
+
+
+def let_ordinary_clients_connect(lab):
+    """The segments of each, by its port. They stay: at their end one might send RST, as above, and be counted."""
+    lab.start(ordinary_clients, lab.server_address).run_to("connected")
+    by_port = defaultdict(list)
+    for segment in lab.segments(since="ready"):
+        [port] = {*segment.ports} - {lab.server_address[1]}
+        by_port[port].append(segment)
+    assert sorted(by_port) == list(PORTS)
+    return by_port
+
+
+@pytest.mark.waits(1)
+def test_whoever_is_given_the_port_of_a_leaked_connection_pays_for_it(lab):
+    """Proves: 001-5"""
+    play(lab)
+    by_port = let_ordinary_clients_connect(lab)
+    flags = {port: [segment.flags for segment in segments] for port, segments in by_port.items()}
+    stepped_on = [port for port in PORTS if flags[port] != AT_ONCE]
+    lab.finding("clients that stepped on a mine", f"{len(stepped_on)} of {len(PORTS)}")
+    assert stepped_on == sorted(MINES)
+    assert all(flags[port] == STEPPED_ON for port in stepped_on)
+    waits_s = [(by_port[port][3].time_ns - by_port[port][1].time_ns) / 1e9 for port in stepped_on]
+    assert min(waits_s) > timers.quick_syn_retry(timers.tick_s()).at_least_s
+    for counter in ("TcpExtTCPChallengeACK", "TcpExtTCPSYNChallenge", "TcpExtTCPSynRetrans", "TcpEstabResets"):
+        assert lab.counter(counter) == 300, counter
+    assert lab.counter("TcpExtListenOverflows") == lab.counter("TcpExtListenDrops") == 0
+    assert "CLOSE_WAIT" not in {row.state for row in lab.sockets() if row.local == lab.server_address and row.inode}
+
+
+@pytest.mark.waits(1)
+def test_control_after_the_leaking_server_has_ended_nobody_steps_on_anything(lab):
+    """Proves: 001-5, by the cure that every administrator knows: the kernel closes what the process leaked."""
+    play(lab).kill()
+    lab.start(leaking_listener, lab.server_address, name="restarted listener", to="listening")
+    assert all([segment.flags for segment in each] == AT_ONCE for each in let_ordinary_clients_connect(lab).values())
+    assert lab.counter("TcpExtTCPChallengeACK") == lab.counter("TcpExtTCPSynRetrans") == 0

@@ -1,0 +1,123 @@
+"""After close() nobody is left to wait for the peer, so the kernel sets the limits, and each state has another.
+
+FIN_WAIT1 repeats the FIN until tcp_orphan_retries is over, which, like tcp_retries2, is a time and no count. FIN_WAIT2
+has nothing to repeat: it ends after tcp_fin_timeout. TIME_WAIT ends after 60 s, whatever is set. A socket that is still
+open waits in FIN_WAIT2 for as long as its process likes: no sysctl limits it. These stories take what is in force.
+
+Two values mean something else than they say. tcp_orphan_retries 0 is 8, or none once the RTO is at its maximum. And
+tcp_fin_timeout is no less than 3.5 RTO; of more than 60 s, what is above 60 counts twice, and the 60 not at all.
+
+    client                                       server
+    FIN_WAIT1    ── FA, FA, … ──────────────▶    CLOSE_WAIT
+    CLOSED       lost ◀───────────── A, A, … ──              tcp_orphan_retries
+    or
+    FIN_WAIT2    ◀────────────────────── A ──
+    CLOSED                                                   tcp_fin_timeout
+    or
+    TIME_WAIT    ◀───────────────────── FA ──    LAST_ACK
+    CLOSED                                                   60 s
+
+Sources: article 004; RFC 9293, 3.6 (close) and 3.6.1 (TIME-WAIT). Kernel: tcp_orphan_retries, tcp_write_timeout;
+__tcp_close, tcp_fin_time, tcp_keepalive_timer; tcp_time_wait.
+"""
+
+import socket
+import struct
+import time
+
+import pytest
+
+from harness.predict import timers
+
+PORT = 40001
+SCAFFOLDING = {
+    "tcp_sack": 1, "tcp_early_retrans": 3, "tcp_thin_linear_timeouts": 0, "tcp_rto_min_us": 200_000,
+    "tcp_max_tw_buckets": 65536,  # FIN_WAIT2 is a minisock, too
+}  # fmt: skip
+
+
+def serve(address):
+    listener = socket.create_server(address)
+    yield "listening"
+    connection, _ = listener.accept()
+    yield "accepted"
+    connection.close()
+    yield "closed"
+
+
+def call(address, port, half_closes=False):
+    connection = socket.create_connection(address, source_address=("", port))
+    yield "connected"
+    if half_closes:
+        connection.shutdown(socket.SHUT_WR)
+        yield "half closed"
+    print(struct.unpack_from("8xI", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 12))[0])  # tcpi_rto, µs
+    yield "ready to close"
+    connection.close()
+
+
+def play(lab, half_closes):
+    for key, value in SCAFFOLDING.items():  # a repetition's schedule, apart from what this file is about
+        lab.set_sysctl(f"net.ipv4.{key}", value, where_it_exists=True)
+    server = lab.start(serve, lab.server_address, to="listening")
+    client = lab.start(call, lab.server_address, PORT, half_closes, to="connected")
+    server.run_to("accepted")
+    return server, client
+
+
+def play_to_fin_wait2(lab):
+    server, client = play(lab, half_closes=True)
+    client.run_to("half closed")
+    lab.expect_states(client="FIN_WAIT2", server="CLOSE_WAIT")
+    return server, client, client.run_to("ready to close")
+
+
+def rto_s(client):
+    return int(client.output()) / 1e6
+
+
+@pytest.mark.waits(2)
+def test_an_orphans_fin_wait1_ends_when_configured(lab):
+    """Proves: 004-9, of its end. Observes: net.ipv4.tcp_orphan_retries, tcp_rto_max_ms."""
+    _, client = play(lab, half_closes=False)
+    client.run_to("ready to close")
+    retries = int(lab.sysctl("net.ipv4.tcp_orphan_retries"))
+    others = lab.rto_max_s(), timers.tick_s()
+    lab.worth_waiting("the client's FIN_WAIT1 lasts", timers.fin_wait1_orphan(retries, timers.RTO_MIN_S, *others))
+    interval = timers.fin_wait1_orphan(retries, rto_s(client), *others)
+    lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")
+    client.finish()
+    fin, *_ = lab.segments(since="ready to close")
+    lab.expect_lifetime("client", "FIN_WAIT1", interval, since=fin)
+    assert set(lab.wire(since="ready to close")) == {"client FA", "server A"}
+    assert lab.state("server") == "CLOSE_WAIT"
+
+
+@pytest.mark.waits(1)
+def test_an_orphans_fin_wait2_ends_when_configured(lab):
+    """Proves: 004-10, of what tcp_fin_timeout does limit. Observes: net.ipv4.tcp_fin_timeout."""
+    _, client, ready = play_to_fin_wait2(lab)
+    client.finish()
+    interval = timers.fin_wait2(int(lab.sysctl("net.ipv4.tcp_fin_timeout")), timers.tick_s(), rto_s(client))
+    closed = lab.timeline.find("call: finished")
+    lab.expect_lifetime("client", "FIN_WAIT2", interval, since=ready, begun_by=closed)
+    assert lab.wire(since="ready to close") == []
+    assert lab.state("server") == "CLOSE_WAIT"
+
+
+def test_control_a_fin_wait2_that_a_process_has_is_limited_by_nothing(lab):
+    """Proves: 004-10, by the process that still has it: no timer, whatever is set."""
+    play_to_fin_wait2(lab)
+    assert lab.expect_socket("client", state="FIN_WAIT2").timer.name == "none"
+
+
+def test_time_wait_takes_60_s_as_ever(lab):
+    """Proves: 004-10. Observes: net.ipv4.tcp_fin_timeout, in that it has no say, whatever it is."""
+    server, *_ = play_to_fin_wait2(lab)
+    server.run_to("closed")
+    timer = lab.expect_socket("client", state="TIME_WAIT").timer
+    fin, *_ = lab.segments(since="ready to close")
+    passed_s = (time.monotonic_ns() - fin.time_ns) / 1e9
+    assert timer.name == "time_wait"
+    assert timer.expires_s <= timers.TIME_WAIT_S <= timer.expires_s + passed_s + timers.tick_s()
+    lab.finding("TIME_WAIT is set for", f"{timers.TIME_WAIT_S:g} s")
