@@ -13,6 +13,7 @@ from harness.output import terminal
 from harness.output.files import check, temporary_folder, write
 from harness.runs import compare
 from harness.runs.record import Play
+from harness.story.verdicts import StoryVerdict
 from harness.sysctl_files.read import LEFT_OUT
 from harness.views import comparison
 from harness.views.rows import printable
@@ -104,7 +105,7 @@ def _reasons(played: Played | None) -> dict[str, str]:
     told: dict[str, dict[str, set[str]]] = {}
     sides = {playing.BEFORE: played.before, playing.AFTER: played.after} if played else {}
     for side, run in sides.items():
-        for play in (play for play in run.plays if play["verdict"] != "passed"):
+        for play in (play for play in run.plays if play["verdict"] != StoryVerdict.PASSED):
             reason = f"{play['verdict']}: {play['reason']}"
             told.setdefault(play["story"], {}).setdefault(reason, set()).add(side)
     return {story: "; ".join(_on_its_side(*each) for each in reasons.items()) for story, reasons in told.items()}
@@ -124,7 +125,7 @@ def _untried(key: str, plays: Sequence[Play], lessons_of: dict[str, lessons.Less
     free = [play for play in of_it if key not in play["pinned"]]
     if of_it and not free:
         return f"every story of {', '.join(names)} sets it itself"
-    if not any(play["verdict"] in ("passed", "not measured") for play in free):
+    if not any(play["verdict"] in (StoryVerdict.PASSED, StoryVerdict.NOT_MEASURED) for play in free):
         return f"no story of {', '.join(names)} came to its end"
     return ""
 

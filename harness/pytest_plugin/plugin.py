@@ -33,6 +33,7 @@ from harness.pytest_plugin.verdicts import (
     verdict_of,
     was_interrupted,
 )
+from harness.story.verdicts import StoryVerdict
 
 if TYPE_CHECKING:  # imported where a lab is opened: collecting does not need them
     from harness.lab.lab import Lab
@@ -42,6 +43,11 @@ __tracebackhide__ = True
 
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
+
+_COUNTED = (StoryVerdict.PASSED, StoryVerdict.FAILED, StoryVerdict.INCONCLUSIVE, StoryVerdict.NOT_MEASURED)
+"""In the order of the closing line, which counts those that were skipped by their reasons."""
+
+_NOT_PYTESTS = (StoryVerdict.INCONCLUSIVE, StoryVerdict.NOT_MEASURED)
 
 _UNWRITTEN = "lab-unwritten"
 _WORKER = "lab-worker"
@@ -256,7 +262,7 @@ def pytest_runtest_makereport(
         _number_lines(call.excinfo)
     report = yield
     judge(report, call, item.stash.get(LAB, None))
-    skipped = verdict_of(report) == "skipped"
+    skipped = verdict_of(report) == StoryVerdict.SKIPPED
     if skipped and item.config.option.lab_strict and has_lab(item):
         report.longrepr = f"{_reason(report)} (--lab-strict lets nothing be skipped)"
         report.outcome = "failed"
@@ -363,7 +369,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
     """The lab's own verdicts, beside passed, failed and skipped; they are never green."""
-    if report.when == "call" and (verdict := verdict_of(report)) in ("inconclusive", "not measured"):
+    if report.when == "call" and (verdict := verdict_of(report)) in _NOT_PYTESTS:
         return verdict, verdict[0].upper(), verdict.upper()
     if config.option.lab_show and report.passed and report.when == "call":
         return "passed", "", "PASSED"  # its picture says more than a dot
@@ -426,7 +432,7 @@ def _tell_unwritten(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     _tell_unwritten(terminalreporter)
     style = terminalreporter.config.option.tbstyle
-    terminalreporter.summary_failures_combined("inconclusive", "INCONCLUSIVE", style=style)
+    terminalreporter.summary_failures_combined(StoryVerdict.INCONCLUSIVE, "INCONCLUSIVE", style=style)
     stats = terminalreporter.stats
     played = [
         (verdict, report, evidence)
@@ -435,19 +441,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, evidence in getattr(report, "user_properties", [])
         if name == "lab-evidence" and report.when == "call"
     ]
-    skipped = Counter(_reason(report) for report in stats.get("skipped", []))
+    skipped = Counter(_reason(report) for report in stats.get(StoryVerdict.SKIPPED, []))
     if (not played and not skipped) or terminalreporter.verbosity < -1:
         return
     ended_badly = {report.nodeid for report in stats.get("error", [])}
-    verdicts = Counter("failed" if report.nodeid in ended_badly else verdict for verdict, report, _ in played)
+    verdicts = Counter(
+        StoryVerdict.FAILED if report.nodeid in ended_badly else verdict for verdict, report, _ in played
+    )
     captured, lost = (sum(evidence[n] for _, _, evidence in played) for n in (0, 1))
     modules = {report.nodeid.split("::")[0] for _, report, _ in played}
     terminalreporter.section("tcp-fault-lab")
+    passed, failed, inconclusive, unmeasured = (verdicts[each] for each in _COUNTED)
     terminalreporter.line(
         f"{_count(len(played), 'story', 'stories')} from {_count(len(modules), 'file', 'files')}: "
-        f"{verdicts['passed']} as expected, "
-        f"{verdicts['failed']} not, {verdicts['inconclusive']} inconclusive, {skipped.total()} skipped"
-        + (f", {verdicts['not measured']} not measured" if verdicts["not measured"] else "")
+        f"{passed} as expected, {failed} not, {inconclusive} inconclusive, {skipped.total()} skipped"
+        + (f", {unmeasured} not measured" if unmeasured else "")
     )
     terminalreporter.line(f"{captured} segments captured, {lost} lost")
     for name, why in (("lab-not-set", "a network namespace here cannot have them"),
@@ -456,9 +464,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"not set, as {why}: {', '.join(keys)}")
     for reason, count in skipped.most_common():
         terminalreporter.line(f"skipped {count}: {reason}")
-    for report in stats.get("not measured", []):
+    for report in stats.get(StoryVerdict.NOT_MEASURED, []):
         terminalreporter.line(f"not measured: {report.nodeid.split('/')[-1]}: {_reason(report)}")
-    for report in stats.get("inconclusive", []):
+    for report in stats.get(StoryVerdict.INCONCLUSIVE, []):
         why = "; ".join(filter(None, (gap_of(report), report.longrepr.reprcrash.message)))
         terminalreporter.line(f"inconclusive: {report.nodeid}: {why}")
 

@@ -13,6 +13,7 @@ import pytest
 
 from harness.errors import Inconclusive, NotMeasured
 from harness.explain.profile import Profile
+from harness.story.verdicts import StoryVerdict
 
 if TYPE_CHECKING:
     from harness.lab.lab import Lab
@@ -53,19 +54,19 @@ def judge(report: pytest.TestReport, call: pytest.CallInfo[None], lab: "Lab | No
     Inconclusive stays a failure; not measured becomes a skip, as nothing is wrong. Neither is ever green.
     """
     if call.excinfo and call.excinfo.errisinstance(Inconclusive):
-        report.user_properties.append((_PROPERTY, "inconclusive"))
+        report.user_properties.append((_PROPERTY, StoryVerdict.INCONCLUSIVE.value))
     elif report.failed and call.when == "call" and lab and (gap := lab.starvation()):
-        report.user_properties += [(_PROPERTY, "inconclusive"), (_GAP, str(gap))]
+        report.user_properties += [(_PROPERTY, StoryVerdict.INCONCLUSIVE.value), (_GAP, str(gap))]
         hint = "Hint: run it again with less load, or with --lab-slow"
         report.sections.append(("lab: inconclusive", f"{gap}; {lab.allowance_s:g} s are allowed. {hint}"))
     if call.excinfo and call.excinfo.errisinstance(NotMeasured):
-        report.user_properties.append((_PROPERTY, "not measured"))
+        report.user_properties.append((_PROPERTY, StoryVerdict.NOT_MEASURED.value))
         path, line, _ = report.location
         report.outcome, report.longrepr = "skipped", (path, line or 0, str(call.excinfo.value))
 
 
 def verdict_of(report: pytest.TestReport) -> str:
-    """passed, failed, skipped, inconclusive or not measured."""
+    """One of StoryVerdict's; a str, which travels from an xdist worker, where an enum's member cannot."""
     return str(dict(report.user_properties).get(_PROPERTY, report.outcome))
 
 

@@ -12,6 +12,7 @@ from itertools import product, zip_longest
 from typing import Any
 
 from harness.runs.record import Play, Run
+from harness.story.verdicts import StoryVerdict
 
 COURSE = "its course"
 """The observable that a story has where its timeline is in the record: steps, and what is certain of connections."""
@@ -20,9 +21,9 @@ ENDING = "the story"
 """The observable that every story has: does it end as expected?"""
 
 _LONG_S = 100
-_AS_FAR_AS_IT_WENT = {"passed", "not measured"}
+_AS_FAR_AS_IT_WENT = {StoryVerdict.PASSED, StoryVerdict.NOT_MEASURED}
 NOT_AS_EXPECTED = "NOT as expected"
-_ENDINGS = {"passed": "as expected", "failed": NOT_AS_EXPECTED}
+_ENDINGS: dict[str, str] = {StoryVerdict.PASSED: "as expected", StoryVerdict.FAILED: NOT_AS_EXPECTED}
 
 
 class Verdict(StrEnum):
@@ -95,7 +96,7 @@ def _rows(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
         yield Row(story, ENDING, _endings(before) or "not played", _endings(after) or "not played", Verdict.GONE)
         return
     verdicts = {play["verdict"] for play in before + after}
-    if "not measured" not in verdicts or verdicts - _AS_FAR_AS_IT_WENT:
+    if StoryVerdict.NOT_MEASURED not in verdicts or verdicts - _AS_FAR_AS_IT_WENT:
         yield _ending(story, before, after)
     sides = [[play for play in side if play["verdict"] in _AS_FAR_AS_IT_WENT] for side in (before, after)]
     yield from _course(story, *sides)
@@ -127,13 +128,15 @@ def _first_apart(lines: list[str], others: list[str]) -> str:
 
 def _not_reached(plays: list[Play], values: list[Any]) -> bool:
     """A story that did not wait for one observable says nothing of those that come after it."""
-    return not any(value is not None for value in values) and any(play["verdict"] == "not measured" for play in plays)
+    return not any(value is not None for value in values) and any(
+        play["verdict"] == StoryVerdict.NOT_MEASURED for play in plays
+    )
 
 
 def _ending(story: str, before: list[Play], after: list[Play]) -> Row:
     """As expected or not; a play that was skipped, or lost evidence, says neither."""
     sides = [{_ENDINGS[play["verdict"]] for play in side if play["verdict"] in _ENDINGS} for side in (before, after)]
-    if not all(sides) or sides == [{_ENDINGS["failed"]}] * 2:  # what fails either way has tried nothing
+    if not all(sides) or sides == [{_ENDINGS[StoryVerdict.FAILED]}] * 2:  # what fails either way has tried nothing
         verdict = Verdict.NOT_MEASURED
     elif max(map(len, sides)) > 1:
         verdict = Verdict.VARIES

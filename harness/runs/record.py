@@ -20,6 +20,7 @@ from harness.output import files
 from harness.story.outcome import findings, written
 from harness.story.shape import shape
 from harness.story.timeline import Timeline
+from harness.story.verdicts import StoryVerdict
 
 VERSION = 2
 
@@ -27,7 +28,6 @@ FOLDER = ".tcp-fault-lab"
 """Where records are that are called by a name."""
 
 _MOST_BYTES = 64 * 2**20
-_VERDICTS = ("passed", "failed", "skipped", "inconclusive", "not measured")
 
 Play = dict[str, Any]
 """One play of one story: story, verdict, reason, pinned, findings ({name, value}), course (lines of text)."""
@@ -155,7 +155,7 @@ def _run(found: Any, path: Path) -> Run:
 
 
 def _checked(each: Any) -> Play:
-    if _a(str, each["verdict"]) not in _VERDICTS:
+    if _a(str, each["verdict"]) not in set(StoryVerdict):
         raise TypeError(f"{each['verdict']!r} is no verdict")
     return {
         "story": _a(str, each["story"]),

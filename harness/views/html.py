@@ -18,6 +18,7 @@ from typing import Any
 from harness.evidence.sockets import State, Timer
 from harness.network.addresses import HOSTS
 from harness.story.timeline import Timeline
+from harness.story.verdicts import StoryVerdict
 from harness.views import svg
 from harness.views.words import words_in
 
@@ -34,7 +35,9 @@ _MOST_MEMBERS = 16
 
 _TCP_WORDS = "|".join([*(state for state in State if "_" in state), "syn", "fin", "rst"])
 _TCP_WORD = re.compile(rf"(?<![a-z])({_TCP_WORDS})(?=s?(_|$))", re.IGNORECASE)
-_MARKS = {"passed": "✓", "failed": "✕", "inconclusive": "?", "skipped": "–"}
+_MARKS: dict[str, str] = {
+    StoryVerdict.PASSED: "✓", StoryVerdict.FAILED: "✕", StoryVerdict.INCONCLUSIVE: "?", StoryVerdict.SKIPPED: "–",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

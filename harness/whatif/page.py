@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.runs import record
 from harness.runs.compare import Row, Verdict
+from harness.story.verdicts import StoryVerdict
 from harness.views import comparison, html
 from harness.views.rows import printable
 from harness.whatif.playing import AFTER, BEFORE, FIRST_AFTER, FIRST_BEFORE
@@ -27,12 +28,12 @@ _DRAWN = (Verdict.CHANGED, Verdict.VARIES)
 """Of a story with one of these the ladders are drawn, and first of those with the first."""
 
 _MARKS = {
-    Verdict.CHANGED: ("≠", "failed"),
-    Verdict.SAME: ("=", "passed"),
-    Verdict.VARIES: ("≈", "inconclusive"),
-    Verdict.NOT_MEASURED: ("–", "inconclusive"),
-    Verdict.PREDICTED: ("→", "inconclusive"),
-    Verdict.GONE: ("½", "inconclusive"),
+    Verdict.CHANGED: ("≠", StoryVerdict.FAILED),
+    Verdict.SAME: ("=", StoryVerdict.PASSED),
+    Verdict.VARIES: ("≈", StoryVerdict.INCONCLUSIVE),
+    Verdict.NOT_MEASURED: ("–", StoryVerdict.INCONCLUSIVE),
+    Verdict.PREDICTED: ("→", StoryVerdict.INCONCLUSIVE),
+    Verdict.GONE: ("½", StoryVerdict.INCONCLUSIVE),
 }
 """What tells verdicts apart without color, and the class of the page's style that gives it some."""
 
