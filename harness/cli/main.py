@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness.errors import ASSERTS_ARE_NEEDED, LabError, LabUnavailable
+from harness.lab.waiting import DEFAULT_MAX_WAIT_S, check_max_wait
 from harness.lessons import lessons
 from harness.lessons.lessons import Lesson
 from harness.output import files, terminal
@@ -144,7 +145,10 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
     explain.add_argument("--json", action="store_true", help="as JSON")
     explain.set_defaults(run=_explain)
     whatif.add_argument("--plays", type=int, default=3, metavar="N", help="play each story N times on either side (3)")
-    whatif.add_argument("--max-wait", type=float, default=10.0, metavar="S", help="wait for no longer timer (10 s)")
+    whatif.add_argument(
+        "--max-wait", type=float, default=DEFAULT_MAX_WAIT_S, metavar="S",
+        help=f"wait for no longer timer ({DEFAULT_MAX_WAIT_S:g} s)",
+    )  # fmt: skip
     for form in ("json", "markdown", "html"):
         whatif.add_argument(f"--{form}", default="", metavar="FILE", help=f"write it as {form}, too; - prints that")
     whatif.add_argument("--all", action="store_true", help="list what is the same, too, not only how much")
@@ -166,7 +170,6 @@ def _explain(asked: argparse.Namespace) -> int:
 
 def _whatif(asked: argparse.Namespace) -> int:
     from harness.cli import whatif
-    from harness.lab.expect import check_max_wait
 
     _nothing_else(asked)
     if asked.plays < 1:

@@ -4,15 +4,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from harness.errors import ExpectationFailed, LabError
+from harness.errors import ExpectationFailed
 
 __tracebackhide__ = True
 
 POLL_S = 0.002
 """Between two looks: long enough to leave the processor to the actors, short beside any timer of TCP."""
-
-_LONGEST_MAX_WAIT_S = 7 * 24 * 3600.0
-"""Whoever asks to wait longer than a week for a timer has not meant it."""
 
 _LONGEST_POLL_S = 0.02
 """Who has waited long looks less often: a look costs a millisecond, and the actors want the processor."""
@@ -41,12 +38,3 @@ def poll(what: str, expected: object, look: Callable[[], Seen], within_s: float)
 def failure(what: str, expected: object, seen: object, waited_s: float) -> ExpectationFailed:
     """The one form that every failed expectation has."""
     return ExpectationFailed(f"{what}\n  expected:  {expected}\n  last seen: {seen}\n  for:       {waited_s:.3f} s")
-
-
-def check_max_wait(option: str, seconds: float) -> None:
-    """LabError where nobody could wait so long for a timer, and mean it; it names the option."""
-    if not 0 < seconds <= _LONGEST_MAX_WAIT_S:  # nor nan
-        raise LabError(
-            f"{option} {seconds:g}: no time to wait for a timer. "
-            f"Hint: say more than 0 seconds, and at most a week ({_LONGEST_MAX_WAIT_S:g})"
-        )

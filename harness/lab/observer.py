@@ -14,7 +14,7 @@ from harness.evidence import counters, holders, memory, sockets
 from harness.evidence.sockets import Socket, State
 from harness.evidence.starvation import Gap, RunDelay
 from harness.evidence.wire import Segment
-from harness.lab import expect
+from harness.lab import expect, waiting
 from harness.lab.nursery import LabKeeper
 from harness.lab.watch import Watch
 from harness.network import addresses
@@ -128,8 +128,8 @@ class Observer:
 
     def worth_waiting(self, name: str, interval: timers.Interval) -> timers.Interval:
         """The interval, where this run may wait for it; otherwise not_measured()."""
-        if interval.at_least_s > self.max_wait_s:
-            self.not_measured(name, interval, f"longer than the {self.max_wait_s:g} s of --lab-max-wait")
+        if why := waiting.exceeds(interval, self.max_wait_s):
+            self.not_measured(name, interval, why)
         return interval
 
     def segments(self, since: Since = None, until: Since = None, port: int | None = None) -> list[Segment]:

@@ -17,7 +17,7 @@ from harness.evidence import starvation
 from harness.explain import profile
 from harness.explain.profile import Profile
 from harness.inside.installed import find_program
-from harness.lab.expect import check_max_wait
+from harness.lab.waiting import check_max_wait
 from harness.lessons import lessons
 from harness.output import files, terminal
 from harness.pytest_plugin.tracebacks import number_lines

@@ -7,15 +7,13 @@ import pytest
 
 from harness.errors import LabError
 from harness.explain import profile
+from harness.lab import waiting
 from harness.lessons import lessons
 from harness.runs import workers
 
 __tracebackhide__ = True
 
-DEFAULT_MAX_WAIT_S = 10.0
-
 _WORKERS_A_PROCESSOR = 3
-_WAITS_A_STORY = 3
 _ALIKE = 0.7
 
 
@@ -26,8 +24,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="play only the scenarios that this sysctl governs (tcp_fin_timeout); again for another",
     )  # fmt: skip
     group.addoption(
-        "--lab-max-wait", metavar="S", type=float, default=DEFAULT_MAX_WAIT_S,
-        help="wait for no kernel timer that is longer, and say so (10 s)",
+        "--lab-max-wait", metavar="S", type=float, default=waiting.DEFAULT_MAX_WAIT_S,
+        help=f"wait for no kernel timer that is longer, and say so ({waiting.DEFAULT_MAX_WAIT_S:g} s)",
     )  # fmt: skip
 
 
@@ -107,11 +105,11 @@ def _more_time(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.option.lab_step:
         for item in items:
             item.add_marker(pytest.mark.timeout(0), append=False)
-    extra_s = config.option.lab_max_wait - DEFAULT_MAX_WAIT_S
+    extra_s = waiting.more_time_s(config.option.lab_max_wait)
     limit_s = float(config.getini("timeout") or 0) if config.pluginmanager.hasplugin("timeout") else 0.0
-    if limit_s and extra_s > 0:
+    if limit_s and extra_s:
         for item in items:
-            item.add_marker(pytest.mark.timeout(limit_s + _WAITS_A_STORY * extra_s))
+            item.add_marker(pytest.mark.timeout(limit_s + extra_s))
 
 
 def _affected(config: pytest.Config, items: list[pytest.Item]) -> None:
