@@ -107,7 +107,6 @@ class Nursery:
         except BaseException:
             self.close()
             raise
-        self.pid = self._process.pid
 
     def _hear_greeting(self) -> None:
         hello, fds = received(self._channel, "start the nursery")

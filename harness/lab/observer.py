@@ -2,24 +2,23 @@
 
 import contextlib
 import math
-import select
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any
 
-from harness.errors import ExpectationFailed, Inconclusive, LabError, NotMeasured
+from harness.errors import ExpectationFailed, Inconclusive, LabError
 from harness.evidence import counters, holders, memory, sockets
 from harness.evidence.sockets import Socket, State
-from harness.evidence.starvation import Gap, RunDelay
 from harness.evidence.wire import Segment
-from harness.lab import expect, waiting
+from harness.lab import expect
 from harness.lab.nursery import LabKeeper
+from harness.lab.recorder import Recorder
 from harness.lab.watch import Watch
 from harness.network import addresses
 from harness.predict import timers
-from harness.story.timeline import Change, Counted, Duration, Finding, Look, Moment, Step, Timeline, Untried
+from harness.story.timeline import Counted, Duration, Moment, Timeline
 
 __tracebackhide__ = True
 
@@ -27,110 +26,28 @@ _HOSTS = {name: host for host, name in addresses.HOSTS.items()}
 Since = str | Moment | None
 _BETWEEN_LOOKS_S = 0.02
 
-_SHORTEST_TURN_S, _LONGEST_TURN_S = 0.005, 0.04
-"""Between two times that the capture is drained. In the longer one the ring has room for 800,000 frames a second."""
-
-_MANY_FRAMES = 1000
-
 _LONGEST_PAUSE_S, _DENSE_FROM_S, _PAUSE_WHILE_DUE_S = 0.25, 0.05, 0.005
 """Between two looks at a state that must last; before its end, when looks become dense; once its end would be right,
 which may take 2 s after a minute (timers.wheel_granularity_s)."""
 
 
-class Observer:
+class Observer(Recorder):
     """Hosts are "client", "server" and "other server"; times are seconds.
 
     A connection is named by `port`: any one port that it alone has. Without it there must be but one connection.
     """
 
-    deadline_s = 5.0
-    """How long a verb waits for what should come at once."""
-
-    max_wait_s: float = math.inf
-    """The longest kernel timer that this run waits for (`--lab-max-wait`)."""
-
     before_move: Callable[[str, str, list[Socket]], None] | None = None
     """Called before an actor goes on, with its name, the step it is at, and the sockets: it may wait for somebody."""
 
-    looks_closely = False
-    """Whether each step is followed by a look at the sockets and their owners: for whoever will see the story."""
-
     def __init__(self, keeper: LabKeeper, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
-        self.allowance_s = allowance_s
-        """Time that the scheduler may take to wake who waits for a timer."""
-        self.timeline = timeline
-        self._keeper = keeper
-        self._watch = watch
-        self._counters_before = counters.texts(keeper.pid)
-        self._run_delay = RunDelay("self")
-        self.longest_gap = Gap(0.0, "nobody", "")
-        """The longest time for which a process of this story, or pytest itself, was kept from running."""
-
-    def record(self, entry: Step | Change | Finding) -> Moment:
-        """Wait until the wire is quiet, then enter one record; the moment is the place after it."""
-        self._watch.settle()
-        what = entry.text if isinstance(entry, Change) else entry.name
-        self.note_gap(self._run_delay.lap_s(), "pytest", f"before {what!r}")
-        moment = self.timeline.add(entry)
-        if self.looks_closely:
-            owners = sorted({(holder.inode, holder.program) for holder in holders.read(self._keeper.pid)})
-            rows = sockets.read(self._keeper.table)
-            self.timeline.add(Look(time.monotonic_ns(), tuple(rows), tuple(owners)))
-        return moment
-
-    def wait_for(self, *fds: int, within_s: float) -> list[int]:
-        """Those of `fds` that can be read, as soon as one of them can; none when the time is over.
-
-        The capture is drained meanwhile, or a step that sends many segments would overrun the ring.
-        """
-        poller = select.poll()
-        for fd in fds:
-            poller.register(fd, select.POLLIN)
-        deadline = time.monotonic() + within_s
-        turn_s = _SHORTEST_TURN_S
-        while True:
-            began = time.monotonic()
-            remaining_s = max(0.0, deadline - began)
-            ready = [fd for fd, _ in poller.poll(min(turn_s, remaining_s) * 1000)]
-            self.note_gap(time.monotonic() - began - turn_s, "pytest", "while it waited for a process")
-            if ready or remaining_s <= turn_s:
-                return ready
-            turn_s = _SHORTEST_TURN_S if self._watch.drain() > _MANY_FRAMES else min(2 * turn_s, _LONGEST_TURN_S)
-
-    def note_gap(self, seconds: float, who: str, when: str) -> None:
-        """A process waited so long for a processor: the longest such gap is kept."""
-        if seconds > self.longest_gap.seconds:
-            self.longest_gap = Gap(seconds, who, when)
-
-    def drain(self) -> None:
-        """Take what was captured so far out of the ring: for loops that wait in another way than wait_for()."""
-        self._watch.drain()
+        self._counters_before = counters.texts(keeper.pid)  # first: if it fails, nothing is open yet
+        super().__init__(keeper, watch, timeline, allowance_s)
 
     def about_to_move(self, actor: str, step: str) -> None:
         """Where somebody steps by hand, wait for them."""
         if self.before_move:
             self.before_move(actor, step, self.sockets())
-
-    @property
-    def keeper_pid(self) -> int:
-        """The number of the process that owns the lab's network, for `nsenter --target`."""
-        return self._keeper.pid
-
-    def finding(self, name: str, value: object) -> None:
-        """Put an observable and its value on the record, for whoever reads the transcript."""
-        self.record(Finding(time.monotonic_ns(), name, value))
-
-    def not_measured(self, name: str, predicted: object, why: str) -> NoReturn:
-        """Put on the record that an observable was left at its prediction, and end the story: NotMeasured."""
-        known = predicted if isinstance(predicted, timers.Interval) else str(predicted)
-        self.finding(name, Untried(known, why))
-        raise NotMeasured(f"{name}: {why}, by the prediction of {predicted}")
-
-    def worth_waiting(self, name: str, interval: timers.Interval) -> timers.Interval:
-        """The interval, where this run may wait for it; otherwise not_measured()."""
-        if why := waiting.exceeds(interval, self.max_wait_s):
-            self.not_measured(name, interval, why)
-        return interval
 
     def segments(self, since: Since = None, until: Since = None, port: int | None = None) -> list[Segment]:
         """The segments between two steps (or moments), in order. Inconclusive where any segment was lost."""
