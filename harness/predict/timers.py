@@ -12,7 +12,7 @@ TIMEOUT_INIT_S = 1.0
 """Initial RTO (include/net/tcp.h, TCP_TIMEOUT_INIT; RFC 6298, section 2.1)."""
 
 TIME_WAIT_S = 60.0
-"""include/net/tcp.h, TCP_TIMEWAIT_LEN: a constant, which no sysctl shortens."""
+"""include/net/tcp.h, TCP_TIMEWAIT_LEN: a constant, which no sysctl shortens (tcp_minisocks.c, tcp_time_wait)."""
 
 RTO_MAX_S = 120.0
 """include/net/tcp.h, TCP_RTO_MAX_SEC: where net.ipv4.tcp_rto_max_ms does not exist."""
@@ -139,11 +139,6 @@ def fin_wait2(fin_timeout: int, tick_s: float, rto_s: float = RTO_MIN_S) -> Inte
     life_s = max(float(fin_timeout), 3.5 * rto_s)
     excess_s = life_s - TIME_WAIT_S
     return timers_in_turn([excess_s, excess_s] if excess_s > 0 else [life_s], tick_s)
-
-
-def time_wait(tick_s: float) -> Interval:
-    """The life of a TIME_WAIT (net/ipv4/tcp_minisocks.c, tcp_time_wait): 60 s, whatever tcp_fin_timeout says."""
-    return one_timer(TIME_WAIT_S, tick_s)
 
 
 def syn_recv(synack_retries: int, rto_max_s: float, tick_s: float) -> Interval:
