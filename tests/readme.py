@@ -11,8 +11,8 @@ import sys
 import tomllib
 from collections.abc import Callable
 
-from harness.cli.main import rows_of
-from harness.lessons import lessons
+from harness.lessons import docstrings, lessons
+from harness.lessons.docstrings import rows_of
 from harness.output import files
 from tests.playing import ROOT, clean_environment
 
@@ -52,7 +52,7 @@ def advice(name: str, language: str) -> dict[str, tuple[str, str]]:
         return {test: (said, shown) for test, (said, shown) in translated.items()}
     source = ast.parse(lessons.load(name).source())
     tests = (node for node in source.body if isinstance(node, ast.FunctionDef))
-    told = ((test.name, lessons.advice(ast.get_docstring(test) or "")) for test in tests)
+    told = ((test.name, docstrings.advice(ast.get_docstring(test) or "")) for test in tests)
     return {test: found for test, found in told if found}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.lessons.lessons import proved_rows
+from harness.lessons.docstrings import proved_rows
 from tests.playing import ROOT
 
 SCENARIOS = sorted((ROOT / "scenarios").glob("*/*.py"), key=lambda path: path.stem)

@@ -13,10 +13,11 @@ import pytest
 
 from harness.errors import LabUnavailable
 from harness.lessons import lessons
+from harness.lessons.docstrings import observed_by
 from harness.pytest_plugin import turns
 from harness.runs.record import Run
 from harness.whatif import playing
-from harness.whatif.governing import governed, observed_by
+from harness.whatif.governing import governed
 from harness.whatif.progress import Progress
 from tests.playing import ROOT, clean_environment
 

@@ -183,11 +183,11 @@ def _whatif(asked: argparse.Namespace) -> int:
 
 
 def _compare(asked: argparse.Namespace) -> int:
-    from harness.runs import compare, record
+    from harness.runs import compare, paths, record
     from harness.views import comparison
 
     _nothing_else(asked)
-    before, after = (record.load(record.path_of(name)) for name in asked.records)
+    before, after = (record.load(paths.path_of(name)) for name in asked.records)
     rows = compare.compare(before, after)
     terminal.say(comparison.told(before, after, rows, terminal.width(), color=terminal.wants_color()))
     if not any(row.verdict in (compare.Verdict.SAME, compare.Verdict.CHANGED) for row in rows):
@@ -218,6 +218,7 @@ def _entries(language: str) -> Iterator["RenderableType"]:
     from rich.padding import Padding
     from rich.text import Text
 
+    from harness.lessons.docstrings import rows_of
     from harness.views.lines import Prose
 
     for lesson in lessons.every(language):
@@ -229,15 +230,6 @@ def _entries(language: str) -> Iterator["RenderableType"]:
         yield Padding(Prose(lesson.texts.claim, style="cyan"), _INDENT)
         governs = filter(None, (", ".join(rows_of(lesson)), longest, ", ".join(lesson.sysctls)))
         yield Padding(Prose("; ".join(governs), style="dim"), _INDENT)
-
-
-def rows_of(lesson: Lesson) -> list[str]:
-    """The rows of the articles that its scenario proves, in order."""
-    return sorted(lessons.proved_rows(lesson.source()), key=_in_order)
-
-
-def _in_order(row: str) -> tuple[int, ...]:
-    return tuple(map(int, row.split("-")))
 
 
 def _lesson(asked: argparse.Namespace) -> int:

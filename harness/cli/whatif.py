@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.errors import LabError
 from harness.explain.profile import governing
 from harness.lessons import lessons
+from harness.lessons.docstrings import test_of
 from harness.output import terminal
 from harness.output.files import check, temporary_folder, write
 from harness.runs import compare
@@ -18,7 +19,7 @@ from harness.sysctl_files.read import LEFT_OUT
 from harness.views import comparison
 from harness.views.rows import printable
 from harness.whatif import playing
-from harness.whatif.governing import governed, test_of
+from harness.whatif.governing import governed
 from harness.whatif.playing import Played
 from harness.whatif.progress import Progress
 from harness.whatif.report import Report, as_json, headline, sections

@@ -118,18 +118,6 @@ def every(language: str = "en") -> Iterator[Lesson]:
     yield from (load(name, language) for name in _texts())
 
 
-def proved_rows(text: str) -> set[str]:
-    """The rows of the articles behind each "Proves:" in docstrings, up to the first full stop."""
-    proofs = re.findall(r'Proves: ([^."]+)', text)
-    return {row for proof in proofs for row in re.findall(r"\b\d{3}-\d+\b", proof)}
-
-
-def advice(text: str) -> tuple[str, str] | None:
-    """What a docstring gives as said by people, and as shown: "Said: …. Shown: …."; None where it gives neither."""
-    found = re.match(r"Said: (.+?)\. Shown: (.+?)\.( |$)", " ".join(text.split()))
-    return (found[1], found[2]) if found else None
-
-
 def _made(kind: type[Any], path: Path, found: dict[str, Any]) -> Any:
     names = [field.name for field in fields(kind)]
     if missing := [name for name in names if not found.get(name)]:

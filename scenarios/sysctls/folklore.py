@@ -22,7 +22,7 @@ import socket
 
 import pytest
 
-from harness.lessons.lessons import advice
+from harness.lessons.docstrings import advice
 
 BACKLOG, FILLS_IT = 2, (40001, 40002, 40003)
 LATE, NEXT = 40004, 40005

@@ -20,7 +20,7 @@ import errno
 import socket
 
 from harness.errors import LabUnavailable
-from harness.lessons.lessons import advice
+from harness.lessons.docstrings import advice
 
 PORTS = (40001, 40002, 40003)
 DELAY = "net.ipv4.tcp_tw_reuse_delay"

@@ -22,7 +22,7 @@ told at length in fin_timeout_leaves_time_wait_alone.py; tcp_tw_reuse is in folk
 import socket
 from dataclasses import replace
 
-from harness.lessons.lessons import advice
+from harness.lessons.docstrings import advice
 
 PORTS = (40001, 40002, 40003)
 

@@ -1,0 +1,52 @@
+"""What the docstrings of a scenario's stories say, by the words that each part begins with.
+
+"Proves: 003-2." names rows of scenarios/CLAIMS.md. "Said: …. Shown: …." gives a piece of common advice, and what the
+kernel does. "Observes: tcp_fin_timeout." names those of the lesson's sysctls that a story depends on.
+"""
+
+import re
+from functools import cache
+
+from harness.lessons.lessons import Lesson
+
+
+def proved_rows(text: str) -> set[str]:
+    """The rows of the articles behind each "Proves:" in docstrings, up to the first full stop."""
+    proofs = re.findall(r'Proves: ([^."]+)', text)
+    return {row for proof in proofs for row in re.findall(r"\b\d{3}-\d+\b", proof)}
+
+
+def advice(text: str) -> tuple[str, str] | None:
+    """What a docstring gives as said by people, and as shown: "Said: …. Shown: …."; None where it gives neither."""
+    found = re.match(r"Said: (.+?)\. Shown: (.+?)\.( |$)", " ".join(text.split()))
+    return (found[1], found[2]) if found else None
+
+
+def rows_of(lesson: Lesson) -> list[str]:
+    """The rows of the articles that its scenario proves, in order."""
+    return sorted(proved_rows(lesson.source()), key=lambda row: tuple(map(int, row.split("-"))))
+
+
+def test_of(story: str) -> str:
+    """The test's own name: without its file, and without parameters."""
+    return re.split(r"::|\[", story)[1]
+
+
+def observed_by(lesson: Lesson, story: str) -> set[str]:
+    """Of the lesson's sysctls, those that a story's docstring says it observes ("Observes: net.ipv4.tcp_…, tcp_…")."""
+    return observed_by_test(lesson).get(test_of(story), set())
+
+
+@cache
+def observed_by_test(lesson: Lesson) -> dict[str, set[str]]:
+    """The same for every test of the scenario, by its name."""
+    import ast  # 5 ms, which a role's process need not wait
+
+    functions = (node for node in ast.parse(lesson.source()).body if isinstance(node, ast.FunctionDef))
+    texts = {node.name: ast.get_docstring(node) or "" for node in functions if node.name.startswith("test_")}
+    told = {name: re.split(r"\.\s|\.$", text.partition("Observes:")[2])[0] for name, text in texts.items()}
+    return {name: {key for key in lesson.sysctls if _names(text, key)} for name, text in told.items()}
+
+
+def _names(text: str, key: str) -> bool:
+    return bool(re.search(rf"\b{key.removeprefix('net.ipv4.')}\b", text))
