@@ -20,9 +20,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from harness.explain.reference import reference_profile
 from harness.lab.lab import Lab
 from harness.lab.nursery import Nursery
-from harness.sysctl_files.sysctl_d import reference_profile
 
 ROLES = Path(__file__)
 ROOT = ROLES.parent.parent

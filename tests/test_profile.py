@@ -8,8 +8,8 @@ import pytest
 
 from harness.errors import LabError
 from harness.explain import profile
+from harness.explain.reference import reference_profile
 from harness.kernel.sysctls import Setting, read
-from harness.sysctl_files.sysctl_d import reference_profile
 from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, Play, clean_environment, run_module
 
 TELLS = """

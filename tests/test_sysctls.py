@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from harness.errors import LabError, ReadOnlySysctl, SharedSysctl
 from harness.explain.explain import Kind, accepted_range, explain
 from harness.explain.profile import governing
+from harness.explain.reference import reference_profile
 from harness.inside import nursery
 from harness.kernel import sysctls
 from harness.kernel.netns_keys import belongs_to_a_namespace
 from harness.kernel.sysctls import Setting
 from harness.lessons import lessons
 from harness.sysctl_files.lines import Line
-from harness.sysctl_files.sysctl_d import reference_profile
 
 FIN_TIMEOUT = "net.ipv4.tcp_fin_timeout"
 

@@ -14,12 +14,12 @@ from harness.explain.explain import (
     kernel_value,
 )
 from harness.explain.folding import fold
+from harness.explain.reference import reference_profile
 from harness.kernel.sysctls import Setting
 from harness.lab.sandbox import network
 from harness.output import terminal
 from harness.sysctl_files.lines import Line, Place, one_network, shown
 from harness.sysctl_files.read import LEFT_OUT, read_as_asked
-from harness.sysctl_files.sysctl_d import reference_profile
 
 _NARROWEST = 80
 _UNFOLDED = 240

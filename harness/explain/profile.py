@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import LabError, LabUnavailable
 from harness.explain.explain import Kind, Verdict, explain, kernel_value, nearest
+from harness.explain.reference import reference_profile
 from harness.kernel import sysctls
 from harness.kernel.sysctls import Setting
 from harness.lab.asking import KeeperHandle
@@ -14,7 +15,6 @@ from harness.lab.sandbox import network
 from harness.lessons import lessons
 from harness.sysctl_files.lines import Line, normalised, one_network, shown, without_secrets
 from harness.sysctl_files.read import read
-from harness.sysctl_files.sysctl_d import reference_profile
 
 BASES = ("reference", "kernel", "host")
 """explain/profiles/reference.conf; what the kernel gives a new namespace; what is in force outside of the lab."""

@@ -31,12 +31,6 @@ _TEMPLATE = re.compile(r"\{\{.{0,80}?\}\}|<%.{0,80}?%>|\$\{\w{1,80}[^}]{0,80}\}|
 _LINE_ENDS = re.compile(r"\r\n|\n\r|\n|\r")
 
 
-def reference_profile() -> list[Setting]:
-    """The settings that scenarios run under."""
-    path = Path(__file__).parent.parent / "explain" / "profiles" / "reference.conf"
-    return parse(path.read_text("utf-8"), path.name)
-
-
 def parse(text: str, source: str) -> list[Setting]:
     """The settings of one text that count. Malformed names every line that cannot be read."""
     file = SysctlD()
