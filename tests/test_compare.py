@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from harness.errors import LabError
 from harness.output import files
 from harness.predict.timers import Interval
-from harness.runs import record
+from harness.runs import paths, record
 from harness.runs.compare import COURSE, ENDING, Verdict, changed, compare, sysctls
 from harness.runs.record import Run
 from harness.story.timeline import Duration, Finding, Timeline, Untried
@@ -219,10 +219,10 @@ def test_any_json_is_read_or_refused(tmp_path_factory, found):
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a b", "a\nb", "$x"])
 def test_a_name_for_a_record_is_a_plain_one(name):
     with pytest.raises(LabError, match="Hint: letters"):
-        record.path_of(name)
+        paths.path_of(name)
 
 
 def test_a_name_stands_for_a_file_of_the_checkout():
-    assert str(record.path_of("before-6.18")) == ".tcp-fault-lab/before-6.18.json"
-    assert str(record.path_of("x/y")) == "x/y"
-    assert str(record.path_of("y.json")) == "y.json"
+    assert str(paths.path_of("before-6.18")) == ".tcp-fault-lab/before-6.18.json"
+    assert str(paths.path_of("x/y")) == "x/y"
+    assert str(paths.path_of("y.json")) == "y.json"

@@ -7,7 +7,7 @@ import pytest
 
 from harness.explain.explain import Kind
 from harness.explain.explain import Verdict as Said
-from harness.runs import record
+from harness.runs import timelines
 from harness.runs.compare import ENDING, Row, Verdict
 from harness.story.timeline import Finding, Step, Timeline
 from harness.sysctl_files.lines import Line
@@ -51,7 +51,7 @@ def played(folder, each, timeline=None, turns=("before.1", "after.1")):
         told = Timeline(0)
         told.add(Step(1, "serve", turn))
         told.add_captured(*frame(2, CLIENT, SERVER, "S"))
-        record.keep_timeline(timeline or told, "passed", story=each.story, turn=turn, folder=folder)
+        timelines.keep(timeline or told, "passed", story=each.story, turn=turn, folder=folder)
 
 
 def text_of(browser, selector):

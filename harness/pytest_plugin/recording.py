@@ -1,4 +1,4 @@
-"""pytest's side of baselines: `--lab-save`, `--lab-compare`, `--lab-compare-fail`; and of what-if's plays in turn."""
+"""pytest's side of saved runs: `--lab-save`, `--lab-compare`, `--lab-compare-fail`. (What-if's: turns.py.)"""
 
 import platform
 import uuid
@@ -13,9 +13,10 @@ from harness.explain.profile import Profile
 from harness.kernel import sysctls
 from harness.lessons import lessons
 from harness.output import files, terminal
-from harness.pytest_plugin.turns import Turns, turn_of, without_turn
+from harness.pytest_plugin import turns
+from harness.pytest_plugin.turns import Turns, turn_of
 from harness.pytest_plugin.verdicts import IN_FORCE, LAB, PROFILE, has_lab, keeping, message_of, profile_of, verdict_of
-from harness.runs import compare, record
+from harness.runs import compare, paths, record
 from harness.runs.record import Play, Run
 
 if TYPE_CHECKING:
@@ -26,12 +27,11 @@ __tracebackhide__ = True
 _PROPERTY = "lab-play"
 _PLAY = pytest.StashKey[str]()
 """Of an item: what tells its play from another worker's play of the same story (--dist each)."""
-_SECTION = "tcp-fault-lab: compared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lab", "tcp-fault-lab")
-    group.addoption("--lab-save", metavar="NAME", help=f"keep what this run finds, in {record.FOLDER}/NAME.json")
+    group.addoption("--lab-save", metavar="NAME", help=f"keep what this run finds, in {paths.FOLDER}/NAME.json")
     group.addoption("--lab-compare", metavar="NAME|FILE", help="say what has moved since a run that was kept")
     group.addoption("--lab-compare-fail", choices=["changed"], help="and fail where something has")
     group.addoption("--lab-turns", metavar="FILE", help="of `python -m harness whatif`: play under several profiles")
@@ -45,12 +45,12 @@ def is_asked_for(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
-    turns = Turns(Path(option.lab_turns)) if option.lab_turns else None
-    if turns:
-        config.pluginmanager.register(turns, "lab-turns")
+    asked = Turns(Path(option.lab_turns)) if option.lab_turns else None
+    if asked:
+        config.pluginmanager.register(asked, turns.PLUGIN)
     if is_asked_for(config) and not hasattr(config, "workerinput"):
         try:
-            config.pluginmanager.register(Recorder(config, turns), "lab-recorder")
+            config.pluginmanager.register(Recorder(config, asked), "lab-recorder")
         except LabError as error:
             raise pytest.UsageError(str(error)) from None
 
@@ -75,24 +75,22 @@ def _keep(item: pytest.Item, report: pytest.TestReport) -> None:
 
 def _told(item: pytest.Item, report: pytest.TestReport, lab: "Lab | None") -> Play:
     """The record of its play; where timelines are wanted, that is kept, too."""
-    turn = turn_of(item)
     told = record.play(
         lab.timeline if lab else None,
-        story=lessons.story_name(without_turn(turn, item.nodeid) if turn else item.nodeid),
+        story=lessons.story_name(turns.story_of(item)),
         verdict=verdict_of(report),
         reason=_reason(report),
         pinned=lab.pinned if lab else (),
-        course=not turn,
+        course=not turn_of(item),
     )
-    turns = item.config.pluginmanager.get_plugin("lab-turns")
-    if isinstance(turns, Turns) and turns.timelines and lab and turn.endswith(".1"):
-        record.keep_timeline(lab.timeline, told["verdict"], story=told["story"], turn=turn, folder=turns.folder)
+    if lab:
+        turns.keep_timeline(item, lab.timeline, told)
     return told
 
 
 def _reason(report: pytest.TestReport) -> str:
     """Why it is not as expected, in one line: of an expectation, too, what was seen instead (harness/lab/expect.py)."""
-    first, *others = message_of(report).removeprefix(f"{__package__}.errors.ExpectationFailed: ").splitlines() or [""]
+    first, *others = message_of(report).removeprefix("harness.errors.ExpectationFailed: ").splitlines() or [""]
     named = (line.strip().partition(":") for line in others)
     seen = [f"{name} {value.strip()}" for name, _, value in named if name in ("expected", "last seen")]
     return f"{first}: {', '.join(seen)}" if len(seen) > 1 else first
@@ -108,8 +106,8 @@ class Recorder:
         self._turns = turns
         self._complaint = ""
         self._plays: dict[str, dict[str, Play]] = {}
-        self._old = record.load(record.path_of(option.lab_compare)) if option.lab_compare else None
-        self._save_as = record.path_of(option.lab_save) if option.lab_save else None
+        self._old = record.load(paths.path_of(option.lab_compare)) if option.lab_compare else None
+        self._save_as = paths.path_of(option.lab_save) if option.lab_save else None
         if self._save_as:
             files.check(self._save_as)
         if option.lab_compare_fail and not self._old:

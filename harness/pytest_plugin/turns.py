@@ -12,9 +12,15 @@ from harness.explain.profile import Profile
 from harness.kernel.sysctls import Setting
 from harness.pytest_plugin import forks
 from harness.pytest_plugin.verdicts import PROFILE
+from harness.runs import timelines
 from harness.runs.record import Play
+from harness.story.timeline import Timeline
+from harness.story.verdicts import StoryVerdict
 
 __tracebackhide__ = True
+
+PLUGIN = "lab-turns"
+"""The name that Turns is registered by."""
 
 _MOST_TRIES = 3
 """Of a play that is inconclusive: its processes waited for a processor, or segments were lost. It has shown nothing."""
@@ -78,7 +84,7 @@ class Turns:
 
         def played(index: int) -> None:
             play = self._plays.get(session.items[index].nodeid)
-            if play and play["verdict"] == "inconclusive" and deck.may_try_again(index):
+            if play and play["verdict"] == StoryVerdict.INCONCLUSIVE and deck.may_try_again(index):
                 return
             deck.played(index, goes_on=not play or not self._sets_itself(session.items[index], play))
             os.write(self._progress, f"{deck.done} {deck.total}\n".encode())
@@ -88,7 +94,7 @@ class Turns:
         return True
 
     def _sets_itself(self, item: pytest.Item, play: Play) -> bool:
-        return play["verdict"] == "passed" and self._keys(item) <= set(play["pinned"])
+        return play["verdict"] == StoryVerdict.PASSED and self._keys(item) <= set(play["pinned"])
 
     def hear(self, nodeid: str, play: Play) -> None:
         """A play, as the recorder has it."""
@@ -107,7 +113,7 @@ class _Deck:
         self._most_at_work = _WORKING_A_PROCESSOR * len(os.sched_getaffinity(0))
         stories: dict[str, list[int]] = {}
         for index, item in enumerate(items):
-            stories.setdefault(without_turn(turn_of(item), item.nodeid), []).append(index)
+            stories.setdefault(story_of(item), []).append(index)
         self._tries = [1] * len(items)
         self._others = {first: others for first, *others in stories.values()}
         self._queues: tuple[deque[int], deque[int]] = deque(), deque()  # that work, that wait
@@ -151,8 +157,17 @@ def turn_of(item: pytest.Item) -> str:
     return str(params.get("lab_turn", ""))
 
 
-def without_turn(turn: str, nodeid: str) -> str:
-    """The story's own name, whichever place the turn has among its parameters."""
-    for mark, rest in ((f"[{turn}]", ""), (f"[{turn}-", "["), (f"-{turn}]", "]"), (f"-{turn}-", "-")):
-        nodeid = nodeid.replace(mark, rest)
+def story_of(item: pytest.Item) -> str:
+    """pytest's name of the story, without the turn, whichever place that has among its parameters."""
+    nodeid, turn = item.nodeid, turn_of(item)
+    if turn:
+        for mark, rest in ((f"[{turn}]", ""), (f"[{turn}-", "["), (f"-{turn}]", "]"), (f"-{turn}-", "-")):
+            nodeid = nodeid.replace(mark, rest)
     return nodeid
+
+
+def keep_timeline(item: pytest.Item, timeline: Timeline, play: Play) -> None:
+    """Keep the timeline of a story's first play under a profile, if timelines are asked for."""
+    turns, turn = item.config.pluginmanager.get_plugin(PLUGIN), turn_of(item)
+    if isinstance(turns, Turns) and turns.timelines and turn.endswith(".1"):
+        timelines.keep(timeline, play["verdict"], story=play["story"], turn=turn, folder=turns.folder)

@@ -7,11 +7,8 @@ each play. Times are seconds; what no run can repeat (ports, moments, sequence n
 
 import json
 import math
-import pickle
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +20,6 @@ from harness.story.timeline import Timeline
 from harness.story.verdicts import StoryVerdict
 
 VERSION = 2
-
-FOLDER = ".tcp-fault-lab"
-"""Where records are that are called by a name."""
 
 _MOST_BYTES = 64 * 2**20
 
@@ -73,25 +67,6 @@ def _numbered(names: list[str]) -> Iterator[str]:
         yield name if seen[name] == 1 else f"{name} ({seen[name]})"
 
 
-def keep_timeline(timeline: Timeline, verdict: str, *, story: str, turn: str, folder: Path) -> None:
-    """Put what one play has shown into a folder that belongs to this program alone, for `kept_timeline`."""
-    files.write(_timeline_path(story, turn, folder), pickle.dumps((verdict, timeline)))
-
-
-def kept_timeline(*, story: str, turn: str, folder: Path) -> tuple[str, Timeline] | None:
-    """Its verdict and its timeline, where that play had one. It is a pickle: only from a folder of one's own."""
-    path = _timeline_path(story, turn, folder)
-    if not path.exists():
-        return None
-    verdict, timeline = pickle.loads(path.read_bytes())
-    return verdict, timeline
-
-
-def _timeline_path(story: str, turn: str, folder: Path) -> Path:
-    """A hash, for a story's name may be longer than a file's."""
-    return folder / f"{sha256(f'{story} {turn}'.encode(errors='replace')).hexdigest()}.timeline"
-
-
 def text(run: Run) -> str:
     """The run as JSON, its stories by name, so that two records of one run order alike."""
     rows = sorted(run.plays, key=lambda each: each["story"])
@@ -104,15 +79,6 @@ def text(run: Run) -> str:
             "plays": rows,
         }
     )
-
-
-def path_of(name: str) -> Path:
-    """The file of the record called so, or the file itself (FILE.json, or with a `/`). LabError for no such name."""
-    if name.endswith(".json") or "/" in name:
-        return Path(name)
-    if not re.fullmatch(r"[\w+@-][\w.+@-]*", name):
-        raise LabError(f"{name!r} is no name for a record. Hint: letters, digits and . + @ - _, or a file NAME.json")
-    return Path(FOLDER, f"{name}.json")
 
 
 def save(run: Run, path: Path) -> None:

@@ -9,7 +9,7 @@ from html import escape
 from itertools import groupby, islice
 from pathlib import Path
 
-from harness.runs import record
+from harness.runs import timelines
 from harness.runs.compare import Row, Verdict
 from harness.story.verdicts import StoryVerdict
 from harness.views import comparison, html
@@ -73,7 +73,7 @@ def _pair(story: str, report: Report, folder: Path) -> _Pair:
     rows = tuple(row for row in report.rows if row.story == story and row.verdict in _DRAWN)
     sides = []
     for side, (label, turn) in enumerate(((BEFORE, FIRST_BEFORE), (AFTER, FIRST_AFTER))):
-        if kept := record.kept_timeline(story=story, turn=turn, folder=folder):
+        if kept := timelines.kept(story=story, turn=turn, folder=folder):
             caption = _settings(report, rows[0], side)
             sides.append(html.Story(story.partition("::")[2], *kept, label=label, caption=caption))
     return _Pair(story, rows[0].scenario, rows, tuple(sides))

@@ -12,6 +12,7 @@ from harness.lessons.lessons import Lesson
 from harness.output import files
 from harness.runs import child, record, workers
 from harness.runs.record import Play, Run
+from harness.story.verdicts import StoryVerdict
 from harness.whatif.governing import governed
 from harness.whatif.trial import Trial
 
@@ -49,7 +50,7 @@ def play(
     """Each story that a changed key governs `plays` times before and after, in turn: what was found, on either side.
 
     But a story that sets each of those keys itself is played once. `folder` is where what is needed on the way is kept;
-    with `timelines`, FIRST_BEFORE and FIRST_AFTER of each story as well (harness/runs/record.py, kept_timeline).
+    with `timelines`, FIRST_BEFORE and FIRST_AFTER of each story as well (harness/runs/timelines.py).
     LabUnavailable where pytest could not play.
     """
     turns, changed = folder / "turns.json", trial.changed.keys()
@@ -87,7 +88,7 @@ def _as_lists(tests: dict[str, set[str]]) -> dict[str, list[str]]:
 def _sorted_out(before: Run, after: Run, plays: int) -> Played:
     """A story was played on both sides as often as asked for, or once, and passed; LabUnavailable for any other."""
     times = Counter(play["story"] for play in before.plays + after.plays)
-    once = tuple(play for play in before.plays if times[play["story"]] == 1 and play["verdict"] == "passed")
+    once = tuple(play for play in before.plays if times[play["story"]] == 1 and play["verdict"] == StoryVerdict.PASSED)
     left_out = {play["story"] for play in once}
     if odd := sorted(story for story, count in times.items() if count != 2 * plays and story not in left_out):
         raise LabUnavailable(f"not played as often as asked for: {', '.join(odd)}", "run it again with less load")
