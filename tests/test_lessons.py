@@ -91,6 +91,52 @@ def test_a_scenario_without_a_lesson_is_told_from_an_unknown_name(tmp_path, monk
         lessons.load("story")
 
 
+def test_two_scenarios_of_one_name_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons, "FOLDER", tmp_path)
+    for theme in ("closing", "ports", "waiting"):
+        (tmp_path / theme).mkdir()
+    (tmp_path / "ports" / "other.py").touch()
+    (tmp_path / "ports" / "story.py").touch()
+    lessons.check_names()
+    (tmp_path / "closing" / "story.py").touch()
+    with pytest.raises(
+        LabError, match=r"^closing/ and ports/ both have a scenario story. Hint: give one of them another"
+    ):
+        lessons.check_names()
+
+
+def test_pytest_refuses_two_scenarios_of_one_name(tmp_path):
+    """In a checkout of its own: what is refused is what it has, not what this run was given."""
+    for name in ("harness", "conftest.py", "pyproject.toml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for theme in ("closing", "ports"):
+        (tmp_path / "scenarios" / theme).mkdir(parents=True)
+        (tmp_path / "scenarios" / theme / "story.py").write_text("def test_it(): pass\n")
+    lesson = (
+        "from harness.lessons import lessons; from pathlib import Path; lessons.FOLDER = Path('scenarios').absolute()"
+    )
+    (tmp_path / "elsewhere.py").write_text(lesson)
+    done = run_module(
+        "pytest",
+        "-p",
+        "elsewhere",
+        "scenarios/",
+        "-q",
+        folder=tmp_path,
+        environment={"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+    )
+    assert done.returncode == 4
+    assert "closing/ and ports/ both have a scenario story. Hint: give one of them another name" in done.stderr
+
+
+def test_a_story_has_the_same_name_in_a_record_in_whichever_theme():
+    kept = "scenarios/story.py::test_it[1-a/b]"
+    assert lessons.story_name("scenarios/closing/story.py::test_it[1-a/b]") == kept
+    assert lessons.story_name("scenarios/ports/story.py::test_it[1-a/b]") == kept
+    for other in (kept, "mine/closing/story.py::test_it", "scenarios/a/b/story.py::test_it", "story.py::test_it"):
+        assert lessons.story_name(other) == other
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("fault = ", "x.toml is no TOML file"), ('fault = "test_x"', r"x.toml lacks symptom, .*, in each of en, zh")],

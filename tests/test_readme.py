@@ -3,7 +3,6 @@
 import re
 import shlex
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -140,11 +139,6 @@ def test_the_chinese_one_is_chinese() -> None:
     lines = [line for text in texts for line in text.splitlines() if line and not line.startswith("|---")]
     assert len(lines) > 50
     assert [line for line in lines if not re.search(r"[\u4e00-\u9fff]", line)] == []
-
-
-def test_files_of_the_map_exist() -> None:
-    for name in re.findall(r"^    ((?:harness|scenarios|tests)/[\w./]*)", README, re.M):
-        assert (ROOT / Path(name)).exists(), name
 
 
 def test_the_screenshot_is_of_what_is_drawn_today() -> None:

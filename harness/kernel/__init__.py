@@ -1,1 +1,6 @@
-"""What is set up: namespaces, addresses, sysctls, the firewall. The only room that knows the address family."""
+"""Wrappers of system calls: namespaces, netlink, sysctls, processors.
+
+Imports: errors.
+
+A sysctl that is found to belong to a network namespace: netns_keys.py, with its source in the kernel.
+"""

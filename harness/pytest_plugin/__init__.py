@@ -1,4 +1,11 @@
-"""All that knows pytest: options, the fixture `lab`, verdicts, selection, saved runs, reports, stepping."""
+"""All that knows pytest: options, the fixture `lab`, verdicts, selection, saved runs, reports, stepping.
+
+Imports: errors, evidence, explain, inside, kernel, lab, lessons, output, runs, story, views. No other room imports
+pytest. What a run seldom needs is imported when it is needed, as collecting must stay quick.
+
+A new option: in the module that acts on it. A longer wait for the kernel's timers: lab/waiting.py; options here only
+carry it.
+"""
 
 pytest_plugins = [
     "harness.pytest_plugin.plugin",
