@@ -1,3 +1,3 @@
-"""Tells pytest about the lab; everything else is in harness/pytest_plugin/plugin.py."""
+"""Tells pytest about the lab; everything else is in harness/pytest_plugin/."""
 
 pytest_plugins = ["harness.pytest_plugin"]

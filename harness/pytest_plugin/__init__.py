@@ -8,7 +8,10 @@ carry it.
 """
 
 pytest_plugins = [
-    "harness.pytest_plugin.plugin",
+    "harness.pytest_plugin.options",
+    "harness.pytest_plugin.labs",
+    "harness.pytest_plugin.keeping",
+    "harness.pytest_plugin.summary",
     "harness.pytest_plugin.selection",
     "harness.pytest_plugin.recording",
     "harness.pytest_plugin.endings",

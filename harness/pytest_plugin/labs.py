@@ -1,0 +1,137 @@
+"""pytest's side of the labs: the fixture `lab`, and the helper processes that it needs, one for each profile."""
+
+import contextlib
+import gc
+import os
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.errors import LabError, LabUnavailable
+from harness.explain import profile
+from harness.explain.profile import Profile
+from harness.pytest_plugin.verdicts import IN_FORCE, LAB, PROFILE, profile_of, was_interrupted
+
+if TYPE_CHECKING:  # imported where a lab is opened: collecting does not need them
+    from harness.lab.lab import Lab
+    from harness.lab.nursery import Nursery
+
+__tracebackhide__ = True
+
+ALLOWANCE_S = 0.25
+SLOW_ALLOWANCE_S = 5.0
+"""What the scheduler may take to wake a process that waits for a timer; the latter under `--lab-slow`."""
+_nurseries: "pytest.StashKey[dict[str, Nursery]]" = pytest.StashKey()
+
+TEMPORARY = pytest.StashKey[pytest.TempPathFactory]()
+"""Of an item: where its temporary files are."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """A worker's process ends with its session. Python would search all of it for cycles once more, for 60 ms.
+
+    Cleanups run last in, first out, so pytest's own search (unraisableexception.py) still comes before.
+    """
+    if hasattr(config, "workerinput"):
+        config.add_cleanup(gc.freeze)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What is in force belongs to a record, and is read before anything is played."""
+    option = session.config.option
+    asked = (option.lab_save or option.lab_compare) and not option.collectonly
+    if asked and not hasattr(session.config, "workerinput"):
+        in_force(session.config)
+
+
+def in_force(config: pytest.Config) -> dict[str, str]:
+    """The sysctls that a lab of this run has; none where no lab can be had."""
+    if IN_FORCE not in config.stash:
+        under = config.stash[PROFILE]
+        config.stash[IN_FORCE] = {}
+        with (
+            contextlib.suppress(LabError),
+            contextlib.closing(nursery_for(config, under).open_lab("", spare=False)) as keeper,
+        ):
+            config.stash[IN_FORCE] = profile.in_force(under, keeper)
+    return config.stash[IN_FORCE]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    for nursery in config.stash.get(_nurseries, {}).values():
+        nursery.close()
+
+
+def nursery_for(config: pytest.Config, under: Profile) -> "Nursery":
+    """This process's one nursery for a profile, started when it is first needed."""
+    from harness.lab.nursery import Nursery
+
+    nurseries = config.stash.setdefault(_nurseries, {})
+    if under.name in nurseries and not nurseries[under.name].alive:
+        nurseries.pop(under.name).close()
+    if under.name not in nurseries:
+        nurseries[under.name] = Nursery(list(under.settings), _controller(config))
+    return nurseries[under.name]
+
+
+def _controller(config: pytest.Config) -> list[int]:
+    """An xdist worker's parent: when it is killed, the worker may take a while to notice; its labs must not."""
+    return [os.getppid()] if hasattr(config, "workerinput") else []
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Lab"]:
+    """One private network, clean, under the run's sysctls; everything in it ends with the test."""
+    from harness.lab.lab import Lab
+
+    option = request.config.option
+    allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
+    nursery = nursery_for(request.config, profile_of(request.node))
+    lab = Lab(nursery, str(request.path), allowance_s)
+    lab.max_wait_s = option.lab_max_wait
+    lab.looks_closely = any(
+        (option.lab_show, option.lab_artifacts, option.lab_report, option.lab_save, option.lab_compare)
+    )
+    if option.lab_step:
+        from harness.pytest_plugin.stepping import Stepper
+
+        lab.before_move = Stepper(lab.keeper_pid, nursery.isolation, request.node.name, option.lab_lang).wait
+    request.node.stash[LAB] = lab
+    request.node.stash[TEMPORARY] = tmp_path_factory
+    try:
+        yield lab
+    finally:
+        with _nothing_to_say(request.session):
+            lab.close()
+
+
+@contextlib.contextmanager
+def _nothing_to_say(session: pytest.Session) -> Iterator[None]:
+    """After an interrupt, which may have come in the middle of anything, nothing that is found undone is a failure."""
+    try:
+        yield
+    except Exception:
+        if not was_interrupted(session):
+            raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, Any, Any]:
+    return (yield from _skipping_what_is_unavailable())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    result = yield from _skipping_what_is_unavailable()
+    if lab := item.stash.get(LAB, None):
+        lab.check_played()
+    return result
+
+
+def _skipping_what_is_unavailable() -> Generator[None, Any, Any]:
+    try:
+        return (yield)
+    except LabUnavailable as error:
+        pytest.skip(str(error))

@@ -1,0 +1,97 @@
+"""pytest's side of the lab's options, and what is refused before anything is played. (Others are with what they do.)"""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ASSERTS_ARE_NEEDED, LabError
+from harness.explain import profile
+from harness.lab.waiting import check_max_wait
+from harness.lessons import lessons
+from harness.output import files, terminal
+from harness.pytest_plugin.labs import ALLOWANCE_S, SLOW_ALLOWANCE_S
+from harness.pytest_plugin.verdicts import PROFILE
+
+__tracebackhide__ = True
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("lab", "tcp-fault-lab")
+    group.addoption(
+        "--lab-strict", action="store_true", help="fail where a scenario would be skipped for want of an ability"
+    )
+    group.addoption(
+        "--lab-slow", action="store_true",
+        help=f"allow the scheduler {SLOW_ALLOWANCE_S:g} s in place of {ALLOWANCE_S:g} s to wake who waits for a timer; "
+        "states and segments stay as exact as they are",
+    )  # fmt: skip
+    group.addoption(
+        "--lab-show", action="store_true",
+        help="draw what happens, client left, server right: of each file the lesson's fault and its control, "
+        "or the stories that -k or a name chooses",
+    )  # fmt: skip
+    group.addoption(
+        "--lab-step",
+        action="store_true",
+        help="wait for Enter before each step, without a time limit; needs -s",
+    )
+    group.addoption(
+        "--lab-artifacts", metavar="DIR",
+        help="write each story into DIR: .pcapng for Wireshark, .mmd (Mermaid), .json; of a failure anyway",
+    )  # fmt: skip
+    group.addoption(
+        "--lab-report", metavar="DIR", help="write a page for each scenario into DIR, and an index: open DIR/index.html"
+    )
+    group.addoption(
+        "--lab-sysctls", choices=profile.BASES, default="reference",
+        help="play under the project's own values (reference), the kernel's defaults, or this host's",
+    )  # fmt: skip
+    group.addoption(
+        "--lab-sysctl-file", metavar="FILE", action="append", default=[], help="lay a sysctl.d file over them"
+    )
+    group.addoption("--lab-sysctl", metavar="KEY=VALUE", action="append", default=[], help="lay one value over them")
+    group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    option = config.option
+    try:
+        if not __debug__:
+            raise LabError(ASSERTS_ARE_NEEDED)
+        if option.lab_show or option.lab_step:
+            terminal.check_language(option.lab_lang)
+        check_max_wait("--lab-max-wait", option.lab_max_wait)
+        config.stash[PROFILE] = profile.chosen(
+            option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl, tried=not hasattr(config, "workerinput")
+        )
+        if hasattr(config, "workerinput"):
+            return
+        if option.lab_step:
+            _need_a_terminal(option)
+        _try_folders(option)
+    except LabError as error:
+        raise pytest.UsageError(str(error)) from None
+    if option.lab_show:
+        from harness.pytest_plugin.showing import Pictures
+
+        config.pluginmanager.register(Pictures())
+    if option.lab_report:
+        from harness.pytest_plugin.reporting import Reporter
+
+        config.pluginmanager.register(Reporter(Path(option.lab_report), option.lab_lang))
+
+
+def _try_folders(option: argparse.Namespace) -> None:
+    """Whoever names a folder that cannot be written learns it before the run, not after: LabError."""
+    for folder in filter(None, (option.lab_artifacts, option.lab_report)):
+        files.check_folder(Path(folder))
+
+
+def _need_a_terminal(option: argparse.Namespace) -> None:
+    """LabError where nobody could see a step, or press Enter."""
+    if getattr(option, "dist", "no") != "no":
+        raise LabError("--lab-step waits for Enter, and a worker has no terminal. Hint: leave -n out")
+    if option.capture != "no":
+        raise LabError("--lab-step waits for Enter, and pytest captures the terminal. Hint: add -s")

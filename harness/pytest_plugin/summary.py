@@ -1,0 +1,117 @@
+"""pytest's side of what a run says: its header, the lab's own verdicts beside pytest's, and the closing section."""
+
+import platform
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.errors import LabUnavailable
+from harness.evidence import starvation
+from harness.explain import profile
+from harness.inside.installed import find_program
+from harness.pytest_plugin.keeping import unwritten
+from harness.pytest_plugin.labs import in_force, nursery_for
+from harness.pytest_plugin.verdicts import PROFILE, gap_of, message_of, verdict_of
+from harness.story.verdicts import StoryVerdict
+
+__tracebackhide__ = True
+
+_COUNTED = (StoryVerdict.PASSED, StoryVerdict.FAILED, StoryVerdict.INCONCLUSIVE, StoryVerdict.NOT_MEASURED)
+"""In the order of the closing line, which counts those that were skipped by their reasons."""
+
+_NOT_PYTESTS = (StoryVerdict.INCONCLUSIVE, StoryVerdict.NOT_MEASURED)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    if config.option.collectonly or hasattr(config, "workerinput"):
+        return []
+    under = config.stash[PROFILE]
+    nursery = nursery_for(config, under)
+    kernel = f"tcp-fault-lab: {platform.system()} {platform.release()}, profile {under.name}"
+    kernel += _not_the_host(config.option.lab_sysctls, in_force(config))
+    if nursery.unavailable:
+        return [kernel, f"isolated: no. {nursery.unavailable}"]
+    waits = "" if starvation.is_counted() else "; how long a process waits for a processor is not counted here"
+    states = "reported by the kernel" if nursery.events else "inferred from the segments (root sees them reported)"
+    try:
+        firewall = Path(find_program("nft", "nftables")).name
+    except LabUnavailable as error:
+        firewall = f"none ({error})"
+    return [
+        kernel,
+        f"isolated: {nursery.isolation}; observers: packet ring, sock_diag; states {states}; firewall: {firewall}"
+        f"{waits}",
+    ]
+
+
+def _not_the_host(base: str, in_force: dict[str, str]) -> str:
+    """Nobody must believe that a run with values of its own has tested the host."""
+    host = profile.host_values(profile.governing() & set(in_force))
+    differ = [key for key, value in host.items() if value != in_force[key]]
+    if base == "host" or not differ:
+        return ""
+    keys = ", ".join(key.removeprefix("net.ipv4.") for key in differ)
+    return f"; not this host's, which differs in {keys} (--lab-sysctls=host)"
+
+
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
+    """The lab's own verdicts, beside passed, failed and skipped; they are never green."""
+    if report.when == "call" and (verdict := verdict_of(report)) in _NOT_PYTESTS:
+        return verdict, verdict[0].upper(), verdict.upper()
+    if config.option.lab_show and report.passed and report.when == "call":
+        return "passed", "", "PASSED"  # its picture says more than a dot
+    return None
+
+
+def _tell_unwritten(terminalreporter: pytest.TerminalReporter) -> None:
+    if complaints := unwritten(terminalreporter.config):
+        terminalreporter.section("tcp-fault-lab: files")
+        for why in complaints:
+            terminalreporter.line(f"--lab-artifacts: {why}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    _tell_unwritten(terminalreporter)
+    style = terminalreporter.config.option.tbstyle
+    terminalreporter.summary_failures_combined(StoryVerdict.INCONCLUSIVE, "INCONCLUSIVE", style=style)
+    stats = terminalreporter.stats
+    played = [
+        (verdict, report, evidence)
+        for verdict, reports in stats.items()
+        for report in reports
+        for name, evidence in getattr(report, "user_properties", [])
+        if name == "lab-evidence" and report.when == "call"
+    ]
+    skipped = Counter(message_of(report) for report in stats.get(StoryVerdict.SKIPPED, []))
+    if (not played and not skipped) or terminalreporter.verbosity < -1:
+        return
+    ended_badly = {report.nodeid for report in stats.get("error", [])}
+    verdicts = Counter(
+        StoryVerdict.FAILED if report.nodeid in ended_badly else verdict for verdict, report, _ in played
+    )
+    captured, lost = (sum(evidence[n] for _, _, evidence in played) for n in (0, 1))
+    modules = {report.nodeid.split("::")[0] for _, report, _ in played}
+    terminalreporter.section("tcp-fault-lab")
+    passed, failed, inconclusive, unmeasured = (verdicts[each] for each in _COUNTED)
+    terminalreporter.line(
+        f"{_count(len(played), 'story', 'stories')} from {_count(len(modules), 'file', 'files')}: "
+        f"{passed} as expected, {failed} not, {inconclusive} inconclusive, {skipped.total()} skipped"
+        + (f", {unmeasured} not measured" if unmeasured else "")
+    )
+    terminalreporter.line(f"{captured} segments captured, {lost} lost")
+    for name, why in (("lab-not-set", "a network namespace here cannot have them"),
+                      ("lab-refused", "the kernel refuses these values")):  # fmt: skip
+        if keys := sorted({key for _, report, _ in played for key in dict(report.user_properties)[name]}):
+            terminalreporter.line(f"not set, as {why}: {', '.join(keys)}")
+    for reason, count in skipped.most_common():
+        terminalreporter.line(f"skipped {count}: {reason}")
+    for report in stats.get(StoryVerdict.NOT_MEASURED, []):
+        terminalreporter.line(f"not measured: {report.nodeid.split('/')[-1]}: {message_of(report)}")
+    for report in stats.get(StoryVerdict.INCONCLUSIVE, []):
+        why = "; ".join(filter(None, (gap_of(report), report.longrepr.reprcrash.message)))
+        terminalreporter.line(f"inconclusive: {report.nodeid}: {why}")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
