@@ -354,7 +354,7 @@ def test_an_unknown_name_is_exit_2(command):
 
 
 def test_a_page_that_cannot_be_written_is_told_before_anything_is_played(monkeypatch, capsys):
-    monkeypatch.setattr("harness.cli.main._play", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr("harness.cli.lessons._play", lambda *_, **__: 1 / 0)
     assert main(["lesson", "close_with_unread_data", "--html", "/proc/nope/x.html"]) == 2
     assert "/proc/nope/x.html cannot be written: No such file or directory. Hint: " in capsys.readouterr().err
 
@@ -373,7 +373,7 @@ def test_make_takes_a_page_with_a_space_in_its_name():
 
 
 def test_where_no_story_was_drawn_its_page_is_no_trouble_of_the_file(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("harness.cli.main._play", lambda *_, **__: 1)
+    monkeypatch.setattr("harness.cli.lessons._play", lambda *_, **__: 1)
     assert main(["lesson", "close_with_unread_data", "--html", str(tmp_path / "x.html")]) == 1
     assert capsys.readouterr().err == ""
     assert list(tmp_path.iterdir()) == []

@@ -2,28 +2,21 @@
 
 import argparse
 import os
-import re
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
+from harness.cli import lessons as cli_lessons
 from harness.errors import ASSERTS_ARE_NEEDED, LabError, LabUnavailable
 from harness.lab.waiting import DEFAULT_MAX_WAIT_S, check_max_wait
 from harness.lessons import lessons
-from harness.lessons.lessons import Lesson
-from harness.output import files, terminal
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from harness.output import terminal
 
 _COMMAND = "tcp-fault-lab"
 """What `pip install -e .` calls it (pyproject.toml)."""
 
-_QUIETLY = ["-qq", "--no-header", "--lab-strict", "-o", "console_output_style=classic"]
-_WRONG_ANSWER = 6  # pytest's own statuses end at 5, and 1 is a story that failed
 _NO_OUTPUT = 74  # EX_IOERR of sysexits.h
 _INTERRUPTED, _CLOSED_PIPE = (128 + number for number in (signal.SIGINT, signal.SIGPIPE))  # as a shell has them
 
@@ -31,12 +24,12 @@ _STATUSES = (
     f"exit status of every command: {_NO_OUTPUT}: the standard output cannot be written; {_CLOSED_PIPE}: its reader "
     f"has gone (as with `| head`), without a message; {_INTERRUPTED}: interrupted (Ctrl-C)"
 )
-_INDENT = (0, 0, 0, 2)
-_WAITS = {"en": ("waits up to {} s", "waits less than 1 s"), "zh": ("最长等待 {} s", "等待不到 1 s")}
-_WORDS = {
-    "en": ("Your answer, 1 to {}: ", "Right.", "You said {}.", "The kernel shows {}: {}"),
-    "zh": ("你的答案（1 到 {}）：", "答对了。", "你选的是 {}。", "内核的答案是 {}：{}"),
-}
+_ABOUT_LESSONS = (
+    ("list", cli_lessons.list_all, "all lessons, and what governs them"),
+    ("lesson", cli_lessons.show, "play one, drawn and explained"),
+    ("quiz", cli_lessons.quiz, "predict, then run: a question, your answer, the kernel's"),
+    ("step", cli_lessons.step, "play one step by step, on Enter; it says how to look inside"),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -96,14 +89,12 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=_name(), description=__doc__, epilog=_STATUSES)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for run, text in ((_list, "all lessons, and what governs them"), (_lesson, "play one, drawn and explained"),
-                      (_quiz, "predict, then run: a question, your answer, the kernel's"),
-                      (_step, "play one step by step, on Enter; it says how to look inside")):  # fmt: skip
-        command = commands.add_parser(run.__name__.strip("_"), help=text)
+    for name, run, text in _ABOUT_LESSONS:
+        command = commands.add_parser(name, help=text)
         command.set_defaults(run=run)
-        if run is not _list:
+        if name != "list":
             command.add_argument("name", help="a scenario's name: close_with_unread_data")
-        if run is _lesson:
+        if name == "lesson":
             command.add_argument("--html", metavar="FILE", help="write it as a page, too")
         command.add_argument("--lang", choices=lessons.LANGUAGES, default="en", help="the language of the words")
     _about_sysctls(commands)
@@ -158,6 +149,13 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
     compare.set_defaults(run=_compare)
 
 
+def _compare(asked: argparse.Namespace) -> int:
+    from harness.cli import compare
+
+    _nothing_else(asked)
+    return compare.run(asked)
+
+
 def _explain(asked: argparse.Namespace) -> int:
     from harness.cli import explain
 
@@ -182,19 +180,6 @@ def _whatif(asked: argparse.Namespace) -> int:
     )  # fmt: skip
 
 
-def _compare(asked: argparse.Namespace) -> int:
-    from harness.runs import compare, paths, record
-    from harness.views import comparison
-
-    _nothing_else(asked)
-    before, after = (record.load(paths.path_of(name)) for name in asked.records)
-    rows = compare.compare(before, after)
-    terminal.say(comparison.told(before, after, rows, terminal.width(), color=terminal.wants_color()))
-    if not any(row.verdict in (compare.Verdict.SAME, compare.Verdict.CHANGED) for row in rows):
-        return 3
-    return int(bool(compare.changed(rows)))
-
-
 def _stdin_once(files: list[str], before: list[str]) -> None:
     if "-" in (*files, *before) and sys.stdin is None:
         raise LabError("the standard input is closed. Hint: name a file")
@@ -205,91 +190,6 @@ def _stdin_once(files: list[str], before: list[str]) -> None:
 def _nothing_else(asked: argparse.Namespace) -> None:
     if asked.pytest_arguments:
         raise LabError(f"there is no option {asked.pytest_arguments[0]} here. Hint: see --help")
-
-
-def _list(asked: argparse.Namespace) -> int:
-    from harness.views.lines import printed
-
-    terminal.say(printed(_entries(asked.lang), terminal.width(), color=terminal.wants_color()))
-    return 0
-
-
-def _entries(language: str) -> Iterator["RenderableType"]:
-    from rich.padding import Padding
-    from rich.text import Text
-
-    from harness.lessons.docstrings import rows_of
-    from harness.views.lines import Prose
-
-    for lesson in lessons.every(language):
-        waits = re.findall(r"mark\.waits\(([\d.]+)\)", lesson.source())
-        up_to, short = _WAITS[language]
-        longest = up_to.format(f"{max(map(float, waits)):g}") if waits else short
-        yield Text(lesson.name, style="bold")
-        yield Padding(Prose(lesson.texts.symptom), _INDENT)
-        yield Padding(Prose(lesson.texts.claim, style="cyan"), _INDENT)
-        governs = filter(None, (", ".join(rows_of(lesson)), longest, ", ".join(lesson.sysctls)))
-        yield Padding(Prose("; ".join(governs), style="dim"), _INDENT)
-
-
-def _lesson(asked: argparse.Namespace) -> int:
-    lesson = lessons.load(asked.name, asked.lang)
-    if not asked.html:
-        return _play(lesson, asked, lesson.fault, lesson.control)
-    page = Path(asked.html)
-    files.check(page)
-    with files.temporary_folder() as folder:
-        status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", str(folder)))
-        if (made := Path(folder, f"{lesson.name}.html")).exists():
-            files.write(page, made.read_bytes())
-    return status
-
-
-def _quiz(asked: argparse.Namespace) -> int:
-    lesson = lessons.load(asked.name, asked.lang)
-    texts = lesson.texts
-    prompt, right, said, shown = _WORDS[asked.lang]
-    _say("", texts.question, "", *(f"  {number}. {option}" for number, option in enumerate(texts.options, 1)), "")
-    answer = _answered(prompt.format(len(texts.options)), len(texts.options))
-    if status := _play(lesson, asked, lesson.fault):
-        return status
-    correct = answer == str(lesson.answer)
-    _say("", right if correct else said.format(answer or "-"))
-    _say(shown.format(lesson.answer, texts.options[lesson.answer - 1]), texts.because)
-    return 0 if correct else _WRONG_ANSWER
-
-
-def _answered(prompt: str, options: int) -> str:
-    """A number from 1 to `options`, asked for until it is one; nothing at the end of the input."""
-    while True:
-        line = terminal.ask(prompt)
-        if not line or line.strip() in map(str, range(1, options + 1)):
-            terminal.say("")
-            return line.strip()
-
-
-def _say(*lines: str) -> None:
-    from rich.padding import Padding
-
-    from harness.views.lines import Prose, printed
-
-    indented = (Padding(Prose(line.lstrip()), (0, 0, 0, len(line) - len(line.lstrip()))) for line in lines)
-    terminal.say(printed(indented, terminal.width(), color=terminal.wants_color()))
-
-
-def _step(asked: argparse.Namespace) -> int:
-    lesson = lessons.load(asked.name, asked.lang)
-    return _play(lesson, asked, lesson.fault, options=("--lab-step", "-s"))
-
-
-def _play(lesson: Lesson, asked: argparse.Namespace, *stories: str, options: tuple[str, ...] = ()) -> int:
-    from harness.runs import child
-
-    sys.stdout.flush()
-    chosen = [f"{lesson.path}::{story}" for story in stories]
-    shown = ["--lab-show", "--lab-lang", asked.lang, *options, *asked.pytest_arguments]
-    status = child.pytest([*_QUIETLY, *shown, *chosen])
-    return status if status >= 0 else 128 - status
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -1,0 +1,113 @@
+"""`list`, `lesson`, `quiz` and `step`: the lessons in a terminal. pytest plays the stories, in a process of its own."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.lessons import lessons
+from harness.lessons.lessons import Lesson
+from harness.output import files, terminal
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_QUIETLY = ["-qq", "--no-header", "--lab-strict", "-o", "console_output_style=classic"]
+_WRONG_ANSWER = 6  # pytest's own statuses end at 5, and 1 is a story that failed
+_INDENT = (0, 0, 0, 2)
+_WAITS = {"en": ("waits up to {} s", "waits less than 1 s"), "zh": ("最长等待 {} s", "等待不到 1 s")}
+_WORDS = {
+    "en": ("Your answer, 1 to {}: ", "Right.", "You said {}.", "The kernel shows {}: {}"),
+    "zh": ("你的答案（1 到 {}）：", "答对了。", "你选的是 {}。", "内核的答案是 {}：{}"),
+}
+
+
+def list_all(asked: argparse.Namespace) -> int:
+    """All lessons, and what governs them."""
+    from harness.views.lines import printed
+
+    terminal.say(printed(_entries(asked.lang), terminal.width(), color=terminal.wants_color()))
+    return 0
+
+
+def _entries(language: str) -> Iterator["RenderableType"]:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from harness.lessons.docstrings import rows_of
+    from harness.views.lines import Prose
+
+    for lesson in lessons.every(language):
+        waits = re.findall(r"mark\.waits\(([\d.]+)\)", lesson.source())
+        up_to, short = _WAITS[language]
+        longest = up_to.format(f"{max(map(float, waits)):g}") if waits else short
+        yield Text(lesson.name, style="bold")
+        yield Padding(Prose(lesson.texts.symptom), _INDENT)
+        yield Padding(Prose(lesson.texts.claim, style="cyan"), _INDENT)
+        governs = filter(None, (", ".join(rows_of(lesson)), longest, ", ".join(lesson.sysctls)))
+        yield Padding(Prose("; ".join(governs), style="dim"), _INDENT)
+
+
+def show(asked: argparse.Namespace) -> int:
+    """Play a lesson's fault and control, drawn and explained; the exit status is pytest's."""
+    lesson = lessons.load(asked.name, asked.lang)
+    if not asked.html:
+        return _play(lesson, asked, lesson.fault, lesson.control)
+    page = Path(asked.html)
+    files.check(page)
+    with files.temporary_folder() as folder:
+        status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", str(folder)))
+        if (made := Path(folder, f"{lesson.name}.html")).exists():
+            files.write(page, made.read_bytes())
+    return status
+
+
+def quiz(asked: argparse.Namespace) -> int:
+    """Ask, play, and say what the kernel shows; the exit status is pytest's, or 6 for a wrong answer."""
+    lesson = lessons.load(asked.name, asked.lang)
+    texts = lesson.texts
+    prompt, right, said, shown = _WORDS[asked.lang]
+    _say("", texts.question, "", *(f"  {number}. {option}" for number, option in enumerate(texts.options, 1)), "")
+    answer = _answered(prompt.format(len(texts.options)), len(texts.options))
+    if status := _play(lesson, asked, lesson.fault):
+        return status
+    correct = answer == str(lesson.answer)
+    _say("", right if correct else said.format(answer or "-"))
+    _say(shown.format(lesson.answer, texts.options[lesson.answer - 1]), texts.because)
+    return 0 if correct else _WRONG_ANSWER
+
+
+def _answered(prompt: str, options: int) -> str:
+    """A number from 1 to `options`, asked for until it is one; nothing at the end of the input."""
+    while True:
+        line = terminal.ask(prompt)
+        if not line or line.strip() in map(str, range(1, options + 1)):
+            terminal.say("")
+            return line.strip()
+
+
+def _say(*lines: str) -> None:
+    from rich.padding import Padding
+
+    from harness.views.lines import Prose, printed
+
+    indented = (Padding(Prose(line.lstrip()), (0, 0, 0, len(line) - len(line.lstrip()))) for line in lines)
+    terminal.say(printed(indented, terminal.width(), color=terminal.wants_color()))
+
+
+def step(asked: argparse.Namespace) -> int:
+    """Play a lesson's fault step by step, on Enter; the exit status is pytest's."""
+    lesson = lessons.load(asked.name, asked.lang)
+    return _play(lesson, asked, lesson.fault, options=("--lab-step", "-s"))
+
+
+def _play(lesson: Lesson, asked: argparse.Namespace, *stories: str, options: tuple[str, ...] = ()) -> int:
+    from harness.runs import child
+
+    sys.stdout.flush()
+    chosen = [f"{lesson.path}::{story}" for story in stories]
+    shown = ["--lab-show", "--lab-lang", asked.lang, *options, *asked.pytest_arguments]
+    status = child.pytest([*_QUIETLY, *shown, *chosen])
+    return status if status >= 0 else 128 - status
