@@ -5,49 +5,31 @@ here, and named as such. Known are a variable that is given one plain text, at t
 `${x:-1024}`; and what echo, printf or a here-document write to a file of sysctls. What sets no sysctl is passed over.
 """
 
-import bisect
 import itertools
 import re
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
-from harness.sysctl_files.files import fills_a_file, is_read_at_boot, is_sysctl_file
+from harness.sysctl_files.files import fills_a_file, is_read_at_boot
 from harness.sysctl_files.lines import Found, names_a_secret, overruled
 from harness.sysctl_files.shell import Command, Logical, logical_lines, pipelines, printed
 from harness.sysctl_files.sysctl_d import SysctlD
+from harness.sysctl_files.variables import (
+    LONGEST_LINE,
+    PROC_SYS,
+    VARIABLE,
+    Conditions,
+    Variable,
+    files_given,
+    filled_in,
+    plain_variables,
+)
 
-_PROC_SYS = "/proc/sys/"
 _CONCERNS = re.compile(r"sysctl|/proc/sys/", re.I)
 _SETS = re.compile(r"(?<![\w.-])sysctl\w*\}?\s[^;&|]{0,200}?(=|(?<=\s)(-[a-z]*[wpf]\b|--(write|load|system)\b))", re.I)
-_WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s{{0,9}}[\"']?{_PROC_SYS}")
+_WRITES = re.compile(rf"(>|\bof=|\btee\s[^;&|]{{0,200}}?)\s{{0,9}}[\"']?{PROC_SYS}")
 
-_ASSIGNED = re.compile(r"(?<![^\s;&|(])(\w+)(\+?)=[\"']?([^\s;&|<>()\"'`]*)")
-_FOR = re.compile(r"(?<![^\s;&|(])(?:for|select)\s([^;&|<>()\"'`\n]*)")
-_SETS_ARGUMENTS = re.compile(
-    r"(?<![^\s;&|(){}`])(?:(?:let|read|unset|getopts|mapfile|readarray|(?:declare|local|typeset)\s+-\w*n\w*)(?=\s)"
-    r"|printf\s+-v)((?:\"[^\"]*\"|'[^']*'|[^;&|<>()\n])*)"
-)
-"""Builtins that set variables whose names are among their arguments, and these arguments (bash(1), SHELL BUILTINS)."""
-
-_NAME = re.compile(r"(?<![\w$])(?<!\$\{)([A-Za-z_]\w*)")
-_SETS_IN_PLACE = re.compile(
-    r"(?<![\w$.-])(\w+)(?:\[[^\]]{0,200}\])?(?:\s*(?:[-+*/%&|^]|<<|>>)=(?!=)|\+\+|--)"  # `N*=2`, `N++`
-    r"|(?<![^\s;&|(])(\w+)\[[^\]]{0,200}\]="  # `N[0]=2`, which is N
-    r"|\$\{(\w+):?="
-    r"|(?<![\w$])\{(\w+)\}[<>]"  # bash opens a file, and gives N its number
-    r"|(?<![^\s;&|(])(?:export|declare|local|readonly|typeset)\s[^;&|\n]{0,200}?(?<=\s)[\"'](\w+)\+?="
-)
-_SETS_IN_ARITHMETIC = re.compile(r"(?<![\w$.-])(\w+)\s*=(?!=)|(?:\+\+|--)\s*([A-Za-z_]\w*)")
-"""After `((`, beside what _SETS_IN_PLACE has."""
-
-_VARIABLE = re.compile(r"\$(?:\{(\w+)([^\w}][^}]{0,500})?\}|(\w+))")
 
 _SHOWN = re.compile(r"\s*(cat|:)[^>|;&]*$")
-_BEGINS = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else)\b)\s*(?:if|case|for|while|until)\b")
-_ANDS = re.compile(r"&&|\|\||[;\n]")
-_FINISHES = re.compile(r"(?:^|[;&|\s])(?:fi|esac|done)(?=$|[\s;&|)<>])")
 
 _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
 _SETS_NOTHING = {
@@ -64,30 +46,13 @@ _READS = {
 _COPIES = {"cp", "mv", "rsync", "scp", "install"}
 _SUBSTITUTED = re.compile(r"\$\(([^()`]{0,2000})\)|`([^`]{0,2000})`")
 _DEFAULT = re.compile(r"\$\{\w+:?-([^${}`]*)\}")
-_ASSIGNMENT = re.compile(
-    r"\s*(?:(?:export|readonly|declare|typeset)\s+(?:-[grx]+\s+)*)?(\w+)="
-    r"(?:\"([^\"$`\\]*)\"|'([^']*)'|([^\s;&|<>()\"'`$\\]*)|\"?(\$\{\w+:?-([^${}`\"]*)\})\"?)\s*(?:\s#.*)?"
-)
-_DEFAULT_ASSIGNED = re.compile(r"\s*:\s+\"?(\$\{(\w+):?=([^${}`\"]*)\})\"?\s*(?:\s#.*)?")
-_MAY_SET_ANY = re.compile(r"(?:^|[;&|({\s])(?:\.|source|eval)\s+\S")
-"""A file that is sourced after a variable was given its value may give it another."""
 
-_SETS_ANY = re.compile(
-    r"(?<![^\s;&|(){}`])(?:printf\s+-v\s*[\"']?\$"
-    r"|(?:declare|local|typeset)\s+-\w*n\w*\s[^;&|\n]{0,200}?\$"
-    r"|(?:read|unset|getopts|mapfile|readarray)\s[^;&|<>()\n]{0,200}?(?<=\s)[\"']?\$\{?\w+\}?[\"']?\s*(?=$|[;&|<>)\n]))"
-)
-"""The name of the variable that is set is itself a variable's value. In a function, the call sets it."""
-
-_OPENS, _CLOSES = re.compile(r"\{[ \t]*(?:#.*)?$"), re.compile(r"[ \t]*\}")
 
 _DEEPEST = 3
 _MOST_BODIES = 20
 """Here-documents of one line."""
 
-_LONGEST_LINE = 1 << 16
 _LONGEST_QUOTED = 80
-_LONGEST_FILE = 255
 
 
 def sets_sysctls(command: str) -> bool:
@@ -104,7 +69,13 @@ def read(text: str, source: str, found: Found, written: set[str] | None = None) 
     lines = list(logical_lines(text))
     part = written is not None
     script = _Script(
-        source, found, _files(lines), _variables(lines), set() if written is None else written, part, _Conditions()
+        source,
+        found,
+        files_given(lines),
+        plain_variables(lines),
+        set() if written is None else written,
+        part,
+        Conditions(),
     )
     at = 0
     while at < len(lines) and not found.full:
@@ -113,28 +84,20 @@ def read(text: str, source: str, found: Found, written: set[str] | None = None) 
         at += 1 + len(bodies)
 
 
-class _Variable(NamedTuple):
-    """What a script gives a variable, in which line, and what had to be assumed."""
-
-    value: str
-    line: int
-    note: str
-
-
 @dataclass(slots=True)
 class _Script:
     source: str
     found: Found
     files: dict[str, str]
-    variables: dict[str, _Variable]
+    variables: dict[str, Variable]
     written: set[str]
     is_a_part: bool
-    conditions: "_Conditions"
+    conditions: Conditions
 
     def take(self, line: Logical, bodies: list[Logical]) -> None:
         """Take in a line, with the here-documents that it sends somewhere."""
-        if len(line.text) > _LONGEST_LINE or len(known := _filled_in(line.text, self.files)) > _LONGEST_LINE:
-            why = f"a line longer than {_LONGEST_LINE} characters"
+        if len(line.text) > LONGEST_LINE or len(known := filled_in(line.text, self.files)) > LONGEST_LINE:
+            why = f"a line longer than {LONGEST_LINE} characters"
             self.found.trouble(self.source, line.first, 1, why)
             return
         self.conditions.take(line.text)
@@ -161,7 +124,7 @@ class _Script:
             return variable.value
 
         text = _DEFAULT.sub(default, text) if "$" in text else text
-        text = _VARIABLE.sub(value, text) if "$" in text else text
+        text = VARIABLE.sub(value, text) if "$" in text else text
         return text, "; ".join(dict.fromkeys(notes))
 
 
@@ -179,94 +142,6 @@ def _without_reads(text: str) -> str:
     return text
 
 
-def _variables(lines: list[Logical]) -> dict[str, _Variable]:
-    """The variables that are given one plain text, outside of any function, condition or loop."""
-    times: dict[str, int] = {}
-    found: dict[str, _Variable] = {}
-    conditions, depth = _Conditions(), 0
-    for line in lines:
-        if line.sent_by or len(line.text) > _LONGEST_LINE:
-            continue
-        for name, _ in _given(line.text):
-            times[name] = times.get(name, 0) + 1
-        conditions.take(line.text)
-        in_a_function = depth > 0 or "()" in line.text
-        if _SETS_ANY.search(line.text) or (in_a_function and _MAY_SET_ANY.search(line.text)):
-            return {}
-        if _MAY_SET_ANY.search(line.text):
-            for name in found:
-                times[name] = times.get(name, 0) + 1
-        depth -= bool(_CLOSES.match(line.text))
-        if depth <= 0 and not conditions.decide_about("\n") and (given := _given_plainly(line)):
-            found[given[0]] = given[1]
-        depth += bool(_OPENS.search(line.text))
-    return {name: its for name, its in found.items() if times.get(name, 0) <= 1}
-
-
-def _given_plainly(line: Logical) -> tuple[str, _Variable] | None:
-    if match := _DEFAULT_ASSIGNED.fullmatch(line.text):
-        return match[2], _Variable(match[3], line.first, f"the default of {match[1]}")
-    if not (match := _ASSIGNMENT.fullmatch(line.text)):
-        return None
-    if match[5]:
-        return match[1], _Variable(match[6], line.first, f"the default of {match[5]}")
-    value = next(each for each in match.group(2, 3, 4) if each is not None)
-    return match[1], _Variable(value, line.first, f"${match[1]} is {value or 'empty'} by line {line.first}")
-
-
-def _files(lines: list[Logical]) -> dict[str, str]:
-    """The variables that were given a sysctl's path, or a file of sysctls, by name.
-
-    The shell's order, branches and loops are not followed: one that is given more than once is /proc/sys/$NAME.
-    """
-    given: dict[str, set[str]] = {}
-    for line in lines:
-        if len(line.text) <= _LONGEST_LINE and not line.sent_by:
-            for name, value in _given(line.text):
-                given.setdefault(name, set()).add(value)
-    files: dict[str, str] = {}
-    for name, values in given.items():
-        paths = [_filled_in(value, files)[:_LONGEST_FILE] for value in values]
-        if any(is_sysctl_file(path) or path.startswith(_PROC_SYS) for path in paths):
-            files[name] = paths[0] if len(paths) == 1 else f"{_PROC_SYS}${name}"
-    return files
-
-
-def _given(line: str) -> Iterator[tuple[str, str]]:
-    """Each variable that a line gives a value, and the value; empty where it is, or may be, another."""
-    for assigned in _ASSIGNED.finditer(line):
-        yield assigned[1], assigned[3][:_LONGEST_FILE]
-        if assigned[2] or line[: assigned.start()].count("(") > line[: assigned.start()].count(")"):
-            yield assigned[1], ""
-    for words in _FOR.findall(line):
-        names = words.split()
-        yield from ((name, "") for name in names[:1])
-        yield from ((names[0], value[:_LONGEST_FILE]) for value in names[2:])
-    yield from ((name, "") for name in _changed(line))
-
-
-def _changed(line: str) -> Iterator[str]:
-    """Each variable that a line sets otherwise than by `N=value`, or may set: a word in quotes may be its name."""
-    for builtin in _SETS_ARGUMENTS.finditer(line):
-        names = _NAME.findall(builtin[1])
-        yield from names[:1] if builtin[0].startswith("printf") else names
-    arithmetic = line.partition("((")[2]
-    for match in (*_SETS_IN_PLACE.finditer(line), *_SETS_IN_ARITHMETIC.finditer(arithmetic)):
-        yield next(filter(None, match.groups()))
-
-
-def _filled_in(text: str, files: dict[str, str]) -> str:
-    """A text with what its variables were given; where the shell would make something else of that, it is not known."""
-
-    def value(variable: re.Match[str]) -> str:
-        name = variable[1] or variable[3]
-        if name not in files:
-            return variable[0]
-        return f"{_PROC_SYS}${name}" if variable[2] else files[name]
-
-    return _VARIABLE.sub(value, text) if files else text
-
-
 def _here_document(body: Logical, source: str, found: Found) -> None:
     """What cat alone is sent is text on a terminal; what else is sent somewhere may be commands."""
     if _SHOWN.match(body.sent_by):
@@ -274,34 +149,6 @@ def _here_document(body: Logical, source: str, found: Found) -> None:
     for number, line in enumerate(body.text.split("\n"), body.first):
         if not found.full and sets_sysctls(line):
             found.trouble(source, number, 1, "a here-document that sets sysctls: who reads it is not known here")
-
-
-class _Conditions:
-    """Whether what a line sets is set only sometimes: within `if`, `case` and loops, or after && and ||."""
-
-    def __init__(self) -> None:
-        self._line, self._at = "", 0
-        self._depths = [(0, 0)]
-        self._ands = [(-1, False)]
-
-    def take(self, line: str) -> None:
-        """Go on to a line."""
-        self._line, self._at = line, 0
-        steps = [(found.end(), 1) for found in _BEGINS.finditer(self._line)]
-        steps += [(found.start(), -1) for found in _FINISHES.finditer(self._line)]
-        depths = [(0, self._depths[-1][1])]
-        for at, step in sorted(steps):
-            depths.append((at, max(0, depths[-1][1] + step)))
-        self._depths = depths
-        self._ands = [(-1, False), *((found.start(), len(found[0]) > 1) for found in _ANDS.finditer(self._line))]
-
-    def decide_about(self, word: str) -> bool:
-        """Asked of the words of a line in their order."""
-        at = max(self._at, self._line.find(word, self._at))
-        self._at = at + len(word)
-        _, depth = self._depths[bisect.bisect(self._depths, (at, sys.maxsize)) - 1]
-        _, after_and = self._ands[bisect.bisect(self._ands, (at, True)) - 1]
-        return depth > 0 or after_and
 
 
 class _Reader:
@@ -322,13 +169,13 @@ class _Reader:
                 self._take(sender, command, depth)
 
     def _take(self, sender: Command, command: Command, depth: int) -> None:
-        written = [target for target in command.targets if target.startswith(_PROC_SYS)]
+        written = [target for target in command.targets if target.startswith(PROC_SYS)]
         if command.name == "sysctl":
             self._sysctl(command.words[1:])
         elif depth < _DEEPEST and (inner := _given_to_a_shell(command)):
             self.read(_without_reads(inner), depth + 1)
         elif command.name == "tee":
-            self._output(sender, [word for word in command.words[1:] if word.startswith(_PROC_SYS)])
+            self._output(sender, [word for word in command.words[1:] if word.startswith(PROC_SYS)])
         else:
             self._options(command.words)
             self._unread(command)
@@ -351,8 +198,8 @@ class _Reader:
         notes = {}
         for number, raw in enumerate(text.split("\n")):
             where = (self._source, first + number, 1) if first else (self._source, *self._position(raw))
-            if len(raw) > _LONGEST_LINE:
-                self._found.trouble(*where, f"a line longer than {_LONGEST_LINE} characters")
+            if len(raw) > LONGEST_LINE:
+                self._found.trouble(*where, f"a line longer than {LONGEST_LINE} characters")
                 continue
             is_quoted = self.sent is not None and bool(first) and self.sent.word[:1] in ("'", '"', "\\")
             line, notes[where] = (raw, "") if is_quoted else self._script.expanded(raw, self._line.first)
@@ -410,7 +257,7 @@ class _Reader:
             shortened = whole if len(whole) <= _LONGEST_QUOTED else whole[:_LONGEST_QUOTED] + "…"
         if command.name in _SETS_NOTHING:
             return
-        if _SETS.search(whole) or (_PROC_SYS in whole and not _only_reads(command, whole)):
+        if _SETS.search(whole) or (PROC_SYS in whole and not _only_reads(command, whole)):
             self._trouble(command.words[0], f"a sysctl is set here in a way that is not read: {shortened}")
         elif fills_a_file(whole):
             self._script.written.add(whole)
@@ -436,7 +283,7 @@ class _Reader:
             if value is None:
                 self._trouble(target, f"what {sender.name or 'nobody'} writes to {target} is not known here")
             else:
-                self._add(target.removeprefix(_PROC_SYS.removesuffix("/")), value, written_as=target)
+                self._add(target.removeprefix(PROC_SYS.removesuffix("/")), value, written_as=target)
 
     def _add(self, key: str, value: str, *, written_as: str = "", optional: str = "", scope: object = None) -> None:
         where, line = written_as or key, self._line
@@ -461,7 +308,7 @@ def _only_reads(command: Command, whole: str) -> bool:
     if command.name == "sed":
         return not any(re.match(r"-[a-zA-Z]*i|--in-place", word) for word in command.words)
     if command.name in _COPIES:
-        return not command.words[-1].startswith(_PROC_SYS) and not any(word.startswith("-t") for word in command.words)
+        return not command.words[-1].startswith(PROC_SYS) and not any(word.startswith("-t") for word in command.words)
     return command.name in _READS
 
 
