@@ -1,51 +1,109 @@
-"""What the READMEs show of real runs: `make readme` writes it, a test compares it. Both show the same runs.
+"""What the READMEs and docs/ show of real runs and of the lessons: `make readme` writes it, a test compares it.
 
-Times, ports and sequence numbers differ from run to run, and only root sees state changes reported by the kernel; what
-a look shows depends on when it comes. So both sides are compared without these.
+Each part stands between two markers, `<!-- NAME -->` and `<!-- /NAME -->`. Times, ports and sequence numbers differ
+from run to run, and only root sees state changes reported by the kernel; what a look shows depends on when it comes. So
+runs are compared without these, and a part is written anew only if the rest of it has changed.
 """
 
 import ast
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from harness.lessons import docstrings, lessons
 from harness.lessons.docstrings import rows_of
 from harness.output import files
-from tests.playing import ROOT, clean_environment
+from tests.playing import ROOT, clean_environment, pytest_command
 
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh-CN.md"}
-FILE = "scenarios/closing/close_with_unread_data.py"
+DOCS = ROOT / "docs"
+PLACES = {
+    "symptoms": READMES,
+    "failure": READMES,
+    "scenarios": {"en": DOCS / "scenarios.md", "zh": DOCS / "scenarios.zh-CN.md"},
+    "advice": {"en": DOCS / "advice.md", "zh": DOCS / "advice.zh-CN.md"},
+    "whatif": {"en": DOCS / "what-if.md"},
+}
+"""The file of each part, in each language that has it."""
+
+STORY = ROOT / "scenarios" / "closing" / "close_with_unread_data.py"
 FAULT = "test_unread_data_turns_close_into_a_reset"
-FOLKLORE_HEADS = {"en": "| said | shown | where |", "zh": "| 说法 | 实际 | 出处 |"}
+RIGHT, WRONG = '== ["server RA"]', '== ["server FA", "client A"]'
 TUNING = "net.ipv4.tcp_keepalive_time = 600\nnet.ipv4.tcp_retries2 = 2\n"
-HEADS = {"en": "| scenario | symptom | cause | cure |", "zh": "| 场景 | 症状 | 原因 | 解法 |"}
+HEADS = {"en": "| scenario | symptom | cause | cure |", "zh": "| 场景 | 症状 | 原因 | 解决办法 |"}
+ADVICE_HEADS = {"en": "| said | shown | where |", "zh": "| 说法 | 实际 | 出处 |"}
+COLON = {"en": ": ", "zh": "："}
 
 
-def transcript() -> str:
-    """Play the story and cut the transcript out of what pytest prints."""
-    return _cut(_pytest("-rP", f"{FILE}::{FAULT}"), "lab: what happened", "===")
+def failure() -> str:
+    """What pytest prints if the story expects FIN."""
+    source = STORY.read_text()
+    assert RIGHT in source.partition(f"def {FAULT}")[2]
+    with tempfile.TemporaryDirectory() as folder:
+        story = Path(folder, STORY.name)
+        before, name, after = source.partition(f"def {FAULT}")
+        story.write_text(before + name + after.replace(RIGHT, WRONG, 1))
+        printed = _run(*pytest_command(story, "-q", "--tb=short", "-k", FAULT)[1:])
+    lines = printed.splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("E  "))
+    begin = next(number for number, line in enumerate(lines) if "lab: what happened" in line)
+    end = next(number for number, line in enumerate(lines) if number > begin and line.startswith("==="))
+    shown = [*(line for line in lines[first:begin] if line.startswith("E  ")), *lines[begin + 1 : end]]
+    return _indented(shown)
 
 
-def ladder() -> str:
-    """The same story as `make lesson` draws it, at 80 columns."""
-    return _cut(_pytest("--lab-show", "-q", f"{FILE}::{FAULT}"), FAULT, "Why")
+def whatif() -> str:
+    """What two lines would change, without the line that names this kernel."""
+    printed = _run("-m", "harness", "whatif", "--before", "reference", "--plays", "1", "-", stdin=TUNING)
+    _, shown = printed.split("net.ipv4.", 1)
+    return _indented(f"  net.ipv4.{shown}".splitlines())
+
+
+def _run(*arguments: str, stdin: str = "") -> str:
+    environment = clean_environment() | {"COLUMNS": "80"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, input=stdin, cwd=ROOT, capture_output=True, text=True, env=environment).stdout
+
+
+def _indented(lines: list[str]) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in lines).rstrip()
+
+
+def themes() -> dict[str, dict[str, str]]:
+    """The heading of each theme in each language, by its folder, in the order of the index."""
+    return tomllib.loads((lessons.FOLDER / "THEMES.toml").read_text())
+
+
+def symptoms(language: str) -> str:
+    """The index: a heading for each theme, and a line for each symptom."""
+    told = list(lessons.every(language))
+    parts = []
+    for theme, heading in themes().items():
+        lines = [
+            f"- {lesson.texts.symptom}{COLON[language]}[{lesson.name}]({lesson.path.relative_to(ROOT)})"
+            for lesson in told
+            if lesson.path.parent.name == theme
+        ]
+        parts.append("\n".join([f"**{heading[language]}**", "", *lines]))
+    return "\n\n".join(parts)
 
 
 def scenarios(language: str) -> str:
-    """The table, from the lessons' own texts, in the order of the articles' rows."""
+    """The table, in the order of the articles' rows."""
     told = sorted(lessons.every(language), key=lambda lesson: (rows_of(lesson), lesson.name))
     lines = [HEADS[language], "|---|---|---|---|"]
     for lesson in told:
         texts = lesson.texts
-        link = f"[{lesson.name}]({lesson.path.relative_to(ROOT)})"
+        link = f"[{lesson.name}](../{lesson.path.relative_to(ROOT)})"
         lines.append(f"| {link} | {texts.symptom} | {texts.cause} | {texts.cure} |")
     return "\n".join(lines)
 
 
-def advice(name: str, language: str) -> dict[str, tuple[str, str]]:
+def advice_of(name: str, language: str) -> dict[str, tuple[str, str]]:
     """What a scenario's tests give as said and as shown, by test: its docstrings in English, its lesson in Chinese."""
     if language == "zh":
         translated = tomllib.loads((lessons.load(name).path.with_suffix(".toml")).read_text())["zh"].get("advice", {})
@@ -56,68 +114,55 @@ def advice(name: str, language: str) -> dict[str, tuple[str, str]]:
     return {test: found for test, found in told if found}
 
 
-def folklore(language: str) -> str:
+def advice(language: str) -> str:
     """The table of advice and verdicts, from the scenarios that have some."""
-    lines = [FOLKLORE_HEADS[language], "|---|---|---|"]
+    lines = [ADVICE_HEADS[language], "|---|---|---|"]
     for lesson in lessons.every(language):
-        for test, (said, shown) in advice(lesson.name, language).items():
-            lines.append(f"| {said} | {shown} | [{test}]({lesson.path.relative_to(ROOT)}) |")
+        for test, (said, shown) in advice_of(lesson.name, language).items():
+            lines.append(f"| {said} | {shown} | [{test}](../{lesson.path.relative_to(ROOT)}) |")
     return "\n".join(lines)
 
 
-def whatif() -> str:
-    """What two lines would change, without the line that names this kernel."""
-    command = [sys.executable, "-m", "harness", "whatif", "--before", "reference", "--plays", "1", "-"]
-    environment = clean_environment() | {"COLUMNS": "80"}
-    done = subprocess.run(command, input=TUNING, cwd=ROOT, capture_output=True, text=True, env=environment)
-    _, told = done.stdout.split("net.ipv4.", 1)
-    return "\n".join(f"    {line}".rstrip() for line in f"  net.ipv4.{told}".splitlines()).rstrip()
+PLAYED: dict[str, Callable[[], str]] = {"failure": failure, "whatif": whatif}
+TOLD: dict[str, Callable[[str], str]] = {"symptoms": symptoms, "scenarios": scenarios, "advice": advice}
 
 
-PLAYED: dict[str, Callable[[], str]] = {"transcript": transcript, "ladder": ladder, "whatif": whatif}
-TOLD: dict[str, Callable[[str], str]] = {"scenarios": scenarios, "folklore": folklore}
-
-
-def shown(section: str, language: str) -> str:
-    """What stands in a README between a section's two markers."""
-    path = READMES[language]
-    match = re.search(rf"<!-- {section} -->\n\n(.*?)\n\n<!-- /{section} -->", path.read_text(), re.S)
-    assert match, f"{path.name} has no section {section}"
+def shown(part: str, language: str) -> str:
+    """What stands between the two markers of a part."""
+    path = PLACES[part][language]
+    match = re.search(rf"<!-- {part} -->\n+(.*?)\n*<!-- /{part} -->", path.read_text(), re.S)
+    assert match, f"{path.name} has no part {part}"
     return match[1]
 
 
-def normalised(section: str, text: str) -> list[str]:
-    """Without times, ports, timers; a transcript without state changes, a ladder without looks and counters."""
+def normalised(part: str, text: str) -> list[str]:
+    """Without times, ports and timers; a failure also without state changes, looks and counters."""
     lines = [re.sub(r"^\s*[\d.]+( ms)?\s+|:\d+\b|, timer \w+ [\d.]+ s", "", line) for line in text.splitlines()]
-    if section == "transcript":
-        lines = [line for line in lines if "→" not in line]
-    if section == "ladder":
-        lines = [line for line in lines if re.search("[◀▶»]", line)]
+    if part == "failure":
+        lines = [line for line in lines if re.search(r"[◀▶]|^\w+: (?!counters)|^ *E ", line)]
     return [re.sub(r"[ ─]+", " ", line).strip() for line in lines]
 
 
-def _pytest(*arguments: str) -> str:
-    command = [sys.executable, "-m", "pytest", *arguments]
-    environment = clean_environment() | {"COLUMNS": "80"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment).stdout
-
-
-def _cut(text: str, after: str, before: str) -> str:
-    lines = text.splitlines()
-    start = next(number for number, line in enumerate(lines) if after in line) + 1
-    end = next(number for number, line in enumerate(lines) if number > start and line.startswith(before))
-    return "\n".join(f"    {line}".rstrip() for line in lines[start:end]).rstrip()
+def changed() -> Iterator[tuple[str, Path, str]]:
+    """Each part that is not what it should be, its file, and the text that it should have."""
+    for part, made in PLAYED.items():
+        new = made()
+        for language, path in PLACES[part].items():
+            if normalised(part, shown(part, language)) != normalised(part, new):
+                yield part, path, new
+    for part, told in TOLD.items():
+        for language, path in PLACES[part].items():
+            if shown(part, language) != (new := told(language)):
+                yield part, path, new
 
 
 def write() -> None:
-    """Write every section of each README anew."""
-    played = {section: made() for section, made in PLAYED.items()}
-    for language, path in READMES.items():
+    """Write each part that has changed."""
+    for part, path, new in changed():
+        pattern = rf"(<!-- {part} -->\n).*?(<!-- /{part} -->)"
         text = path.read_text()
-        for section, new in {**played, **{section: made(language) for section, made in TOLD.items()}}.items():
-            pattern = rf"(<!-- {section} -->\n).*?(<!-- /{section} -->)"
-            text = re.sub(pattern, lambda match, new=new: f"{match[1]}\n{new}\n\n{match[2]}", text, flags=re.S)
-        files.write(path, text)
+        files.write(path, re.sub(pattern, lambda match, new=new: f"{match[1]}\n{new}\n\n{match[2]}", text, flags=re.S))
+        print(f"{path.relative_to(ROOT)}: {part}")
 
 
 if __name__ == "__main__":
