@@ -93,7 +93,7 @@ def play_without_fds(lab, closes):
 
 
 @pytest.mark.waits(1)
-def test_who_was_let_in_before_the_queue_filled_stays_in_syn_recv_until_there_is_room(lab):
+def test_the_last_ack_that_finds_the_queue_full_is_ignored(lab):
     """Proves: 003-6"""
     server, late = play(lab)
     lab.expect_wire(["client S", "server SA", "client A", "server SA", "client A"], port=LATE)
@@ -107,7 +107,7 @@ def test_who_was_let_in_before_the_queue_filled_stays_in_syn_recv_until_there_is
 
 
 @pytest.mark.waits(1)
-def test_when_syn_recv_is_over_the_client_is_left_with_half_a_connection(lab):
+def test_once_syn_recv_ends_the_client_has_half_a_connection(lab):
     """Proves: 003-6, its end."""
     lab.set_sysctl("net.ipv4.tcp_synack_retries", 0)
     _, late = play(lab)
@@ -119,7 +119,7 @@ def test_when_syn_recv_is_over_the_client_is_left_with_half_a_connection(lab):
     late.fail_with("ECONNRESET")
 
 
-def test_abort_on_overflow_resets_who_was_let_in_before(lab):
+def test_abort_on_overflow_answers_the_last_ack_with_a_reset(lab):
     """Proves: 003-6"""
     lab.set_sysctl("net.ipv4.tcp_abort_on_overflow", 1)
     _, late = play(lab)
@@ -140,7 +140,7 @@ def test_control_with_one_place_more_the_next_segment_is_enough(lab):
     assert lab.counter("TcpExtListenOverflows") == lab.counter("TcpExtListenDrops") == 0
 
 
-def test_control_with_room_abort_on_overflow_resets_nobody(lab):
+def test_control_with_room_abort_on_overflow_changes_nothing(lab):
     """Proves: 003-6"""
     lab.set_sysctl(key="net.ipv4.tcp_abort_on_overflow", value=1)
     _, late = play(lab, 3)

@@ -118,7 +118,7 @@ def test_only_accept_takes_a_reset_connection_out_of_the_queue(lab):
 
 
 @pytest.mark.parametrize("answers", ANSWERS, ids=lambda answers: "-".join(call for call, _ in answers))
-def test_accept_hands_out_the_dead_connection_with_its_address(lab, answers):
+def test_accept_returns_the_dead_connection_with_its_address(lab, answers):
     """Proves: 003-3"""
     server = start(lab, accept_late, "listening", [call for call, _ in answers])
     start(lab, connect_and_reset, "reset", 40001)
@@ -127,7 +127,7 @@ def test_accept_hands_out_the_dead_connection_with_its_address(lab, answers):
     assert lab.wire(since="accepted") == []
 
 
-def test_control_a_connection_that_is_not_reset_waits_in_the_table_without_an_owner_and_works(lab):
+def test_control_without_a_reset_the_queued_connection_works(lab):
     """Proves: 003-5, and 003-1, 003-2, 003-3 without the reset."""
     server = start(lab, accept_late, "listening", ["getpeername", "send"])
     client = start(lab, await_greeting, "connected", 40001)
@@ -140,7 +140,7 @@ def test_control_a_connection_that_is_not_reset_waits_in_the_table_without_an_ow
     assert client.finish() == GREETING
 
 
-def test_an_accept_loop_stuck_on_a_dead_probe_fills_the_queue_and_lets_nobody_in(lab):
+def test_an_accept_loop_stuck_on_a_dead_probe_lets_nobody_in(lab):
     """Proves: 003-4"""
     play(lab, greeting_server, "reset", "greeting fails: EPIPE")
     assert [(row.state, row.recv_q, row.send_q) for row in lab.sockets()] == [("LISTEN", 2, 1)]  # backlog + 1, backlog
@@ -161,7 +161,7 @@ def test_control_probes_that_reset_after_the_greeting_do_no_harm(lab):
     assert lab.accept_queue() == lab.counter("TcpExtListenOverflows") == 0
 
 
-def test_control_accepting_in_one_place_and_greeting_in_another_survives_the_same_probes(lab):
+def test_control_greeting_in_threads_survives_the_same_probes(lab):
     """Proves: 003-8, and 003-4 by the cure."""
     server = play(lab, threaded_greeting_server, "reset", "accepted")
     client = start(lab, await_greeting, "connected", 40004)

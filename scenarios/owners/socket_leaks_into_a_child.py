@@ -120,7 +120,7 @@ def test_control_with_cloexec_the_same_tcpdump_has_nothing(lab):
 
 
 @pytest.mark.waits(1)
-def test_a_connect_given_up_in_syn_sent_succeeds_for_the_child_alone(lab):
+def test_a_connect_given_up_in_syn_sent_succeeds_for_the_child(lab):
     """Proves: 000-7"""
     server, controller = play(lab, leaks=True, full_queue=True)
     closed = controller.run_to("closed")
@@ -149,7 +149,7 @@ def test_control_with_cloexec_a_connect_given_up_is_forgotten(lab):
     assert controller.finish() == -signal.SIGKILL
 
 
-def test_where_the_server_closes_first_the_child_stays_in_close_wait(lab):
+def test_if_the_server_closes_first_the_child_stays_in_close_wait(lab):
     """Proves: 000-8"""
     _, controller = play(lab, leaks=True, closes_first=True)
     closed = controller.run_to("closed")

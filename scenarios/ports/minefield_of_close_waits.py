@@ -94,7 +94,7 @@ def let_ordinary_clients_connect(lab):
 
 
 @pytest.mark.waits(1)
-def test_whoever_is_given_the_port_of_a_leaked_connection_pays_for_it(lab):
+def test_a_client_given_the_port_of_a_leaked_close_wait_is_late(lab):
     """Proves: 001-5"""
     play(lab)
     by_port = let_ordinary_clients_connect(lab)
@@ -112,7 +112,7 @@ def test_whoever_is_given_the_port_of_a_leaked_connection_pays_for_it(lab):
 
 
 @pytest.mark.waits(1)
-def test_control_after_the_leaking_server_has_ended_nobody_steps_on_anything(lab):
+def test_control_after_a_restart_all_clients_connect_at_once(lab):
     """Proves: 001-5, by the cure that every administrator knows: the kernel closes what the process leaked."""
     play(lab).kill()
     lab.start(leaking_listener, lab.server_address, name="restarted listener", to="listening")

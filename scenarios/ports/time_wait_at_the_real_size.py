@@ -96,7 +96,7 @@ def test_a_time_wait_costs_a_small_object_and_no_fd(lab):
     expect_time_waits(lab, SOME)
 
 
-def test_control_a_connection_that_stays_open_costs_a_whole_socket_at_each_end_and_an_fd(lab):
+def test_control_an_open_connection_costs_whole_sockets_and_an_fd(lab):
     """Proves: 004-2"""
     lab.start(echo_server, lab.server_address, to="listening")
     lab.start(keep_open, lab.server_address, SOME, to="100 connected")

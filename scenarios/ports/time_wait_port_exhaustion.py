@@ -144,7 +144,7 @@ def test_time_wait_steps_aside_for_a_syn_with_a_newer(lab, timestamps, upload, f
     assert grown == above or (may_be_older and grown in by_clock)
 
 
-def test_reuse_takes_a_time_wait_over_after_the_delay_and_not_before(lab):
+def test_reuse_takes_a_time_wait_over_once_the_delay_is_over(lab):
     """Proves: 004-5"""
     play(lab, lab.server_address, first_to_close="client")
     third = lab.start(two_port_client, lab.server_address)
@@ -161,7 +161,7 @@ def test_reuse_takes_a_time_wait_over_after_the_delay_and_not_before(lab):
 
 
 @pytest.mark.parametrize(("mode", "timestamps", "host"), [(2, 1, "127.0.0.2"), (1, 0, "192.0.2.3")])
-def test_control_reuse_never_helps_off_loopback_at_2_nor_without_timestamps(lab, mode, timestamps, host):
+def test_control_reuse_needs_timestamps_and_at_2_loopback(lab, mode, timestamps, host):
     """Proves: 004-5. The TIME_WAITs elsewhere are newer: when they give way, the delay is over for the others too."""
     lab.set_sysctl("net.ipv4.tcp_timestamps", timestamps)
     play(lab, lab.server_address, first_to_close="client")

@@ -1,21 +1,25 @@
-"""A health check may do harm, none, or never be seen at all: it depends on where in the connection it stops.
+"""A health check can do harm, do none, or never be accepted: that depends on when it ends the connection.
 
-The victim greets first, in its accept loop, and tries again on any error. A probe that resets before accept() gets it
-stuck; the same probe does no harm if it waits for the greeting. HAProxy's plain check does not come as far as either:
-it turns quick ACKs off before connect() (tcp_connect_server), so the kernel puts the handshake's last ACK off for
-200 ms in hope of data to go with it (tcp_rcv_synsent_state_process, TCP_DELACK_MAX); and it closes what is connected
-with linger 0 (FD_LINGER_RISK, _fd_delete_orphan). RST meets SYN_RECV, and there is nothing to accept (tcp_check_req).
-What is never accepted cannot harm, and cannot tell a server that is stuck from one that is well. A check that expects
-an answer has its ACK sent at once (tcpcheck_eval_connect), is accepted, and can tell.
+The server greets first, in its accept loop, and tries again on any error. A probe that resets the
+connection before accept() gets it stuck; the same probe does no harm if it waits for the greeting.
 
-    prober, at once          prober, later          HAProxy, plain         HAProxy, expects 220    server
-    S ──────────────────▶    S ───────────────▶     S ───────────────▶     S ─────────────────▶
-    ◀─────────────── SA      ◀──────────── SA       ◀──────────── SA       ◀────────────── SA      SYN_RECV
-    A ──────────────────▶    A ───────────────▶     RA ──────────────▶     A ─────────────────▶    ESTABLISHED
-    RA ─────────────────▶    ◀──────────── PA                              ◀────────────── PA      accept(), send()
-                             RA ──────────────▶                            RA ────────────────▶    CLOSED
+HAProxy's plain check ends even earlier. It turns off quick ACKs before connect()
+(tcp_connect_server), so the client's kernel delays the handshake's last ACK by up to 200 ms, to
+send it along with data (tcp_rcv_synsent_state_process, TCP_DELACK_MAX); then it closes with linger
+0 (FD_LINGER_RISK, _fd_delete_orphan). So RST arrives in SYN_RECV, and there is nothing to accept
+(tcp_check_req). A check that is never accepted cannot do harm, and cannot tell a stuck server from
+a healthy one. A check that expects an answer sends its ACK at once (tcpcheck_eval_connect), is
+accepted, and can tell.
 
-Sources: article 003; RFC 9293, 3.10.7.4; net/ipv4/tcp_input.c, tcp_minisocks.c; HAProxy: proto_tcp.c, tcpcheck.c, fd.c.
+    prober, at once     prober, later     HAProxy, plain    HAProxy, expects 220    server
+    S ─────────────▶    S ───────────▶    S ───────────▶    S ─────────────────▶
+    ◀────────── SA      ◀──────── SA      ◀──────── SA      ◀────────────── SA      SYN_RECV
+    A ─────────────▶    A ───────────▶    RA ──────────▶    A ─────────────────▶    ESTABLISHED
+    RA ────────────▶    ◀──────── PA                        ◀────────────── PA      accept(), send()
+                        RA ──────────▶                      RA ────────────────▶    CLOSED
+
+Sources: article 003; RFC 9293, 3.10.7.4; net/ipv4/tcp_input.c, tcp_minisocks.c. HAProxy:
+proto_tcp.c, tcpcheck.c, fd.c.
 """
 
 import contextlib
@@ -40,8 +44,8 @@ listen victim
     mode tcp
     log global
     option log-health-checks
-    timeout connect {patience}
-    timeout check {patience}
+    timeout connect {timeout}
+    timeout check {timeout}
     server victim {host}:{port} check inter 1h
     {check}
 """
@@ -70,58 +74,38 @@ def await_greeting(address):
     return connection.recv(len(GREETING))
 
 
-def start_prober(lab, *how):
-    return lab.run_program([sys.executable, prober.__file__, *map(str, lab.server_address), "--reset", *how])
-
-
-def start_haproxy(lab, check, patience="5s"):
-    """It needs something to listen on, and that is no TCP port here. The check of its first server comes at once."""
+def start_haproxy(lab, check, timeout="5s"):
+    """It needs an address to listen on, here no TCP port. It checks its first server at once."""
     host, port = lab.server_address
-    text = HAPROXY.format(folder=lab.folder(), host=host, port=port, check=CHECKS[check], patience=patience)
+    text = HAPROXY.format(folder=lab.folder(), host=host, port=port, check=CHECKS[check], timeout=timeout)
     return lab.run_program([find_program("haproxy"), "-db", "-f", lab.write_file("haproxy.cfg", text)])
 
 
-def no_ack_was_sent_for_it(lab):
-    """Kept from its processor for 200 ms, HAProxy is too late: the kernel acknowledges (tcp_delack_timer)."""
+def start_prober(lab, *options):
+    return lab.run_program([sys.executable, prober.__file__, *map(str, lab.server_address), "--reset", *options])
+
+
+def expect_no_delayed_ack(lab):
+    """Inconclusive if HAProxy got no processor for 200 ms: then the kernel sends the ACK (tcp_delack_timer)."""
     _, syn_ack, *others = lab.segments()
     if others and others[0].flags == "A" and others[0].time_ns - syn_ack.time_ns >= 200_000_000:
         raise Inconclusive("the host kept HAProxy waiting for 200 ms. Hint: run it again with less load")
 
 
 def play_stuck(lab):
-    """The server is not in accept() when the probe comes, as it is not while it serves somebody."""
+    """The probe is over before the server calls accept(), as it would be while the server is busy."""
     server = lab.start(greeting_server, lab.server_address, to="listening")
     assert start_prober(lab, "--delay", "0", "--count", "1").finish() == 0
     server.run_to("greeting fails: EPIPE")
     return server
 
 
-def test_the_prober_that_resets_at_once_gets_the_greeting_server_stuck(lab):
-    """Proves: 003-10, of the prober."""
-    server = play_stuck(lab)
-    assert lab.wire() == [*HANDSHAKE, "client RA"]
-    lab.start(await_greeting, lab.server_address, to="connected").stay_blocked(in_="recv")
-    server.run_to("greeting fails: EPIPE")
-    assert lab.accept_queue() == 1
-
-
-def test_control_the_prober_that_waits_for_the_greeting_does_no_harm(lab):
-    """Proves: 003-10, of the prober. The time is what the lab allows the scheduler of a busy host."""
-    server = lab.start(greeting_server, lab.server_address, to="listening")
-    program = start_prober(lab, "--delay", str(lab.allowance_s), "--count", "1")
-    server.run_to("greeted")
-    assert program.finish(within_s=lab.allowance_s + lab.deadline_s) == 0
-    assert "1 connected, 0 failed (0.0%), 21 bytes heard" in program.output()
-    assert lab.wire() == [*HANDSHAKE, "server PA", "client A", "client RA"]
-    server.stay_blocked(in_="accept")
-
-
 def test_haproxys_plain_check_passes_and_is_never_accepted(lab):
-    """Proves: 003-10, of HAProxy."""
+    """Proves: 003-10, for HAProxy."""
     server = lab.start(greeting_server, lab.server_address, to="listening")
     server.stay_blocked(in_="accept")
     start_haproxy(lab, "plain").expect_output("Layer4 check passed")
-    no_ack_was_sent_for_it(lab)
+    expect_no_delayed_ack(lab)
     lab.expect_wire(["client S", "server SA", "client RA"])
     assert lab.path("server") == ["SYN_RECV", "CLOSED"]
     assert (lab.accept_queue(), lab.counter("TcpExtEmbryonicRsts")) == (0, 1)
@@ -129,7 +113,7 @@ def test_haproxys_plain_check_passes_and_is_never_accepted(lab):
 
 
 def test_control_haproxys_check_that_reads_is_accepted_and_greeted(lab):
-    """Proves: 003-10, of HAProxy."""
+    """Proves: 003-10, for HAProxy."""
     server = lab.start(greeting_server, lab.server_address, to="listening")
     haproxy = start_haproxy(lab, "reading")
     server.run_to("greeted")
@@ -139,9 +123,29 @@ def test_control_haproxys_check_that_reads_is_accepted_and_greeted(lab):
     server.stay_blocked(in_="accept")
 
 
-@pytest.mark.parametrize(("check", "says", "queued"), [("plain", "check passed", 0), ("reading", "Layer7 timeout", 1)])
-def test_only_a_check_that_reads_can_tell_that_the_server_is_stuck(lab, check, says, queued):
-    """Proves: 003-10, and what it means for who relies on the check."""
+def test_a_prober_that_resets_at_once_gets_the_server_stuck(lab):
+    """Proves: 003-10, for the prober."""
+    server = play_stuck(lab)
+    assert lab.wire() == [*HANDSHAKE, "client RA"]
+    lab.start(await_greeting, lab.server_address, to="connected").stay_blocked(in_="recv")
+    server.run_to("greeting fails: EPIPE")
+    assert lab.accept_queue() == 1
+
+
+def test_control_a_prober_that_waits_does_no_harm(lab):
+    """Proves: 003-10, for the prober. It waits for as long as a busy host may take to run the server."""
+    server = lab.start(greeting_server, lab.server_address, to="listening")
+    program = start_prober(lab, "--delay", str(lab.allowance_s), "--count", "1")
+    server.run_to("greeted")
+    assert program.finish(within_s=lab.allowance_s + lab.deadline_s) == 0
+    assert "1 connected, 0 failed (0.0%), 21 bytes heard" in program.output()
+    assert lab.wire() == [*HANDSHAKE, "server PA", "client A", "client RA"]
+    server.stay_blocked(in_="accept")
+
+
+@pytest.mark.parametrize(("check", "logs", "queued"), [("plain", "check passed", 0), ("reading", "Layer7 timeout", 1)])
+def test_only_a_check_that_reads_can_tell_a_stuck_server(lab, check, logs, queued):
+    """Proves: 003-10, and why a plain check is not enough."""
     play_stuck(lab)
-    start_haproxy(lab, check, patience="250ms").expect_output(says)
+    start_haproxy(lab, check, timeout="250ms").expect_output(logs)
     assert lab.accept_queue() == queued

@@ -1,12 +1,15 @@
-"""A real MariaDB greets first, and a probe that does not wait for the greeting costs it no more than a line in its log.
+"""MariaDB greets first, and a probe that does not wait for the greeting costs it only a line in its log.
 
-Its main thread does nothing but accept(); a thread for each connection greets, and is alone with its errors. So what
-was reset before accept() is handed out, has no peer (getpeername() is ENOTCONN, and the log knows only a "connecting
-host"), and is closed. Where the probe ends with FIN, the server has a CLOSE_WAIT, sees nothing wrong, and greets: but
-that socket has no owner any more, so the client's kernel answers with RST, for bytes were lost. No program is told: the
-server's send() succeeds, and its recv() finds the end of the stream.
+MariaDB's main thread only calls accept(); each connection has a thread of its own that sends the
+greeting, and an error ends that thread alone. After a reset before accept(), accept() returns a
+connection without a peer: getpeername() fails with ENOTCONN, the log knows only a "connecting
+host", and the thread closes it.
 
-    prober                                  server (mariadbd, stopped, then going on)
+After a FIN the server has a CLOSE_WAIT, sees nothing wrong, and sends the greeting. No process has
+the client's socket any more, so the client's kernel answers with RST, as data was lost. No program
+learns of it: the server's send() succeeds, and its recv() returns end of stream.
+
+    prober                                  server (mariadbd, stopped, then continued)
     SYN_SENT     ── S, SA, A ────────────▶  ESTABLISHED, no owner, accept queue 1
     CLOSED       ── RA ──────────────────▶  CLOSED, accept queue still 1
                                             accept(), getpeername() ENOTCONN, send() ECONNRESET, close()
@@ -15,9 +18,10 @@ server's send() succeeds, and its recv() finds the end of the stream.
                  ◀────── PA (greeting) ──   accept(), getpeername(), send()
                  ── R ───────────────────▶  CLOSED
 
-Sources: article 003; RFC 1122, section 4.2.2.13; net/ipv4/tcp_minisocks.c, tcp_timewait_state_process ("New data or
-FIN"). MariaDB: handle_connections_sockets (sql/mysqld.cc), check_connection (sql/sql_connect.cc). The greeting is a
-packet: 3 bytes length, 1 byte number, then the protocol's version, 10, and the server's, ended by 0.
+Sources: article 003; RFC 1122, section 4.2.2.13; net/ipv4/tcp_minisocks.c, tcp_timewait_state_process
+("New data or FIN"). MariaDB: handle_connections_sockets (sql/mysqld.cc), check_connection
+(sql/sql_connect.cc). The greeting is a packet: its length (3 bytes), its number (1 byte), the
+protocol version (10), and the server's version, terminated by 0.
 """
 
 import re
@@ -39,7 +43,7 @@ def await_greeting(address):
 
 
 def start_mariadb(lab):
-    """A server without a single table, whose files are the lab's own; as root it would not run unless told to."""
+    """A server without tables, all its files in the lab's folder; as root it refuses to run without --user=root."""
     folder, (host, port) = lab.folder(), lab.server_address
     options = [
         "--no-defaults", "--user=root", f"--bind-address={host}", f"--port={port}",
@@ -51,18 +55,18 @@ def start_mariadb(lab):
     return mariadb
 
 
-def probe(lab, *how):
-    """Run the prober to its end; how many bytes it heard."""
-    program = lab.run_program([sys.executable, prober.__file__, *map(str, lab.server_address), *how])
+def probe(lab, *options):
+    """Run the prober to its end, and return how many bytes it received."""
+    program = lab.run_program([sys.executable, prober.__file__, *map(str, lab.server_address), *options])
     assert program.finish(within_s=lab.allowance_s + lab.deadline_s) == 0
     return int(re.search(r"(\d+) bytes heard", program.output())[1])
 
 
-def play(lab, *how):
-    """Whole probes lie before MariaDB's accept(), because it stands still meanwhile."""
+def play(lab, *options):
+    """MariaDB is stopped while the prober runs, so the probes are over before its accept()."""
     mariadb = start_mariadb(lab)
     mariadb.stop()
-    assert probe(lab, *AT_ONCE, *how) == 0
+    assert probe(lab, *AT_ONCE, *options) == 0
     return mariadb
 
 
@@ -75,7 +79,7 @@ def assert_an_ordinary_client_is_greeted(lab):
 
 
 def test_mariadb_survives_probes_that_reset_before_accept(lab):
-    """Proves: 003-9, of RST. The client stands behind the dead in the queue: accept() hands them out first."""
+    """Proves: 003-9, for RST. The dead connections are before the client in the queue: accept() returns them first."""
     mariadb = play(lab, "--reset", "--count", "3")
     assert [(row.state, row.recv_q) for row in lab.sockets()] == [("LISTEN", 3)]
     assert lab.wire() == ["client S", "server SA", "client A", "client RA"] * 3
@@ -85,9 +89,9 @@ def test_mariadb_survives_probes_that_reset_before_accept(lab):
     mariadb.expect_output("host: 'connecting host'")
 
 
-def test_a_fast_fin_loses_the_greeting_and_no_program_is_told(lab):
-    """Proves: 003-9, of FIN."""
-    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)  # at 1 s the client's end might be gone before a slow host looks
+def test_a_fast_fin_loses_the_greeting_and_no_call_fails(lab):
+    """Proves: 003-9, for FIN."""
+    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)  # with 1 s FIN_WAIT2 might end before a slow host looks
     mariadb = play(lab, "--count", "1")
     lab.expect_states(client="FIN_WAIT2", server="CLOSE_WAIT")
     lab.expect_socket("server", inode=0, recv_q=1)
@@ -107,11 +111,11 @@ def test_control_a_client_that_waits_gets_the_greeting(lab):
     assert_an_ordinary_client_is_greeted(lab)
 
 
-@pytest.mark.parametrize(("how", "ending"), [(["--reset"], "client RA"), ([], "client FA")], ids=["RST", "FIN"])
-def test_control_a_probe_that_waits_hears_the_greeting_however_it_ends(lab, how, ending):
-    """Proves: 003-9, by the cure. The time is what the lab allows the scheduler of a busy host."""
+@pytest.mark.parametrize(("options", "end"), [(["--reset"], "client RA"), ([], "client FA")], ids=["RST", "FIN"])
+def test_control_a_probe_that_waits_gets_the_greeting(lab, options, end):
+    """Proves: 003-9, by the cure. It waits for as long as a busy host may take to run MariaDB."""
     mariadb = start_mariadb(lab)
-    assert probe(lab, "--count", "1", "--delay", str(lab.allowance_s), *how) > 0
-    assert ending in lab.wire()
+    assert probe(lab, "--count", "1", "--delay", str(lab.allowance_s), *options) > 0
+    assert end in lab.wire()
     assert_an_ordinary_client_is_greeted(lab)
     assert "connecting host" not in mariadb.output()

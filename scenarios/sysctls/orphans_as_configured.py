@@ -105,13 +105,13 @@ def test_an_orphans_fin_wait2_ends_when_configured(lab):
     assert lab.state("server") == "CLOSE_WAIT"
 
 
-def test_control_a_fin_wait2_that_a_process_has_is_limited_by_nothing(lab):
+def test_control_nothing_limits_a_fin_wait2_that_a_process_has(lab):
     """Proves: 004-10, by the process that still has it: no timer, whatever is set."""
     play_to_fin_wait2(lab)
     assert lab.expect_socket("client", state="FIN_WAIT2").timer.name == "none"
 
 
-def test_time_wait_takes_60_s_as_ever(lab):
+def test_time_wait_takes_60_s_whatever_is_set(lab):
     """Proves: 004-10. Observes: net.ipv4.tcp_fin_timeout, in that it has no say, whatever it is."""
     server, *_ = play_to_fin_wait2(lab)
     server.run_to("closed")

@@ -107,7 +107,7 @@ def test_syncookies_decide_about_a_syn_that_finds_the_queue_full(lab):
     assert what_became_of_the_rest(lab) == ("answered with a cookie" if cookies else "dropped")
 
 
-def test_control_where_syn_acks_arrive_no_syn_queue_fills(lab):
+def test_control_when_syn_acks_arrive_no_syn_queue_fills(lab):
     """The same clients, and room for all of them once their handshake is done."""
     lab.set_sysctl("net.core.somaxconn", 4096)
     lab.set_sysctl("net.ipv4.tcp_syncookies", 1)
@@ -128,7 +128,7 @@ def test_without_cookies_max_syn_backlog_bounds_the_syn_queue(lab):
     assert half_open(lab) == places
 
 
-def test_abort_on_overflow_decides_about_an_ack_that_finds_the_queue_full(lab):
+def test_abort_on_overflow_decides_about_an_ack_at_a_full_queue(lab):
     """Observes: net.ipv4.tcp_abort_on_overflow. The client has been told that it is connected."""
     lab.set_sysctl("net.core.somaxconn", 4096)
     lab.set_sysctl("net.ipv4.tcp_syncookies", 1)

@@ -114,7 +114,7 @@ def test_a_syn_recv_lives_as_long_as_configured(lab):
 
 
 @pytest.mark.waits(4)
-def test_data_that_nobody_acknowledges_ends_when_configured(lab):
+def test_unacknowledged_data_ends_when_configured(lab):
     """Observes: net.ipv4.tcp_retries2, tcp_rto_max_ms."""
     client = play(lab, say)
     retries2 = int(lab.sysctl("net.ipv4.tcp_retries2"))

@@ -4,27 +4,27 @@ from tests.mutants import Mutant
 
 MUTANTS = [
     Mutant(
-        "test_who_was_let_in_before_the_queue_filled_stays_in_syn_recv_until_there_is_room",
+        "test_the_last_ack_that_finds_the_queue_full_is_ignored",
         "def play(lab, backlog=2)",
         "def play(lab, backlog=3)",
     ),
     Mutant(
-        "test_who_was_let_in_before_the_queue_filled_stays_in_syn_recv_until_there_is_room",
+        "test_the_last_ack_that_finds_the_queue_full_is_ignored",
         '    server.run_to("accepted")\n    late.run_to("said")\n',
         '    late.run_to("said")\n',
     ),
     Mutant(
-        "test_when_syn_recv_is_over_the_client_is_left_with_half_a_connection",
+        "test_once_syn_recv_ends_the_client_has_half_a_connection",
         '"net.ipv4.tcp_synack_retries", 0',
         '"net.ipv4.tcp_synack_retries", 1',
     ),
     Mutant(
-        "test_abort_on_overflow_resets_who_was_let_in_before",
+        "test_abort_on_overflow_answers_the_last_ack_with_a_reset",
         '"net.ipv4.tcp_abort_on_overflow", 1',
         '"net.ipv4.tcp_abort_on_overflow", 0',
     ),
     Mutant(
-        "test_abort_on_overflow_resets_who_was_let_in_before",
+        "test_abort_on_overflow_answers_the_last_ack_with_a_reset",
         "OTHERS = (40002, 40003, 40004)",
         "OTHERS = (40002, 40003)",
     ),
@@ -33,7 +33,7 @@ MUTANTS = [
         "play(lab, backlog=3)",
         "play(lab)",
     ),
-    Mutant("test_control_with_room_abort_on_overflow_resets_nobody", "play(lab, 3)", "play(lab)"),
+    Mutant("test_control_with_room_abort_on_overflow_changes_nothing", "play(lab, 3)", "play(lab)"),
     Mutant(
         "test_an_accept_that_fails_with_emfile_fills_the_queue_and_syns_are_dropped[0-ends0]",
         "lab.start(serve, lab.server_address, 2, closes",

@@ -2,19 +2,19 @@
 
 from tests.mutants import Mutant
 
-WITHOUT_RST = ('"--reset", *how', "*how")
+WITHOUT_RST = ('"--reset", *options', "*options")
 
 MUTANTS = [
-    Mutant("test_the_prober_that_resets_at_once_gets_the_greeting_server_stuck", *WITHOUT_RST),
+    Mutant("test_a_prober_that_resets_at_once_gets_the_server_stuck", *WITHOUT_RST),
     Mutant(
-        "test_the_prober_that_resets_at_once_gets_the_greeting_server_stuck",
+        "test_a_prober_that_resets_at_once_gets_the_server_stuck",
         'yield f"greeting fails: {errno.errorcode[error.errno]}"',
         'yield f"greeting fails: {errno.errorcode[error.errno]}"\n'
         "                if error.errno == errno.EPIPE:\n                    break",
     ),
-    Mutant("test_control_the_prober_that_waits_for_the_greeting_does_no_harm", *WITHOUT_RST),
+    Mutant("test_control_a_prober_that_waits_does_no_harm", *WITHOUT_RST),
     Mutant(
-        "test_control_the_prober_that_waits_for_the_greeting_does_no_harm",
+        "test_control_a_prober_that_waits_does_no_harm",
         'str(lab.allowance_s), "--count", "1")',
         'str(lab.allowance_s), "--count", "1").finish()',
     ),
@@ -33,14 +33,14 @@ MUTANTS = [
         "rstring ^220",
         "rstring ^250",
     ),
-    Mutant("test_only_a_check_that_reads_can_tell_that_the_server_is_stuck[plain-check passed-0]", *WITHOUT_RST),
+    Mutant("test_only_a_check_that_reads_can_tell_a_stuck_server[plain-check passed-0]", *WITHOUT_RST),
     Mutant(
-        "test_only_a_check_that_reads_can_tell_that_the_server_is_stuck[plain-check passed-0]",
+        "test_only_a_check_that_reads_can_tell_a_stuck_server[plain-check passed-0]",
         '{"plain": ""',
         '{"plain": "option tcp-check\\n    tcp-check connect linger"',
     ),
     Mutant(
-        "test_only_a_check_that_reads_can_tell_that_the_server_is_stuck[reading-Layer7 timeout-1]",
+        "test_only_a_check_that_reads_can_tell_a_stuck_server[reading-Layer7 timeout-1]",
         "tcp-check expect rstring ^220",
         "tcp-check connect",
     ),

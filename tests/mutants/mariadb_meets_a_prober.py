@@ -14,12 +14,12 @@ MUTANTS = [
         "* 3\n    mariadb.kill()",
     ),
     Mutant(
-        "test_a_fast_fin_loses_the_greeting_and_no_program_is_told",
+        "test_a_fast_fin_loses_the_greeting_and_no_call_fails",
         'play(lab, "--count", "1")',
         'play(lab, "--reset", "--count", "1")',
     ),
     Mutant(
-        "test_a_fast_fin_loses_the_greeting_and_no_program_is_told",
+        "test_a_fast_fin_loses_the_greeting_and_no_call_fails",
         "== 1\n    mariadb.go_on()",
         "== 1",
     ),
@@ -29,18 +29,18 @@ MUTANTS = [
         "start_mariadb(lab).stop()\n    assert_an",
     ),
     Mutant(
-        "test_control_a_probe_that_waits_hears_the_greeting_however_it_ends[RST]",
+        "test_control_a_probe_that_waits_gets_the_greeting[RST]",
         "mariadb = start_mariadb(lab)\n    assert probe",
         "mariadb = start_mariadb(lab)\n    mariadb.stop()\n    assert probe",
     ),
     Mutant(
-        "test_control_a_probe_that_waits_hears_the_greeting_however_it_ends[FIN]",
+        "test_control_a_probe_that_waits_gets_the_greeting[FIN]",
         "mariadb = start_mariadb(lab)\n    assert probe",
         "mariadb = start_mariadb(lab)\n    mariadb.stop()\n    assert probe",
     ),
     Mutant(
-        "test_control_a_probe_that_waits_hears_the_greeting_however_it_ends[RST]",
-        "str(lab.allowance_s), *how)",
+        "test_control_a_probe_that_waits_gets_the_greeting[RST]",
+        "str(lab.allowance_s), *options)",
         "str(lab.allowance_s))",
     ),
 ]

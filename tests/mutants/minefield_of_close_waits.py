@@ -2,7 +2,7 @@
 
 from tests.mutants import Mutant
 
-PAYS = "test_whoever_is_given_the_port_of_a_leaked_connection_pays_for_it"
+PAYS = "test_a_client_given_the_port_of_a_leaked_close_wait_is_late"
 
 MUTANTS = [
     Mutant(
@@ -12,7 +12,7 @@ MUTANTS = [
     ),
     Mutant(PAYS, ".sample(PORTS, 300)", ".sample(PORTS, 299)"),
     Mutant(
-        "test_control_after_the_leaking_server_has_ended_nobody_steps_on_anything",
+        "test_control_after_a_restart_all_clients_connect_at_once",
         "    play(lab).kill()\n    lab.start(leaking_listener",
         "    play(lab)\n    (lambda *_, **__: None)(leaking_listener",
     ),

@@ -26,12 +26,12 @@ MUTANTS = [
         'timers.fin_wait2(int(lab.sysctl("net.ipv4.tcp_fin_timeout")) + 1',
     ),
     Mutant(
-        "test_control_a_fin_wait2_that_a_process_has_is_limited_by_nothing",
+        "test_control_nothing_limits_a_fin_wait2_that_a_process_has",
         "    play_to_fin_wait2(lab)\n",
         '    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)\n    play_to_fin_wait2(lab)[1].finish()\n',
     ),
     Mutant(
-        "test_time_wait_takes_60_s_as_ever",
+        "test_time_wait_takes_60_s_whatever_is_set",
         '    server, *_ = play_to_fin_wait2(lab)\n    server.run_to("closed")\n'
         '    timer = lab.expect_socket("client", state="TIME_WAIT").timer\n'
         '    fin, *_ = lab.segments(since="ready to close")\n',

@@ -16,19 +16,19 @@ MUTANTS = [
         '    cookies = int(lab.sysctl("net.ipv4.tcp_syncookies"))\n',
         "    cookies = 2\n",
     ),
-    Mutant("test_control_where_syn_acks_arrive_no_syn_queue_fills", "    if loses:\n", "    if True:\n"),
+    Mutant("test_control_when_syn_acks_arrive_no_syn_queue_fills", "    if loses:\n", "    if True:\n"),
     Mutant(
         "test_without_cookies_max_syn_backlog_bounds_the_syn_queue",
         '"net.ipv4.tcp_syncookies", 0)',
         '"net.ipv4.tcp_syncookies", 1)',
     ),
     Mutant(
-        "test_abort_on_overflow_decides_about_an_ack_that_finds_the_queue_full",
+        "test_abort_on_overflow_decides_about_an_ack_at_a_full_queue",
         "len(OTHERS) - 1, to=",
         "len(OTHERS), to=",
     ),
     Mutant(
-        "test_abort_on_overflow_decides_about_an_ack_that_finds_the_queue_full",
+        "test_abort_on_overflow_decides_about_an_ack_at_a_full_queue",
         '    reset = "server R" in',
         '    lab.set_sysctl("net.ipv4.tcp_abort_on_overflow", 1)\n    reset = "server R" in',
     ),

@@ -14,37 +14,37 @@ MUTANTS = [
         "pass  # with",
     ),
     Mutant(
-        "test_accept_hands_out_the_dead_connection_with_its_address[recv-recv-send-send]",
+        "test_accept_returns_the_dead_connection_with_its_address[recv-recv-send-send]",
         'struct.pack("ii", 1, 0)',
         'struct.pack("ii", 0, 0)',
     ),
     Mutant(
-        "test_accept_hands_out_the_dead_connection_with_its_address[recv-send-recv-send]",
+        "test_accept_returns_the_dead_connection_with_its_address[recv-send-recv-send]",
         'struct.pack("ii", 1, 0)',
         'struct.pack("ii", 0, 0)',
     ),
     Mutant(
-        "test_accept_hands_out_the_dead_connection_with_its_address[send-send-recv-recv]",
+        "test_accept_returns_the_dead_connection_with_its_address[send-send-recv-recv]",
         'struct.pack("ii", 1, 0)',
         'struct.pack("ii", 0, 0)',
     ),
     Mutant(
-        "test_accept_hands_out_the_dead_connection_with_its_address[send-recv-send-recv]",
+        "test_accept_returns_the_dead_connection_with_its_address[send-recv-send-recv]",
         'struct.pack("ii", 1, 0)',
         'struct.pack("ii", 0, 0)',
     ),
     Mutant(
-        "test_accept_hands_out_the_dead_connection_with_its_address[getpeername-getsockopt-recv-send]",
+        "test_accept_returns_the_dead_connection_with_its_address[getpeername-getsockopt-recv-send]",
         'struct.pack("ii", 1, 0)',
         'struct.pack("ii", 0, 0)',
     ),
     Mutant(
-        "test_control_a_connection_that_is_not_reset_waits_in_the_table_without_an_owner_and_works",
+        "test_control_without_a_reset_the_queued_connection_works",
         'client = start(lab, await_greeting, "connected", 40001)',
         'client = start(lab, connect_and_reset, "reset", 40001)',
     ),
     Mutant(
-        "test_an_accept_loop_stuck_on_a_dead_probe_fills_the_queue_and_lets_nobody_in",
+        "test_an_accept_loop_stuck_on_a_dead_probe_lets_nobody_in",
         "it greets in its accept loop\n    listener = socket.create_server(address, backlog=1)",
         "it greets in its accept loop\n    listener = socket.create_server(address, backlog=2)",
     ),
@@ -52,7 +52,7 @@ MUTANTS = [
         "test_control_probes_that_reset_after_the_greeting_do_no_harm", '"greeted", "reset")', '"reset", "greeted")'
     ),
     Mutant(
-        "test_control_accepting_in_one_place_and_greeting_in_another_survives_the_same_probes",
+        "test_control_greeting_in_threads_survives_the_same_probes",
         "threading.Thread(target=greet, args=[connection]).start()",
         "greet(connection)",
     ),

@@ -16,13 +16,13 @@ MUTANTS = [
         "test_control_with_cloexec_the_same_tcpdump_has_nothing", "play(lab, leaks=False)\n", "play(lab, leaks=True)\n"
     ),
     Mutant(
-        "test_a_connect_given_up_in_syn_sent_succeeds_for_the_child_alone",
+        "test_a_connect_given_up_in_syn_sent_succeeds_for_the_child",
         "leaks=True, full_queue=True",
         "leaks=False, full_queue=True",
     ),
-    Mutant("test_a_connect_given_up_in_syn_sent_succeeds_for_the_child_alone", "backlog=0", "backlog=1"),
+    Mutant("test_a_connect_given_up_in_syn_sent_succeeds_for_the_child", "backlog=0", "backlog=1"),
     Mutant(
-        "test_a_connect_given_up_in_syn_sent_succeeds_for_the_child_alone",
+        "test_a_connect_given_up_in_syn_sent_succeeds_for_the_child",
         'server.run_to("accepted")  # the other',
         "pass  # the other",
     ),
@@ -32,12 +32,12 @@ MUTANTS = [
         "leaks=True, full_queue=True",
     ),
     Mutant(
-        "test_where_the_server_closes_first_the_child_stays_in_close_wait",
+        "test_if_the_server_closes_first_the_child_stays_in_close_wait",
         "leaks=True, closes_first=True",
         "leaks=False, closes_first=True",
     ),
     Mutant(
-        "test_where_the_server_closes_first_the_child_stays_in_close_wait",
+        "test_if_the_server_closes_first_the_child_stays_in_close_wait",
         "        connection.close()\n        yield",
         "        yield",
     ),

@@ -11,7 +11,7 @@ MUTANTS = [
         "            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes([1, *bytes(7)]))\n",
     ),
     Mutant(
-        "test_control_a_connection_that_stays_open_costs_a_whole_socket_at_each_end_and_an_fd",
+        "test_control_an_open_connection_costs_whole_sockets_and_an_fd",
         "    connections = [socket.create_connection(address) for _ in range(count)]\n",
         "    connections = [socket.create_connection(address) for _ in range(count)]\n    connections[0].close()\n",
     ),

@@ -33,8 +33,8 @@ MUTANTS = [
         'retries = int(lab.sysctl("net.ipv4.tcp_synack_retries"))',
         'retries = int(lab.sysctl("net.ipv4.tcp_synack_retries")) - 1',
     ),
-    Mutant("test_data_that_nobody_acknowledges_ends_when_configured", *_HEARD),
-    Mutant("test_data_that_nobody_acknowledges_ends_when_configured", *_changed("tcp_retries2", 2)),
+    Mutant("test_unacknowledged_data_ends_when_configured", *_HEARD),
+    Mutant("test_unacknowledged_data_ends_when_configured", *_changed("tcp_retries2", 2)),
     Mutant("test_a_user_timeout_takes_the_place_of_tcp_retries2", *_HEARD),
     Mutant(
         "test_a_user_timeout_takes_the_place_of_tcp_retries2",
