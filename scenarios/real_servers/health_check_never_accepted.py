@@ -1,4 +1,4 @@
-"""A health check can do harm, do none, or never be accepted: that depends on when it ends the connection.
+"""When a health check ends its connection decides whether it does harm, or is never accepted.
 
 The server greets first, in its accept loop, and tries again on any error. A probe that resets the
 connection before accept() gets it stuck; the same probe does no harm if it waits for the greeting.
@@ -77,23 +77,26 @@ def await_greeting(address):
 def start_haproxy(lab, check, timeout="5s"):
     """It needs an address to listen on, here no TCP port. It checks its first server at once."""
     host, port = lab.server_address
-    text = HAPROXY.format(folder=lab.folder(), host=host, port=port, check=CHECKS[check], timeout=timeout)
-    return lab.run_program([find_program("haproxy"), "-db", "-f", lab.write_file("haproxy.cfg", text)])
+    values = {"folder": lab.folder(), "host": host, "port": port, "timeout": timeout}
+    path = lab.write_file("haproxy.cfg", HAPROXY.format(check=CHECKS[check], **values))
+    return lab.run_program([find_program("haproxy"), "-db", "-f", path])
 
 
 def start_prober(lab, *options):
-    return lab.run_program([sys.executable, prober.__file__, *map(str, lab.server_address), "--reset", *options])
+    program = [sys.executable, prober.__file__, *map(str, lab.server_address)]
+    return lab.run_program([*program, "--reset", *options])
 
 
-def expect_no_delayed_ack(lab):
-    """Inconclusive if HAProxy got no processor for 200 ms: then the kernel sends the ACK (tcp_delack_timer)."""
+def check_no_delayed_ack(lab):
+    """If HAProxy waits 200 ms for a processor, the kernel sends the ACK alone (tcp_delack_timer)."""
     _, syn_ack, *others = lab.segments()
     if others and others[0].flags == "A" and others[0].time_ns - syn_ack.time_ns >= 200_000_000:
-        raise Inconclusive("the host kept HAProxy waiting for 200 ms. Hint: run it again with less load")
+        late = "the host kept HAProxy waiting for 200 ms. Hint: run it again with less load"
+        raise Inconclusive(late)
 
 
 def play_stuck(lab):
-    """The probe is over before the server calls accept(), as it would be while the server is busy."""
+    """The probe is over before the server calls accept(), as if the server were busy."""
     server = lab.start(greeting_server, lab.server_address, to="listening")
     assert start_prober(lab, "--delay", "0", "--count", "1").finish() == 0
     server.run_to("greeting fails: EPIPE")
@@ -105,7 +108,7 @@ def test_haproxys_plain_check_passes_and_is_never_accepted(lab):
     server = lab.start(greeting_server, lab.server_address, to="listening")
     server.stay_blocked(in_="accept")
     start_haproxy(lab, "plain").expect_output("Layer4 check passed")
-    expect_no_delayed_ack(lab)
+    check_no_delayed_ack(lab)
     lab.expect_wire(["client S", "server SA", "client RA"])
     assert lab.path("server") == ["SYN_RECV", "CLOSED"]
     assert (lab.accept_queue(), lab.counter("TcpExtEmbryonicRsts")) == (0, 1)
@@ -133,7 +136,7 @@ def test_a_prober_that_resets_at_once_gets_the_server_stuck(lab):
 
 
 def test_control_a_prober_that_waits_does_no_harm(lab):
-    """Proves: 003-10, for the prober. It waits for as long as a busy host may take to run the server."""
+    """Proves: 003-10, for the prober. It waits as long as a busy host may take to run the server."""
     server = lab.start(greeting_server, lab.server_address, to="listening")
     program = start_prober(lab, "--delay", str(lab.allowance_s), "--count", "1")
     server.run_to("greeted")
@@ -143,7 +146,10 @@ def test_control_a_prober_that_waits_does_no_harm(lab):
     server.stay_blocked(in_="accept")
 
 
-@pytest.mark.parametrize(("check", "logs", "queued"), [("plain", "check passed", 0), ("reading", "Layer7 timeout", 1)])
+@pytest.mark.parametrize(
+    ("check", "logs", "queued"),
+    [("plain", "check passed", 0), ("reading", "Layer7 timeout", 1)],
+)
 def test_only_a_check_that_reads_can_tell_a_stuck_server(lab, check, logs, queued):
     """Proves: 003-10, and why a plain check is not enough."""
     play_stuck(lab)

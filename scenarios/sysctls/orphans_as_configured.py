@@ -1,11 +1,14 @@
-"""After close() nobody is left to wait for the peer, so the kernel sets the limits, and each state has another.
+"""After close() no process waits for the peer: the kernel limits each state, each in its own way.
 
-FIN_WAIT1 repeats the FIN until tcp_orphan_retries is over, which, like tcp_retries2, is a time and no count. FIN_WAIT2
-has nothing to repeat: it ends after tcp_fin_timeout. TIME_WAIT ends after 60 s, whatever is set. A socket that is still
-open waits in FIN_WAIT2 for as long as its process likes: no sysctl limits it. These stories take what is in force.
+FIN_WAIT1 repeats the FIN until the time that tcp_orphan_retries stands for is over; like
+tcp_retries2 it sets a time, not a number of repetitions. FIN_WAIT2 has nothing to repeat: it ends
+after tcp_fin_timeout. TIME_WAIT ends after 60 s, whatever is set. A socket that a process still has
+stays in FIN_WAIT2 for as long as the process likes: no sysctl limits it. These tests read the
+values in effect, and expect what follows from them.
 
-Two values mean something else than they say. tcp_orphan_retries 0 is 8, or none once the RTO is at its maximum. And
-tcp_fin_timeout is no less than 3.5 RTO; of more than 60 s, what is above 60 counts twice, and the 60 not at all.
+Two values do not mean what they say. tcp_orphan_retries 0 means 8, or no repetition once the RTO is
+at its maximum. And tcp_fin_timeout is at least 3.5 RTO; if it is above 60 s, FIN_WAIT2 lasts twice
+as long as the part above 60 s.
 
     client                                       server
     FIN_WAIT1    ── FA, FA, … ──────────────▶    CLOSE_WAIT
@@ -17,8 +20,8 @@ tcp_fin_timeout is no less than 3.5 RTO; of more than 60 s, what is above 60 cou
     TIME_WAIT    ◀───────────────────── FA ──    LAST_ACK
     CLOSED                                                   60 s
 
-Sources: article 004; RFC 9293, 3.6 (close) and 3.6.1 (TIME-WAIT). Kernel: tcp_orphan_retries, tcp_write_timeout;
-__tcp_close, tcp_fin_time, tcp_keepalive_timer; tcp_time_wait.
+Sources: article 004; RFC 9293, 3.6 (close) and 3.6.1 (TIME-WAIT). Kernel: tcp_orphan_retries,
+tcp_write_timeout; __tcp_close, tcp_fin_time, tcp_keepalive_timer; tcp_time_wait.
 """
 
 import socket
@@ -30,10 +33,13 @@ import pytest
 from harness.predict import timers
 
 PORT = 40001
-SCAFFOLDING = {
-    "tcp_sack": 1, "tcp_early_retrans": 3, "tcp_thin_linear_timeouts": 0, "tcp_rto_min_us": 200_000,
-    "tcp_max_tw_buckets": 65536,  # FIN_WAIT2 is a minisock, too
-}  # fmt: skip
+SCHEDULE = {  # of repetitions, apart from what this file is about
+    "tcp_sack": 1,
+    "tcp_early_retrans": 3,
+    "tcp_thin_linear_timeouts": 0,
+    "tcp_rto_min_us": 200_000,
+    "tcp_max_tw_buckets": 65536,  # an orphan's FIN_WAIT2 is a timewait socket, too
+}
 
 
 def serve(address):
@@ -51,13 +57,14 @@ def call(address, port, half_closes=False):
     if half_closes:
         connection.shutdown(socket.SHUT_WR)
         yield "half closed"
-    print(struct.unpack_from("8xI", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 12))[0])  # tcpi_rto, µs
+    tcp_info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 12)
+    print(struct.unpack_from("8xI", tcp_info)[0])  # tcpi_rto, µs
     yield "ready to close"
     connection.close()
 
 
 def play(lab, half_closes):
-    for key, value in SCAFFOLDING.items():  # a repetition's schedule, apart from what this file is about
+    for key, value in SCHEDULE.items():
         lab.set_sysctl(f"net.ipv4.{key}", value, where_it_exists=True)
     server = lab.start(serve, lab.server_address, to="listening")
     client = lab.start(call, lab.server_address, PORT, half_closes, to="connected")
@@ -76,14 +83,34 @@ def rto_s(client):
     return int(client.output()) / 1e6
 
 
+@pytest.mark.waits(1)
+def test_an_orphans_fin_wait2_ends_when_configured(lab):
+    """Proves: 004-10, what tcp_fin_timeout does limit. Observes: net.ipv4.tcp_fin_timeout."""
+    _, client, ready = play_to_fin_wait2(lab)
+    client.finish()
+    fin_timeout = int(lab.sysctl("net.ipv4.tcp_fin_timeout"))
+    interval = timers.fin_wait2(fin_timeout, timers.tick_s(), rto_s(client))
+    closed = lab.timeline.find("call: finished")
+    lab.expect_lifetime("client", "FIN_WAIT2", interval, since=ready, begun_by=closed)
+    assert lab.wire(since="ready to close") == []
+    assert lab.state("server") == "CLOSE_WAIT"
+
+
+def test_control_nothing_limits_a_fin_wait2_that_a_process_has(lab):
+    """Proves: 004-10, by the process that still has the socket: no timer, whatever is set."""
+    play_to_fin_wait2(lab)
+    assert lab.expect_socket("client", state="FIN_WAIT2").timer.name == "none"
+
+
 @pytest.mark.waits(2)
 def test_an_orphans_fin_wait1_ends_when_configured(lab):
-    """Proves: 004-9, of its end. Observes: net.ipv4.tcp_orphan_retries, tcp_rto_max_ms."""
+    """Proves: 004-9, its end. Observes: net.ipv4.tcp_orphan_retries, tcp_rto_max_ms."""
     _, client = play(lab, half_closes=False)
     client.run_to("ready to close")
     retries = int(lab.sysctl("net.ipv4.tcp_orphan_retries"))
     others = lab.rto_max_s(), timers.tick_s()
-    lab.worth_waiting("the client's FIN_WAIT1 lasts", timers.fin_wait1_orphan(retries, timers.RTO_MIN_S, *others))
+    shortest = timers.fin_wait1_orphan(retries, timers.RTO_MIN_S, *others)
+    lab.worth_waiting("the client's FIN_WAIT1 lasts", shortest)
     interval = timers.fin_wait1_orphan(retries, rto_s(client), *others)
     lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")
     client.finish()
@@ -93,26 +120,8 @@ def test_an_orphans_fin_wait1_ends_when_configured(lab):
     assert lab.state("server") == "CLOSE_WAIT"
 
 
-@pytest.mark.waits(1)
-def test_an_orphans_fin_wait2_ends_when_configured(lab):
-    """Proves: 004-10, of what tcp_fin_timeout does limit. Observes: net.ipv4.tcp_fin_timeout."""
-    _, client, ready = play_to_fin_wait2(lab)
-    client.finish()
-    interval = timers.fin_wait2(int(lab.sysctl("net.ipv4.tcp_fin_timeout")), timers.tick_s(), rto_s(client))
-    closed = lab.timeline.find("call: finished")
-    lab.expect_lifetime("client", "FIN_WAIT2", interval, since=ready, begun_by=closed)
-    assert lab.wire(since="ready to close") == []
-    assert lab.state("server") == "CLOSE_WAIT"
-
-
-def test_control_nothing_limits_a_fin_wait2_that_a_process_has(lab):
-    """Proves: 004-10, by the process that still has it: no timer, whatever is set."""
-    play_to_fin_wait2(lab)
-    assert lab.expect_socket("client", state="FIN_WAIT2").timer.name == "none"
-
-
 def test_time_wait_takes_60_s_whatever_is_set(lab):
-    """Proves: 004-10. Observes: net.ipv4.tcp_fin_timeout, in that it has no say, whatever it is."""
+    """Proves: 004-10. Observes: net.ipv4.tcp_fin_timeout, which has no effect here."""
     server, *_ = play_to_fin_wait2(lab)
     server.run_to("closed")
     timer = lab.expect_socket("client", state="TIME_WAIT").timer

@@ -22,8 +22,8 @@ MUTANTS = [
     ),
     Mutant(
         "test_an_orphans_fin_wait2_ends_when_configured",
-        'timers.fin_wait2(int(lab.sysctl("net.ipv4.tcp_fin_timeout"))',
-        'timers.fin_wait2(int(lab.sysctl("net.ipv4.tcp_fin_timeout")) + 1',
+        'fin_timeout = int(lab.sysctl("net.ipv4.tcp_fin_timeout"))',
+        'fin_timeout = int(lab.sysctl("net.ipv4.tcp_fin_timeout")) + 1',
     ),
     Mutant(
         "test_control_nothing_limits_a_fin_wait2_that_a_process_has",
