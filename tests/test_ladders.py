@@ -20,7 +20,7 @@ CHANGED = [
     # a connection that is not closed
     ("socket_leaks_into_a_child", "test_control_with_cloexec_a_connect_given_up_is_forgotten",
      "socket.create_connection(address).close()", "kept = socket.create_connection(address)  # noqa: F841",
-     "call_and_leave to server: →S ←SA →A; client ESTABLISHED; server ESTABLISHED"),
+     "connect_and_close to server: →S ←SA →A; client ESTABLISHED; server ESTABLISHED"),
     # one step more
     ("close_with_unread_data", "test_unread_data_turns_close_into_a_reset",
      'server.run_to("closed")\n    client.fail_with', "server.finish()\n    client.fail_with", "serve: finished"),

@@ -1,8 +1,9 @@
-"""A child started at the wrong moment gets its parent's connection, and decides from then on when that ends.
+"""A child that inherits its parent's socket keeps the connection alive after the parent's close().
 
-A descriptor is inherited in whatever state its socket is, be it still SYN_SENT in the hands of another thread. close()
-then gives back one reference of two: no FIN goes out, a SYN is repeated for a parent that has given up, and an end that
-the server has closed waits in CLOSE_WAIT. In the end nobody reads and no timer runs; `ss -p` shows the wrong name.
+A child inherits a descriptor whatever state the socket is in, even SYN_SENT in another thread.
+close() then gives back one of two references: no FIN is sent, the SYN is repeated although the
+parent has given up, and if the server has closed, the socket stays in CLOSE_WAIT. Neither end reads
+any more, and no timer runs; `ss -p` shows an unrelated program.
 
     controller                     its child             server
     SYN_SENT     ── S ──────────────────────────────▶    dropped: the accept queue is full
@@ -10,11 +11,13 @@ the server has closed waits in CLOSE_WAIT. In the end nobody reads and no timer 
     gives up: close()              SYN_SENT              accept(): the queue has room
                                    ── S ────────────▶    after a second
                                    ◀──────────── SA ──
-                                   ── A ────────────▶    ESTABLISHED: waits for a request that nobody will send
+                                   ── A ────────────▶    ESTABLISHED: waits for a request that
+                                                         never comes
                  kills tcpdump     ── FA ───────────▶    CLOSE_WAIT
 
-Sources: article 000; RFC 9293, 3.6; PEP 446. Kernel: the last reference alone leads to tcp_close (fput, sock_close);
-from SYN_SENT that is CLOSED in silence (tcp_close_state); tcp_conn_request drops the SYN; do_close_on_exec is the cure.
+Sources: article 000; RFC 9293, 3.6; PEP 446. Kernel: only the last reference leads to tcp_close
+(fput, sock_close); from SYN_SENT that is CLOSED without a segment (tcp_close_state);
+tcp_conn_request drops the SYN; do_close_on_exec is the cure.
 """
 
 import os
@@ -32,7 +35,7 @@ PORT = 40001
 
 
 def serve(address, closes_first):
-    listener = socket.create_server(address, backlog=0)  # its queue holds one
+    listener = socket.create_server(address, backlog=0)  # its accept queue holds one connection
     yield "listening"
     while True:
         connection, _ = listener.accept()
@@ -43,9 +46,9 @@ def serve(address, closes_first):
         yield "served"
 
 
-def call_and_leave(address):
+def connect_and_close(address):
     socket.create_connection(address).close()
-    yield "left"
+    yield "closed"
 
 
 def control(address, port, command, leaks):
@@ -53,11 +56,11 @@ def control(address, port, command, leaks):
     connection.set_inheritable(leaks)
     connection.bind(("", port))
     connection.setblocking(False)
-    has_had_enough = threading.Event()
+    gives_up = threading.Event()
 
     def talk():
         connection.connect_ex(address)
-        has_had_enough.wait()  # its timeout, which must not strike before there is a child
+        gives_up.wait()  # its timeout, which must not expire before there is a child
         connection.close()
 
     thread = threading.Thread(target=talk)
@@ -65,7 +68,7 @@ def control(address, port, command, leaks):
     yield "thread connects"
     child = subprocess.Popen(command, close_fds=False)
     yield "child started"
-    has_had_enough.set()
+    gives_up.set()
     thread.join()
     yield "closed"
     child.kill()
@@ -77,55 +80,55 @@ def tcpdump():
     return [find_program("tcpdump"), "-i", "lo", *stay_root, "-w", "/dev/null"]
 
 
-def play(lab, leaks, full_queue=False, closes_first=False):
-    """Until the child runs: the connection is SYN_SENT, or ESTABLISHED, or closed by the server."""
-    server = lab.start(serve, lab.server_address, closes_first, to="listening")
-    if full_queue:
-        lab.start(call_and_leave, lab.server_address, to="left")
-    controller = lab.start(control, lab.server_address, PORT, tcpdump(), leaks, name="controller", to="thread connects")
-    if full_queue:
-        lab.expect_states(client="SYN_SENT", server="CLOSED", port=PORT)
-    else:
-        server.run_to("accepted")
+def start_controller(lab, leaks):
+    arguments = (lab.server_address, PORT, tcpdump(), leaks)
+    return lab.start(control, *arguments, name="controller", to="thread connects")
+
+
+def start_child(lab, controller, leaks):
     controller.run_to("child started")
-    # Spawning returns before exec has closed what it should (fs/exec.c, begin_new_exec: exec_mmap comes first).
-    lab.expect_holders("client", ["controller", "tcpdump"] if leaks else ["controller"], port=PORT)
-    if closes_first:
-        lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)  # on a busy host a second may be over too soon
-        server.run_to("served")
-        lab.expect_states(client="CLOSE_WAIT", server="FIN_WAIT2")
+    # Popen() returns before exec has closed the CLOEXEC descriptors (begin_new_exec: exec_mmap
+    # comes first).
+    holders = ["controller", "tcpdump"] if leaks else ["controller"]
+    lab.expect_holders("client", holders, port=PORT)
+
+
+def play_in_syn_sent(lab, leaks):
+    """The connection is SYN_SENT when the child starts, as the accept queue is full."""
+    server = lab.start(serve, lab.server_address, False, to="listening")
+    lab.start(connect_and_close, lab.server_address, to="closed")
+    controller = start_controller(lab, leaks)
+    lab.expect_states(client="SYN_SENT", server="CLOSED", port=PORT)
+    start_child(lab, controller, leaks)
     return server, controller
 
 
-def test_tcpdump_keeps_a_connection_that_its_parent_has_closed(lab):
-    """Proves: 000-6"""
-    server, controller = play(lab, leaks=True)
-    closed = controller.run_to("closed")
-    assert lab.holders("client") == ["tcpdump"]
-    lab.expect_states(client="ESTABLISHED", server="ESTABLISHED")
-    assert lab.wire() == ["client S", "server SA", "client A"]
-    server.stay_blocked(in_="recv")
-    assert controller.finish() == -signal.SIGKILL
-    assert lab.wire(since=closed)[0] == "client FA"
-    server.run_to("served")
+def play_established(lab, leaks, closes_first=False):
+    """The connection is ESTABLISHED when the child starts."""
+    server = lab.start(serve, lab.server_address, closes_first, to="listening")
+    controller = start_controller(lab, leaks)
+    server.run_to("accepted")
+    start_child(lab, controller, leaks)
+    return server, controller
 
 
-def test_control_with_cloexec_the_same_tcpdump_has_nothing(lab):
-    """Proves: 000-6, by the cure."""
-    server, controller = play(lab, leaks=False)
-    closed = controller.run_to("closed")
-    assert lab.wire(until=closed)[:4] == ["client S", "server SA", "client A", "client FA"]
+def play_closed_by_server(lab, leaks):
+    server, controller = play_established(lab, leaks, closes_first=True)
+    # On a busy host FIN_WAIT2 might otherwise end too soon.
+    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)
     server.run_to("served")
-    assert controller.finish() == -signal.SIGKILL  # it has run all the time
+    lab.expect_states(client="CLOSE_WAIT", server="FIN_WAIT2")
+    return controller
 
 
 @pytest.mark.waits(1)
 def test_a_connect_given_up_in_syn_sent_succeeds_for_the_child(lab):
     """Proves: 000-7"""
-    server, controller = play(lab, leaks=True, full_queue=True)
+    server, controller = play_in_syn_sent(lab, leaks=True)
     closed = controller.run_to("closed")
-    assert (lab.state("client", PORT), lab.holders("client", PORT)) == ("SYN_SENT", ["tcpdump"])
-    server.run_to("accepted")  # the other client: now the queue has room
+    assert lab.state("client", PORT) == "SYN_SENT"
+    assert lab.holders("client", PORT) == ["tcpdump"]
+    server.run_to("accepted")  # the other client's connection: now the queue has room
     lab.expect_states(client="ESTABLISHED", server="ESTABLISHED", port=PORT)
     assert lab.holders("client", PORT) == ["tcpdump"]
     assert lab.wire(since=closed, port=PORT)[-3:] == ["client S", "server SA", "client A"]
@@ -138,23 +141,47 @@ def test_a_connect_given_up_in_syn_sent_succeeds_for_the_child(lab):
 
 
 def test_control_with_cloexec_a_connect_given_up_is_forgotten(lab):
-    """Proves: 000-7, by the cure: no socket, so no timer that would repeat the SYN; and its answer is refused."""
-    server, controller = play(lab, leaks=False, full_queue=True)
+    """Proves: 000-7, by the cure: no socket, no timer for the SYN, and a SYN-ACK is refused."""
+    server, controller = play_in_syn_sent(lab, leaks=False)
     closed = controller.run_to("closed")
     assert lab.state("client", PORT) == "CLOSED"
     server.run_to("accepted")
     syn = lab.segments(port=PORT)[-1]
-    lab.provoke(replace(syn, source=syn.destination, destination=syn.source, flags="SA", ack=(syn.seq + 1) % 2**32))
+    answer = replace(syn, source=syn.destination, destination=syn.source, flags="SA")
+    lab.provoke(replace(answer, ack=(syn.seq + 1) % 2**32))
     assert lab.wire(since=closed, port=PORT) == ["server SA", "client R"]
     assert controller.finish() == -signal.SIGKILL
 
 
+def test_tcpdump_keeps_a_connection_that_its_parent_has_closed(lab):
+    """Proves: 000-6"""
+    server, controller = play_established(lab, leaks=True)
+    closed = controller.run_to("closed")
+    assert lab.holders("client") == ["tcpdump"]
+    lab.expect_states(client="ESTABLISHED", server="ESTABLISHED")
+    assert lab.wire() == ["client S", "server SA", "client A"]
+    server.stay_blocked(in_="recv")
+    assert controller.finish() == -signal.SIGKILL
+    assert lab.wire(since=closed)[0] == "client FA"
+    server.run_to("served")
+
+
+def test_control_with_cloexec_the_same_tcpdump_has_nothing(lab):
+    """Proves: 000-6, by the cure."""
+    server, controller = play_established(lab, leaks=False)
+    closed = controller.run_to("closed")
+    assert lab.wire(until=closed)[:4] == ["client S", "server SA", "client A", "client FA"]
+    server.run_to("served")
+    assert controller.finish() == -signal.SIGKILL  # until then tcpdump was running
+
+
 def test_if_the_server_closes_first_the_child_stays_in_close_wait(lab):
     """Proves: 000-8"""
-    _, controller = play(lab, leaks=True, closes_first=True)
+    controller = play_closed_by_server(lab, leaks=True)
     closed = controller.run_to("closed")
     row = lab.expect_socket("client", state="CLOSE_WAIT", recv_q=1)
-    assert (row.timer.name, lab.holders("client")) == ("none", ["tcpdump"])
+    assert row.timer.name == "none"
+    assert lab.holders("client") == ["tcpdump"]
     assert lab.state("server") == "FIN_WAIT2"
     assert controller.finish() == -signal.SIGKILL
     assert lab.wire(since=closed) == ["client FA", "server A"]
@@ -163,7 +190,7 @@ def test_if_the_server_closes_first_the_child_stays_in_close_wait(lab):
 
 def test_control_with_cloexec_the_parents_close_ends_close_wait(lab):
     """Proves: 000-8, by the cure."""
-    _, controller = play(lab, leaks=False, closes_first=True)
+    controller = play_closed_by_server(lab, leaks=False)
     closed = controller.run_to("closed")
     assert lab.wire(until=closed)[-2:] == ["client FA", "server A"]
     lab.expect_states(client="CLOSED", server="TIME_WAIT")

@@ -93,7 +93,7 @@ def play(lab):
 
 
 def connect_ordinary_clients(lab):
-    """The segments of each client, by its port. They stay: one that ends might send RST, as above."""
+    """The segments of each client, by its port. They stay, as one that ends might send RST."""
     lab.start(ordinary_clients, lab.server_address).run_to("connected")
     by_port = defaultdict(list)
     for segment in lab.segments(since="ready"):

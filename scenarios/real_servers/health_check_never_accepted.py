@@ -88,7 +88,7 @@ def start_prober(lab, *options):
 
 
 def check_no_delayed_ack(lab):
-    """If HAProxy waits 200 ms for a processor, the kernel sends the ACK alone (tcp_delack_timer)."""
+    """If HAProxy waits 200 ms for a processor, the kernel sends the ACK (tcp_delack_timer)."""
     _, syn_ack, *others = lab.segments()
     if others and others[0].flags == "A" and others[0].time_ns - syn_ack.time_ns >= 200_000_000:
         late = "the host kept HAProxy waiting for 200 ms. Hint: run it again with less load"
@@ -136,7 +136,7 @@ def test_a_prober_that_resets_at_once_gets_the_server_stuck(lab):
 
 
 def test_control_a_prober_that_waits_does_no_harm(lab):
-    """Proves: 003-10, for the prober. It waits as long as a busy host may take to run the server."""
+    """Proves: 003-10, for the prober. It waits until a busy host must have run the server."""
     server = lab.start(greeting_server, lab.server_address, to="listening")
     program = start_prober(lab, "--delay", str(lab.allowance_s), "--count", "1")
     server.run_to("greeted")

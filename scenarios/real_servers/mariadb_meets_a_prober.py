@@ -45,7 +45,7 @@ def await_greeting(address):
 
 
 def start_mariadb(lab):
-    """A server without tables, all its files in the lab's folder; for root, it needs --user=root."""
+    """A server without tables, all files in the lab's folder; root must say --user=root."""
     folder = lab.folder()
     host, port = lab.server_address
     options = [

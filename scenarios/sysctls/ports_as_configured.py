@@ -1,10 +1,11 @@
-"""How many ports a client has towards one server, and when a TIME_WAIT gives one back, as the sysctls in force say.
+"""Sysctls decide how many ports a client has towards one server, and when TIME_WAIT frees one.
 
-connect() without a bind() chooses from ip_local_port_range, less ip_local_reserved_ports; of an odd range each search
-leaves one out, so it may fail where one port is free. Who closes first leaves each port in TIME_WAIT for 60 s, up to
-tcp_max_tw_buckets of them (one more is CLOSED at once, and nothing keeps old segments out). tcp_tw_reuse lets connect()
-take such a port over, once it is older than tcp_tw_reuse_delay and only with timestamps; at 2, the kernel's default, on
-loopback addresses alone.
+connect() without bind() chooses from ip_local_port_range, without ip_local_reserved_ports. If the
+range has an odd number of ports, each search leaves one out, so connect() may fail although one
+port is free. The end that closes first leaves the port in TIME_WAIT for 60 s. There are at most
+tcp_max_tw_buckets of them; the next one is CLOSED at once, and nothing keeps old segments out.
+tcp_tw_reuse lets connect() take over such a port, if the old connection had timestamps and the
+TIME_WAIT is older than tcp_tw_reuse_delay; at 2, the kernel's default, on loopback addresses only.
 
     client, its only port                      server
     TIME_WAIT    ◀─────────────────── FA ──    LAST_ACK
@@ -14,8 +15,9 @@ loopback addresses alone.
     SYN_SENT     ── S ────────────────────▶    with tcp_tw_reuse=1
     or TIME_WAIT ◀──────────────────── R ──    tcp_rfc1337=0: CLOSED, and the port is free
 
-Sources: article 004; RFC 9293, section 3.6.1; RFC 6191; RFC 1337. Kernel: __inet_hash_connect, tcp_twsk_unique,
-inet_twsk_alloc and tcp_time_wait (TCPTimeWaitOverflow), tcp_timewait_state_process (a RST).
+Sources: article 004; RFC 9293, section 3.6.1; RFC 6191; RFC 1337. Kernel: __inet_hash_connect,
+tcp_twsk_unique, inet_twsk_alloc and tcp_time_wait (TCPTimeWaitOverflow), tcp_timewait_state_process
+(a RST).
 """
 
 import errno
@@ -27,9 +29,13 @@ import pytest
 
 from harness.predict import limits, timers
 
-RANGE, RESERVED = "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports"
-REUSE, DELAY, TIMESTAMPS = "net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_tw_reuse_delay", "net.ipv4.tcp_timestamps"
-RFC1337, BUCKETS = "net.ipv4.tcp_rfc1337", "net.ipv4.tcp_max_tw_buckets"
+RANGE = "net.ipv4.ip_local_port_range"
+RESERVED = "net.ipv4.ip_local_reserved_ports"
+REUSE = "net.ipv4.tcp_tw_reuse"
+DELAY = "net.ipv4.tcp_tw_reuse_delay"
+TIMESTAMPS = "net.ipv4.tcp_timestamps"
+RFC1337 = "net.ipv4.tcp_rfc1337"
+BUCKETS = "net.ipv4.tcp_max_tw_buckets"
 LOOPBACK = "127.0.0.2"
 MOST = 1000
 
@@ -39,14 +45,14 @@ def serve(address, in_steps=False):
     yield "listening"
     while True:
         connection, _ = listener.accept()
-        connection.recv(1)  # the client's end
+        connection.recv(1)  # until the client's FIN
         if in_steps:
             yield "ready to close"
         connection.close()
 
 
 def use_ports(address, most):
-    """One connection after the other, each closed here first; how many, until there is no port for the next."""
+    """One connection after the other, each closed first here; returns how many there were."""
     for used in range(most):
         try:
             connection = socket.create_connection(address)
@@ -61,7 +67,7 @@ def use_ports(address, most):
 
 
 def take_over(address, for_s):
-    """Whether there is a port for another connection, at the latest after a while."""
+    """Try to connect for so many seconds; returns whether there was a port."""
     yield "ready"
     began, connected = time.monotonic(), False
     while not connected and time.monotonic() - began < for_s:
@@ -69,12 +75,15 @@ def take_over(address, for_s):
     return connected
 
 
-def pin(lab, values, but=()):
-    """What a story needs besides the keys that it observes."""
-    # At 0 an ACK that comes late from another CPU (enqueue_to_backlog) would cost the TIME_WAIT: RFC 1337.
-    all_ports = {RESERVED: ""} if RANGE in values else {}
-    for key, value in ({RFC1337: 1, BUCKETS: 65536, REUSE: 0} | all_ports | values).items():
-        if key not in but:
+def set_sysctls(lab, values, observed=None):
+    """Set the values, and what every story here needs; the observed key keeps what it has."""
+    # An ACK that is late, from another CPU (enqueue_to_backlog), finds the server CLOSED; at 0 the
+    # RST that answers it would end the TIME_WAIT (RFC 1337).
+    needed = {RFC1337: 1, BUCKETS: 65536, REUSE: 0}
+    if RANGE in values:
+        needed[RESERVED] = ""
+    for key, value in (needed | values).items():
+        if key != observed:
             lab.set_sysctl(key, value, where_it_exists=True)
 
 
@@ -86,12 +95,14 @@ def leave_time_wait(lab, address):
 @pytest.mark.parametrize("host", [None, LOOPBACK], ids=["off loopback", "on loopback"])
 def test_a_time_wait_is_taken_over_as_configured(lab, host):
     """Observes: net.ipv4.tcp_tw_reuse, net.ipv4.tcp_timestamps"""
-    pin(lab, {RANGE: "45000 45000", DELAY: 1}, but=[REUSE])
-    address = (host or lab.server_address[0], lab.server_address[1])
+    set_sysctls(lab, {RANGE: "45000 45000", DELAY: 1}, observed=REUSE)
+    own_host, port = lab.server_address
+    address = (host or own_host, port)
     leave_time_wait(lab, address)
     assert lab.sockstat("TCP tw") == 1
     taken = lab.start(take_over, address, 0.05 if lab.sysctl(DELAY, default="") else 1.1).finish()
-    lab.finding(f"a TIME_WAIT {'on' if host else 'off'} loopback is taken over", "yes" if taken else "no")
+    name = f"a TIME_WAIT {'on' if host else 'off'} loopback is taken over"
+    lab.finding(name, "yes" if taken else "no")
     reuse, timestamps = int(lab.sysctl(REUSE)), int(lab.sysctl(TIMESTAMPS))
     assert taken == limits.takes_time_wait_over(reuse, timestamps, loopback=bool(host))
     assert lab.counter("TcpExtTWRecycled") == taken
@@ -100,10 +111,11 @@ def test_a_time_wait_is_taken_over_as_configured(lab, host):
 @pytest.mark.waits(1)
 def test_a_time_wait_is_taken_over_when_it_is_old_enough(lab):
     """Observes: net.ipv4.tcp_tw_reuse_delay"""
-    pin(lab, {RANGE: "45000 45000", REUSE: 1, TIMESTAMPS: 1})
+    set_sysctls(lab, {RANGE: "45000 45000", REUSE: 1, TIMESTAMPS: 1})
     delay_ms = lab.sysctl(DELAY, default="")
+    interval = timers.time_wait_taken_over(int(delay_ms) if delay_ms else None)
     name = "a TIME_WAIT's age when it is taken over"
-    interval = lab.worth_waiting(name, timers.time_wait_taken_over(int(delay_ms) if delay_ms else None))
+    lab.worth_waiting(name, interval)
     third = lab.start(take_over, lab.server_address, interval.at_most_s + 1, to="ready")
     leave_time_wait(lab, lab.server_address)
     assert third.finish(interval.at_most_s + 5)
@@ -114,20 +126,22 @@ def test_a_time_wait_is_taken_over_when_it_is_old_enough(lab):
 
 def test_no_more_time_waits_than_configured(lab):
     """Observes: net.ipv4.tcp_max_tw_buckets"""
-    most, name = int(lab.sysctl(BUCKETS)), "TIME_WAITs at most"
+    name = "TIME_WAITs at most"
+    most = int(lab.sysctl(BUCKETS))
     if not 0 <= most <= MOST:
         lab.not_measured(name, most if most >= 0 else "no limit", f"more than {MOST} sockets")
-    pin(lab, {RANGE: "50000 59999"}, but=[BUCKETS])
+    set_sysctls(lab, {RANGE: "50000 59999"}, observed=BUCKETS)
     lab.start(serve, lab.server_address, to="listening").resume()
     lab.start(use_ports, lab.server_address, most + 3).finish()
     left = limits.time_waits(most + 3, most)
     lab.finding(name, lab.sockstat("TCP tw"))
-    assert (lab.sockstat("TCP tw"), lab.counter("TcpExtTCPTimeWaitOverflow")) == (left, most + 3 - left)
+    assert lab.sockstat("TCP tw") == left
+    assert lab.counter("TcpExtTCPTimeWaitOverflow") == most + 3 - left
 
 
 def test_a_reset_ends_a_time_wait_or_not_as_configured(lab):
     """Observes: net.ipv4.tcp_rfc1337. Proves: 004-8"""
-    pin(lab, {RANGE: "45000 45000"}, but=[RFC1337])
+    set_sysctls(lab, {RANGE: "45000 45000"}, observed=RFC1337)
     server = lab.start(serve, lab.server_address, True, to="listening")
     client = lab.start(use_ports, lab.server_address, 1)
     client.resume()
@@ -135,11 +149,14 @@ def test_a_reset_ends_a_time_wait_or_not_as_configured(lab):
     lab.expect_states(client="FIN_WAIT2", server="CLOSE_WAIT")
     server.resume()
     lab.expect_states(client="TIME_WAIT")
-    fin, *_ = (each for each in lab.segments() if each.source == lab.server_address and "F" in each.flags)
+    of_server = [each for each in lab.segments() if each.source == lab.server_address]
+    fin = next(each for each in of_server if "F" in each.flags)
     lab.provoke(replace(fin, flags="R", seq=(fin.seq + 1) % 2**32))
-    lab.finding("a TIME_WAIT after a RST", state := lab.state("client"))
-    ending = ["server FA", "client A", "server R"]  # after the client's FIN is acknowledged, or it comes late
-    assert lab.wire(since="ready to close") in (ending, ["server A", *ending])
+    state = lab.state("client")
+    lab.finding("a TIME_WAIT after a RST", state)
+    # The ACK of the client's FIN may come before or after the step.
+    end = ["server FA", "client A", "server R"]
+    assert lab.wire(since="ready to close") in (end, ["server A", *end])
     assert state == ("TIME_WAIT" if lab.sysctl(RFC1337) != "0" else "CLOSED")
 
 
@@ -147,8 +164,8 @@ def test_connect_has_as_many_ports_as_configured(lab):
     """Observes: net.ipv4.ip_local_port_range, net.ipv4.ip_local_reserved_ports. Proves: 004-3"""
     low, high = map(int, lab.sysctl(RANGE).split())
     taken = limits.port_set(lab.sysctl(RESERVED)) | {lab.server_address[1]}
-    (least, most), name = limits.connect_ports(low, high, taken), "ports towards one server"
-    pin(lab, {})
+    least, most = limits.connect_ports(low, high, taken)
+    set_sysctls(lab, {})
     lab.start(serve, lab.server_address, to="listening").resume()
     client = lab.start(use_ports, lab.server_address, most + 1 if most <= MOST else 1)
     client.run_to("EADDRNOTAVAIL" if most <= MOST else "enough")
@@ -156,6 +173,7 @@ def test_connect_has_as_many_ports_as_configured(lab):
     ports = {row.local[1] for row in lab.sockets() if row.state == "TIME_WAIT"}
     assert len(ports) == used
     assert ports <= set(range(low, high + 1)) - taken
+    name = "ports towards one server"
     if most > MOST:
         lab.not_measured(name, most, f"more than {MOST} sockets")
     lab.finding(name, used if least == most else f"{least} or {most}")
@@ -164,7 +182,8 @@ def test_connect_has_as_many_ports_as_configured(lab):
 
 def test_control_towards_another_server_the_same_ports_are_free(lab):
     """Proves: 004-3"""
-    pin(lab, {RANGE: "45000 45003"})
-    for server, name in ((lab.server_address, "one"), (lab.other_server_address, "other")):
-        lab.start(serve, server, name=name, to="listening").resume()
-        assert lab.start(use_ports, server, 5, to="EADDRNOTAVAIL").finish() == 4
+    set_sysctls(lab, {RANGE: "45000 45003"})
+    lab.start(serve, lab.server_address, name="one", to="listening").resume()
+    assert lab.start(use_ports, lab.server_address, 5, to="EADDRNOTAVAIL").finish() == 4
+    lab.start(serve, lab.other_server_address, name="other", to="listening").resume()
+    assert lab.start(use_ports, lab.other_server_address, 5, to="EADDRNOTAVAIL").finish() == 4

@@ -1,9 +1,10 @@
-"""How many may wait before a server, and what happens to the next one, as the sysctls in force say.
+"""How many connections may wait for a server, and what happens to the next one: sysctls decide.
 
-listen() asks for a backlog and is given no more than net.core.somaxconn. That one number bounds both queues: the accept
-queue holds one connection more, and so does the SYN queue of requests whose last ACK is still to come. A SYN that finds
-the SYN queue full is dropped, or with tcp_syncookies answered without being remembered; tcp_max_syn_backlog has a say
-only where there are no cookies. tcp_abort_on_overflow is about the accept queue, and about the last ACK alone.
+listen() asks for a backlog, and gets at most net.core.somaxconn. That one number bounds both
+queues: the accept queue holds backlog + 1 connections, and the SYN queue holds as many requests
+whose last ACK is still to come. A SYN that finds the SYN queue full is dropped, or with
+tcp_syncookies answered and not remembered; tcp_max_syn_backlog matters only without cookies.
+tcp_abort_on_overflow is for a last ACK that finds the accept queue full, and for nothing else.
 
     client                                     server, listen(4)
     SYN_SENT     ── S ────────────────────▶    SYN_RECV, one of five
@@ -11,11 +12,11 @@ only where there are no cookies. tcp_abort_on_overflow is about the accept queue
     the sixth    ── S ────────────────────▶    SYN queue full: dropped, or
                  ◀─────────────────── SA ──    a cookie, and no SYN_RECV
                  ── A ────────────────────▶    accept queue full: ignored, or R
-    and before:  a backlog of min(4, net.core.somaxconn)
+    beforehand:  the backlog is min(4, net.core.somaxconn)
 
-Sources: articles 001, 003; RFC 4987, sections 3.5 and 3.6 (cookies); RFC 9293, section 3.10.7.2. Kernel:
-__sys_listen_socket, sk_acceptq_is_full, tcp_conn_request, inet_csk_reqsk_queue_is_full, tcp_syn_flood_action,
-tcp_check_req.
+Sources: articles 001, 003; RFC 4987, sections 3.5 and 3.6 (cookies); RFC 9293, section 3.10.7.2.
+Kernel: __sys_listen_socket, sk_acceptq_is_full, tcp_conn_request, inet_csk_reqsk_queue_is_full,
+tcp_syn_flood_action, tcp_check_req.
 """
 
 import socket
@@ -24,8 +25,9 @@ from harness.predict import limits
 
 ANY_BACKLOG = 2**31 - 1
 BACKLOG, CLIENTS = 4, 12
-LATE, OTHERS = 40001, (40002, 40003, 40004)
-FIRST = 10001
+LATE = 40001
+OTHERS = (40002, 40003, 40004)
+FIRST_PORT = 10001
 MOST = 1000
 
 
@@ -35,25 +37,25 @@ def listen(address, backlog):
     listener.accept()
 
 
-def knock(address, count):
-    """Many clients in one, none of which waits for its answer."""
+def send_syns(address, count):
+    """Many clients in one process; none waits for its answer."""
     clients = [socket.socket() for _ in range(count)]
-    for port, client in enumerate(clients, FIRST):  # of its own: the range in force may have fewer
-        client.bind(("", port))
+    for port, client in enumerate(clients, FIRST_PORT):
+        client.bind(("", port))  # the ephemeral ports in effect may be fewer
         client.setblocking(False)
         client.connect_ex(address)
-    yield "knocked"
+    yield "SYNs sent"
 
 
 def call(address, port):
     connection = socket.create_connection(address, source_address=("", port))
     yield "connected"
     connection.sendall(b"hello")
-    yield "said"
+    yield "sent"
 
 
-def given_backlog(lab):
-    """The listener's Send-Q, which `ss -ltn` shows."""
+def backlog_of_listener(lab):
+    """Its Send-Q, which `ss -ltn` shows."""
     (backlog,) = [row.send_q for row in lab.sockets() if row.state == "LISTEN"]
     return backlog
 
@@ -62,74 +64,82 @@ def half_open(lab):
     return sum(row.state == "SYN_RECV" for row in lab.sockets())
 
 
-def play(lab, backlog=BACKLOG, clients=CLIENTS, loses="SYN-ACKs"):
-    """Clients that never hear of the SYN-ACK, so that each of them stays half open."""
-    if loses:
-        lab.drop(f"tcp sport {lab.server_address[1]}")
-    lab.start(listen, lab.server_address, backlog, to="listening")
-    lab.start(knock, lab.server_address, clients, to="knocked")
-
-
 def what_became_of_the_rest(lab):
-    """In words; the counters are of all SYNs, repeated ones included."""
+    """In words. The counters include repeated SYNs."""
     if lab.counter("TcpExtSyncookiesSent"):
         return "answered with a cookie"
     return "dropped" if lab.counter("TcpExtTCPReqQFullDrop") else "kept"
 
 
-def test_listen_is_given_no_more_than_somaxconn(lab):
-    """Observes: net.core.somaxconn"""
-    lab.start(listen, lab.server_address, ANY_BACKLOG, to="listening")
-    lab.finding(f"listen({ANY_BACKLOG}) is given a backlog of", given_backlog(lab))
-    assert given_backlog(lab) == limits.backlog(ANY_BACKLOG, int(lab.sysctl("net.core.somaxconn")))
+def play(lab, backlog=BACKLOG, clients=CLIENTS):
+    lab.start(listen, lab.server_address, backlog, to="listening")
+    lab.start(send_syns, lab.server_address, clients, to="SYNs sent")
 
 
-def test_the_accept_queue_holds_one_more_than_the_backlog(lab):
-    """Observes: net.core.somaxconn. Who comes later is SYN_SENT, and the server has nothing of it."""
-    play(lab, loses=None)
-    backlog = limits.backlog(BACKLOG, int(lab.sysctl("net.core.somaxconn")))
-    waiting = lab.accept_queue()
-    lab.finding(f"clients that listen({BACKLOG}) lets in", waiting)
-    assert (given_backlog(lab), waiting) == (backlog, limits.accept_queue_places(backlog))
+def play_without_syn_acks(lab, **sizes):
+    """No client receives its SYN-ACK, so every request stays half open."""
+    lab.drop(f"tcp sport {lab.server_address[1]}")
+    play(lab, **sizes)
 
 
 def test_syncookies_decide_about_a_syn_that_finds_the_queue_full(lab):
     """Observes: net.ipv4.tcp_syncookies"""
     lab.set_sysctl("net.core.somaxconn", 4096)
     lab.set_sysctl("net.ipv4.tcp_max_syn_backlog", 4096)
-    play(lab)
-    cookies = int(lab.sysctl("net.ipv4.tcp_syncookies"))
+    play_without_syn_acks(lab)
     kept = half_open(lab)
+    cookies = int(lab.sysctl("net.ipv4.tcp_syncookies"))
     lab.finding(f"half-open requests of listen({BACKLOG})", kept)
     lab.finding("the SYN after them", what_became_of_the_rest(lab))
     places = limits.half_open_places(BACKLOG, cookies, 4096)
-    assert kept in (places, places - 1 if places else 0)  # one less on older kernels: see half_open_places
+    assert kept in (places, max(places - 1, 0))  # older kernels: one less, see half_open_places
     assert what_became_of_the_rest(lab) == ("answered with a cookie" if cookies else "dropped")
 
 
 def test_control_when_syn_acks_arrive_no_syn_queue_fills(lab):
-    """The same clients, and room for all of them once their handshake is done."""
+    """The same clients; once their handshakes are complete, there is room for all of them."""
     lab.set_sysctl("net.core.somaxconn", 4096)
     lab.set_sysctl("net.ipv4.tcp_syncookies", 1)
-    play(lab, backlog=CLIENTS, loses=None)
-    assert (half_open(lab), lab.accept_queue(), what_became_of_the_rest(lab)) == (0, CLIENTS, "kept")
+    play(lab, backlog=CLIENTS)
+    assert half_open(lab) == 0
+    assert lab.accept_queue() == CLIENTS
+    assert what_became_of_the_rest(lab) == "kept"
+
+
+def test_listen_is_given_no_more_than_somaxconn(lab):
+    """Observes: net.core.somaxconn"""
+    lab.start(listen, lab.server_address, ANY_BACKLOG, to="listening")
+    backlog = backlog_of_listener(lab)
+    lab.finding(f"listen({ANY_BACKLOG}) is given a backlog of", backlog)
+    assert backlog == limits.backlog(ANY_BACKLOG, int(lab.sysctl("net.core.somaxconn")))
+
+
+def test_the_accept_queue_holds_one_more_than_the_backlog(lab):
+    """Observes: net.core.somaxconn. A later client stays in SYN_SENT, unknown to the server."""
+    play(lab)
+    backlog = limits.backlog(BACKLOG, int(lab.sysctl("net.core.somaxconn")))
+    waiting = lab.accept_queue()
+    lab.finding(f"clients that listen({BACKLOG}) lets in", waiting)
+    assert backlog_of_listener(lab) == backlog
+    assert waiting == limits.accept_queue_places(backlog)
 
 
 def test_without_cookies_max_syn_backlog_bounds_the_syn_queue(lab):
-    """Observes: net.ipv4.tcp_max_syn_backlog. A quarter of it is kept for peers that are known."""
+    """Observes: net.ipv4.tcp_max_syn_backlog. A quarter of it is reserved for known peers."""
     lab.set_sysctl("net.core.somaxconn", 2 * MOST)
     lab.set_sysctl("net.ipv4.tcp_syncookies", 0)
     name = "half-open requests without cookies"
-    places = limits.half_open_places(2 * MOST, 0, int(lab.sysctl("net.ipv4.tcp_max_syn_backlog")))
+    max_syn_backlog = int(lab.sysctl("net.ipv4.tcp_max_syn_backlog"))
+    places = limits.half_open_places(2 * MOST, 0, max_syn_backlog)
     if places > MOST:
         lab.not_measured(name, places, f"more than {MOST} sockets")
-    play(lab, backlog=2 * MOST, clients=places + 2)
+    play_without_syn_acks(lab, backlog=2 * MOST, clients=places + 2)
     lab.finding(name, half_open(lab))
     assert half_open(lab) == places
 
 
 def test_abort_on_overflow_decides_about_an_ack_at_a_full_queue(lab):
-    """Observes: net.ipv4.tcp_abort_on_overflow. The client has been told that it is connected."""
+    """Observes: net.ipv4.tcp_abort_on_overflow. The client is ESTABLISHED already."""
     lab.set_sysctl("net.core.somaxconn", 4096)
     lab.set_sysctl("net.ipv4.tcp_syncookies", 1)
     lab.start(listen, lab.server_address, len(OTHERS) - 1, to="listening")
@@ -138,10 +148,10 @@ def test_abort_on_overflow_decides_about_an_ack_at_a_full_queue(lab):
     for port in OTHERS:
         lab.start(call, lab.server_address, port, to="connected")
     lab.restore()
-    late.run_to("said")
+    late.run_to("sent")
     reset = "server R" in lab.wire(port=LATE)
     lab.finding("a last ACK that finds the accept queue full", "reset" if reset else "ignored")
     assert reset == (lab.sysctl("net.ipv4.tcp_abort_on_overflow") != "0")
-    ends = ("CLOSED", "CLOSED") if reset else ("ESTABLISHED", "SYN_RECV")
-    assert (lab.state("client", LATE), lab.state("server", LATE)) == ends
+    assert lab.state("client", LATE) == ("CLOSED" if reset else "ESTABLISHED")
+    assert lab.state("server", LATE) == ("CLOSED" if reset else "SYN_RECV")
     assert lab.counter("TcpExtListenOverflows") > 0

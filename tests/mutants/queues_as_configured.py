@@ -16,7 +16,11 @@ MUTANTS = [
         '    cookies = int(lab.sysctl("net.ipv4.tcp_syncookies"))\n',
         "    cookies = 2\n",
     ),
-    Mutant("test_control_when_syn_acks_arrive_no_syn_queue_fills", "    if loses:\n", "    if True:\n"),
+    Mutant(
+        "test_control_when_syn_acks_arrive_no_syn_queue_fills",
+        "    play(lab, backlog=CLIENTS)",
+        "    play_without_syn_acks(lab, backlog=CLIENTS)",
+    ),
     Mutant(
         "test_without_cookies_max_syn_backlog_bounds_the_syn_queue",
         '"net.ipv4.tcp_syncookies", 0)',
