@@ -1,20 +1,23 @@
-"""A client that closes first runs out of its 28,232 default ports long before it runs out of memory.
+"""A client that closes first runs out of its 28,232 ports long before it runs out of memory.
 
-Each TIME_WAIT costs one small kernel object in place of a whole socket, and no fd; the port is what is scarce, and it
-is scarce towards one server address and port alone. At 60 s each, 28,232 ports are 470 connections a second, no more.
+A TIME_WAIT costs one small kernel object instead of a whole socket, and no file descriptor. But it
+keeps a port for 60 s, towards one server address and port: 28,232 ports in 60 s are at most 470
+connections a second.
 
     client, 32768 to 60999                      echo server
-    FIN_WAIT1    ── FA ───────────────────▶     CLOSE_WAIT: reads the end, closes
+    FIN_WAIT1    ── FA ───────────────────▶     CLOSE_WAIT: recv() returns end of stream, close()
     FIN_WAIT2    ◀──────────────────── A ──
     TIME_WAIT    ◀─────────────────── FA ──     LAST_ACK
                  ── A ────────────────────▶     CLOSED
     28,232 times; then connect(): EADDRNOTAVAIL, without a segment; to another server: S, SA, A
 
-The search for a free port asks about one after the other, so it takes longer the fewer are left; the story opens the
-range a thousand at a time, to keep the search short, and measures it at the end over the whole range.
+connect() tries one port after the other, so its search takes longer the fewer ports are free. The
+story opens the range in windows of 1,000 ports to keep the search short, and measures the search
+over the whole range at the end.
 
-Sources: article 004; RFC 9293, section 3.4.2 (quiet time). Kernel: tcp_time_wait (inet_twsk_alloc, from the cache
-tw_sock_TCP), __inet_hash_connect (odd ports only when no even one is left), __inet_check_established.
+Sources: article 004; RFC 9293, section 3.4.2 (quiet time). Kernel: tcp_time_wait (inet_twsk_alloc,
+from the cache tw_sock_TCP), __inet_hash_connect (odd ports only if no even one is left),
+__inet_check_established.
 """
 
 import errno
@@ -29,7 +32,7 @@ SOME = 100
 
 
 def echo_server(address):
-    """Article 004's: it sends back what comes, and closes once the client has."""
+    """Article 004's: it sends back what it receives, and closes once the client has closed."""
     listener = socket.create_server(address)
     yield "listening"
     while True:
@@ -66,8 +69,9 @@ def one_more(address):
 
 
 def play(lab, ports):
-    """A connection from each port, closed by the client before the next begins."""
-    # At 0 an ACK that comes late from another CPU (enqueue_to_backlog) would cost the TIME_WAIT: RFC 1337.
+    """One connection from each port; the client closes each before it opens the next."""
+    # An ACK that is late, from another CPU (enqueue_to_backlog), finds the server CLOSED; at 0 the
+    # RST that answers it would end the TIME_WAIT (RFC 1337).
     lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)
     lab.start(echo_server, lab.server_address, to="listening").resume()
     for start in range(0, len(ports), WINDOW):
@@ -80,14 +84,16 @@ def play(lab, ports):
 def expect_time_waits(lab, count):
     lab.expect_table(LISTEN=1, TIME_WAIT=count)
     host, _ = lab.client_address(0)
-    assert {(row.local[0], row.inode) for row in lab.sockets() if row.state == "TIME_WAIT"} == {(host, 0)}
+    owners = {(row.local[0], row.inode) for row in lab.sockets() if row.state == "TIME_WAIT"}
+    assert owners == {(host, 0)}
     assert lab.sockstat("TCP tw") == count
     time_wait, whole = lab.slab("tw_sock_TCP"), lab.slab("TCP")
-    if time_wait and whole:  # only root may see them, and they are the whole machine's: no less than ours
+    if time_wait and whole:  # only root sees these counts; they include the whole machine's objects
         assert time_wait.objects >= count
         assert time_wait.object_bytes * 4 < whole.object_bytes
-        kb = count * time_wait.object_bytes // 1024
-        lab.finding(f"kernel memory of {count} TIME_WAITs", f"{kb} KiB; of a whole socket {whole.object_bytes} bytes")
+        kib = count * time_wait.object_bytes // 1024
+        memory = f"{kib} KiB; of a whole socket {whole.object_bytes} bytes"
+        lab.finding(f"kernel memory of {count} TIME_WAITs", memory)
 
 
 def test_a_time_wait_costs_a_small_object_and_no_fd(lab):
@@ -97,12 +103,13 @@ def test_a_time_wait_costs_a_small_object_and_no_fd(lab):
 
 
 def test_control_an_open_connection_costs_whole_sockets_and_an_fd(lab):
-    """Proves: 004-2"""
+    """Proves: 004-2. One socket at each end."""
     lab.start(echo_server, lab.server_address, to="listening")
     lab.start(keep_open, lab.server_address, SOME, to="100 connected")
     lab.expect_table(LISTEN=1, ESTABLISHED=2 * SOME)
     assert lab.sockstat("TCP tw") == 0
-    assert len({row.inode for row in lab.sockets() if row.local[0] == lab.client_address(0)[0]}) == SOME
+    host, _ = lab.client_address(0)
+    assert len({row.inode for row in lab.sockets() if row.local[0] == host}) == SOME
     if whole := lab.slab("TCP"):
         assert whole.objects >= 2 * SOME
 
@@ -115,7 +122,8 @@ def test_the_default_range_is_used_up_towards_one_server(lab):
     answer, search_s = lab.start(one_more, lab.server_address, to="ready").finish()
     assert answer == "EADDRNOTAVAIL"
     assert lab.wire(since="ready") == []
-    lab.finding("the first connect() that fails", f"{answer} after a search of {search_s * 1000:.1f} ms")
+    search = f"{answer} after a search of {search_s * 1000:.1f} ms"
+    lab.finding("the first connect() that fails", search)
     lab.start(echo_server, lab.other_server_address, name="other", to="listening")
     lab.start(keep_open, lab.other_server_address, 1, to="1 connected")
     assert lab.wire(since="one_more: finished") == ["client S", "other server SA", "client A"]

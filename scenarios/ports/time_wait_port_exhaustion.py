@@ -1,20 +1,25 @@
-"""Who closes first pays with a port, never with an fd: two TIME_WAITs use up two ephemeral ports.
+"""The end that closes first pays with a port, not with a file descriptor: TIME_WAIT keeps the port.
 
-At the client's end a TIME_WAIT keeps the port for 60 s, towards that one server address and port. At the server's end
-it steps aside for a SYN with a newer timestamp or sequence number. tcp_tw_reuse lets connect() push aside its own too,
-after tcp_tw_reuse_delay, and only where timestamps tell new segments from old.
+On the client, a TIME_WAIT keeps the port for 60 s towards that one server address and port, so two
+of them use up two ephemeral ports. On the server, it gives way to a SYN with a newer timestamp or
+sequence number. With tcp_tw_reuse, connect() may take over a TIME_WAIT of the client's own, once
+tcp_tw_reuse_delay has passed, but only if timestamps tell new segments from old ones.
 
     client, its last free port                 server
     FIN_WAIT1    ── FA ───────────────────▶    CLOSE_WAIT
     FIN_WAIT2    ◀──────────────────── A ──
     TIME_WAIT    ◀─────────────────── FA ──    LAST_ACK
                  ── A ────────────────────▶    CLOSED
-    connect(): EADDRNOTAVAIL, no segment       TIME_WAIT, where the server had closed first
-    SYN_SENT     ── S ────────────────────▶    SYN_RECV, its numbers 65,537 above the old ones
+    connect(): EADDRNOTAVAIL, no segment
+
+    client                                     server, which had closed first
+    SYN_SENT     ── S ────────────────────▶    TIME_WAIT, then SYN_RECV: its sequence numbers
+                                               begin 65,537 above the old ones
     ESTABLISHED  ◀─────────────────── SA ──    (or A, to a SYN that is not newer)
 
-Sources: article 004; RFC 9293, section 3.10.7.4; RFC 6191; RFC 7323, section 5. Kernel: __inet_check_established,
-tcp_twsk_unique (client), tcp_timewait_state_process (server), secure_tcp_seq (initial numbers).
+Sources: article 004; RFC 9293, section 3.10.7.4; RFC 6191; RFC 7323, section 5. Kernel:
+__inet_check_established, tcp_twsk_unique (client), tcp_timewait_state_process (server),
+secure_tcp_seq (initial sequence numbers).
 """
 
 import errno
@@ -24,23 +29,32 @@ import pytest
 
 from harness.predict.timers import initial_numbers_by_clock
 
-UPLOAD = 96 << 20  # initial numbers follow a clock of 64 ns, so the next one falls behind these bytes for 6.4 s
-ABOVE_THE_OLD = 65539  # from the initial number of the old connection to that of the new: SYN, FIN, then 65535 + 2
+TWO_PORTS = (45000, 45001)
+# Initial sequence numbers follow a clock of 64 ns. After so many bytes, that of the next connection
+# is below the last one's sequence numbers for 6.4 s.
+UPLOAD = 96 << 20
+# From the initial sequence number of the old connection to that of the new one: SYN, FIN, and then
+# 65535 + 2.
+ABOVE_THE_OLD = 65539
 
 
-def serve(address, reads=1):
+def serve(address, closes_first=False, upload=0):
     listener = socket.create_server(address)
     yield "listening"
     while True:
         connection, _ = listener.accept()
-        connection.recv(reads, socket.MSG_WAITALL)  # 0 bytes: at once; 1, where nothing is sent: at the client's FIN
+        if closes_first:
+            connection.recv(upload, socket.MSG_WAITALL)
+        else:
+            connection.recv(1)  # until the client's FIN
         connection.shutdown(socket.SHUT_WR)
         yield "half closed"
         connection.close()
         yield "closed"
 
 
-def two_port_client(address, reads=0, sends=0):  # the article's; play() leaves it two ports
+def two_port_client(address, closes_first=True, upload=0):
+    """The article's; play() leaves it two ports. It tries again for as long as there is none."""
     connection = None
     while not connection:
         try:
@@ -48,32 +62,53 @@ def two_port_client(address, reads=0, sends=0):  # the article's; play() leaves 
         except OSError as error:
             yield errno.errorcode[error.errno]
     yield "connected"
-    connection.sendall(bytes(sends))
-    connection.recv(reads)
+    connection.sendall(bytes(upload))
+    if not closes_first:
+        connection.recv(1)  # until the server's FIN
     connection.shutdown(socket.SHUT_WR)
     yield "half closed"
     connection.close()
     yield "closed"
 
 
-def play(lab, address, first_to_close, upload=0, ports=(45000, 45001)):
-    """One connection after the other, as many as the client has ports. Who waits for a FIN closes second."""
-    client_reads, server_reads = (0, 1) if first_to_close == "client" else (1, upload)
+def serve_requests(address):
+    listener = socket.create_server(address)
+    yield "listening"
+    while True:
+        connection, _ = listener.accept()
+        while connection.recv(1024):
+            connection.sendall(b"answer")
+
+
+def client_with_a_pool(address):
+    """It keeps its connection open for the next request."""
+    connection = socket.create_connection(address)
+    for _ in range(3):
+        connection.sendall(b"request")
+        connection.recv(1024)
+    yield "three answers"
+
+
+def play(lab, address, first_to_close, upload=0, ports=TWO_PORTS):
+    """One connection after the other, one for each port; one end waits for the other's FIN."""
     lab.set_ephemeral_ports(ports)
-    # At 0 an ACK that comes late from another CPU (enqueue_to_backlog) would cost the TIME_WAIT: RFC 1337.
+    # An ACK that is late, from another CPU (enqueue_to_backlog), finds the server CLOSED; at 0 the
+    # RST that answers it would end the TIME_WAIT (RFC 1337).
     lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)
-    server = lab.start(serve, address, server_reads, to="listening")
+    server = lab.start(serve, address, first_to_close == "server", upload, to="listening")
     for _ in ports:
-        client = lab.start(two_port_client, address, client_reads, upload, to="connected")
+        closes_first = first_to_close == "client"
+        client = lab.start(two_port_client, address, closes_first, upload, to="connected")
         client.resume()
         server.run_to("half closed")
-        client.run_to("half closed")  # an orphan can lose this FIN ("Bad case" in tcp_rcv_state_process)
+        # Before close(): an orphan can lose the server's FIN (tcp_rcv_state_process, "Bad case").
+        client.run_to("half closed")
         server.run_to("closed")
         client.finish()
 
 
 def set_reuse(lab, mode, delay_ms):
-    """The delay in force; 0 where the kernel has no sysctl for it: it then waits a second, or less."""
+    """The delay in effect; 0 on a kernel without the sysctl, which waits for a second or less."""
     lab.set_sysctl("net.ipv4.tcp_tw_reuse", mode)
     if not lab.sysctl("net.ipv4.tcp_tw_reuse_delay", default=""):
         return 0
@@ -81,33 +116,10 @@ def set_reuse(lab, mode, delay_ms):
     return delay_ms
 
 
-def test_neither_fin_wait2_nor_time_wait_needs_an_fd(lab):
-    """Proves: 004-1. An orphan's FIN_WAIT2 may take 30 s here, so that its timer is not mistaken for TIME_WAIT's."""
-    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 30)
-    server = lab.start(serve, lab.server_address, to="listening")
-    lab.start(two_port_client, lab.server_address).run_to("closed")
-    fin_wait2 = lab.expect_socket("client", state="FIN_WAIT2", inode=0)
-    server.run_to("closed")
-    time_wait = lab.expect_socket("client", state="TIME_WAIT", inode=0)
-    assert fin_wait2.timer.name == time_wait.timer.name == "time_wait"
-    assert 20 < fin_wait2.timer.expires_s <= 30 < 50 < time_wait.timer.expires_s <= 60
-    assert lab.path("client") == ["SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"]
-
-
-def test_control_before_close_fin_wait2_has_an_fd_and_no_timer(lab):
-    """Proves: 004-1. TIME_WAIT has none even then: the process keeps an fd of a socket that is CLOSED."""
-    server = lab.start(serve, lab.server_address, to="listening")
-    lab.start(two_port_client, lab.server_address).run_to("half closed")
-    fin_wait2 = lab.expect_socket("client", state="FIN_WAIT2")
-    assert (lab.holders("client"), fin_wait2.timer.name) == (["two_port_client"], "none")
-    server.run_to("closed")
-    lab.expect_socket("client", state="TIME_WAIT", inode=0)
-
-
 def test_two_time_waits_use_up_two_ports_towards_one_server(lab):
     """Proves: 004-3"""
     play(lab, lab.server_address, first_to_close="client")
-    assert [lab.state("client", port) for port in (45000, 45001)] == ["TIME_WAIT"] * 2
+    assert [lab.state("client", port) for port in TWO_PORTS] == ["TIME_WAIT", "TIME_WAIT"]
     lab.start(two_port_client, lab.server_address).run_to("EADDRNOTAVAIL")
     assert lab.wire(since="two_port_client 2: finished") == []
     for elsewhere in (lab.other_server_address, ("192.0.2.2", 9999)):
@@ -122,6 +134,41 @@ def test_control_a_server_that_closes_first_leaves_both_ports_free(lab):
     assert lab.wire(since="two_port_client 2: finished") == ["client S", "server SA", "client A"]
 
 
+def test_control_a_connection_that_is_kept_needs_one_port(lab):
+    """Proves: 004-3, by the cure that needs no sysctl: a pool of connections, or keep-alive."""
+    lab.set_ephemeral_ports([45000])
+    lab.start(serve_requests, lab.server_address, to="listening").resume()
+    lab.start(client_with_a_pool, lab.server_address).run_to("three answers")
+    assert lab.wire().count("client S") == 1
+    assert lab.wire().count("client PA") == 3
+    assert lab.sockstat("TCP tw") == 0
+
+
+def test_neither_fin_wait2_nor_time_wait_needs_an_fd(lab):
+    """Proves: 004-1. tcp_fin_timeout is 30 s here, to tell FIN_WAIT2's timer from TIME_WAIT's."""
+    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 30)
+    server = lab.start(serve, lab.server_address, to="listening")
+    lab.start(two_port_client, lab.server_address).run_to("closed")
+    fin_wait2 = lab.expect_socket("client", state="FIN_WAIT2", inode=0)
+    server.run_to("closed")
+    time_wait = lab.expect_socket("client", state="TIME_WAIT", inode=0)
+    assert fin_wait2.timer.name == time_wait.timer.name == "time_wait"
+    assert 20 < fin_wait2.timer.expires_s <= 30 < 50 < time_wait.timer.expires_s <= 60
+    states = ["SYN_SENT", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"]
+    assert lab.path("client") == states
+
+
+def test_control_before_close_fin_wait2_has_an_fd_and_no_timer(lab):
+    """Proves: 004-1. Even then TIME_WAIT has no fd: the process's fd belongs to a CLOSED socket."""
+    server = lab.start(serve, lab.server_address, to="listening")
+    lab.start(two_port_client, lab.server_address).run_to("half closed")
+    fin_wait2 = lab.expect_socket("client", state="FIN_WAIT2")
+    assert lab.holders("client") == ["two_port_client"]
+    assert fin_wait2.timer.name == "none"
+    server.run_to("closed")
+    lab.expect_socket("client", state="TIME_WAIT", inode=0)
+
+
 @pytest.mark.parametrize(
     ("timestamps", "upload", "flags", "above"),
     [(1, UPLOAD, "SA", ABOVE_THE_OLD), (0, 0, "SA", ABOVE_THE_OLD), (0, UPLOAD, "A", 2)],
@@ -131,15 +178,18 @@ def test_time_wait_steps_aside_for_a_syn_with_a_newer(lab, timestamps, upload, f
     """Proves: 004-4"""
     lab.set_sysctl("net.ipv4.tcp_timestamps", timestamps)
     play(lab, lab.server_address, "server", upload, ports=[45000])
-    lab.set_sysctl("net.ipv4.tcp_rfc1337", 0)  # an answer A makes the client send R, and its next SYN connects
+    # If the answer is A, the client sends R, which at 0 ends the TIME_WAIT; its next SYN connects.
+    lab.set_sysctl("net.ipv4.tcp_rfc1337", 0)
     lab.start(two_port_client, lab.server_address).run_to("connected")
     old_syn, old_syn_ack, _ = lab.segments(until="two_port_client: connected")
     new_syn, answer, *_ = lab.segments(since="two_port_client: finished")
     assert ((new_syn.seq - old_syn.seq) % 2**32 < upload) == (upload > 0)
-    by_clock = initial_numbers_by_clock(new_syn.time_ns - old_syn_ack.time_ns, answer.time_ns - old_syn.time_ns)
     assert answer.flags == flags
     grown = (answer.seq - old_syn_ack.seq) % 2**32
-    # A kernel with tcp_tw_reuse_delay (6.14) takes it from TIME_WAIT (6.10); without, it may be one that does not.
+    # Linux 6.10 and later take the number from TIME_WAIT. A kernel with tcp_tw_reuse_delay (6.14)
+    # is one of them; without it, an older kernel may take the number from its clock.
+    between_ends = new_syn.time_ns - old_syn_ack.time_ns, answer.time_ns - old_syn.time_ns
+    by_clock = initial_numbers_by_clock(*between_ends)
     may_be_older = flags == "SA" and not lab.sysctl("net.ipv4.tcp_tw_reuse_delay", default="")
     assert grown == above or (may_be_older and grown in by_clock)
 
@@ -154,7 +204,8 @@ def test_reuse_takes_a_time_wait_over_once_the_delay_is_over(lab):
     third.run_to("connected")
     new_syn, _, _ = lab.segments(since="two_port_client 2: finished")
     old_syn, *others = lab.segments(until="two_port_client 2: finished", port=new_syn.source[1])
-    fin = next(segment for segment in others if (segment.source, segment.flags) == (lab.server_address, "FA"))
+    of_server = [segment for segment in others if segment.source == lab.server_address]
+    fin = next(segment for segment in of_server if segment.flags == "FA")
     assert (new_syn.time_ns - fin.time_ns) / 1e9 > delay_s
     assert (new_syn.seq - old_syn.seq) % 2**32 == ABOVE_THE_OLD
     assert lab.counter("TcpExtTWRecycled") == 1
@@ -162,7 +213,7 @@ def test_reuse_takes_a_time_wait_over_once_the_delay_is_over(lab):
 
 @pytest.mark.parametrize(("mode", "timestamps", "host"), [(2, 1, "127.0.0.2"), (1, 0, "192.0.2.3")])
 def test_control_reuse_needs_timestamps_and_at_2_loopback(lab, mode, timestamps, host):
-    """Proves: 004-5. The TIME_WAITs elsewhere are newer: when they give way, the delay is over for the others too."""
+    """Proves: 004-5. The TIME_WAITs of `host` are newer: once one is taken over, all are old."""
     lab.set_sysctl("net.ipv4.tcp_timestamps", timestamps)
     play(lab, lab.server_address, first_to_close="client")
     lab.set_sysctl("net.ipv4.tcp_timestamps", 1)

@@ -29,6 +29,11 @@ MUTANTS = [
         'play(lab, lab.server_address, first_to_close="client")',
     ),
     Mutant(
+        "test_control_a_connection_that_is_kept_needs_one_port",
+        "    connection = socket.create_connection(address)\n    for _ in range(3):\n",
+        "    for _ in range(3):\n        connection = socket.create_connection(address)\n",
+    ),
+    Mutant(
         "test_time_wait_steps_aside_for_a_syn_with_a_newer[timestamp alone]",
         '(1, UPLOAD, "SA", ABOVE_THE_OLD)',
         '(0, UPLOAD, "SA", ABOVE_THE_OLD)',

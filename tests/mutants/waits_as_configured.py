@@ -2,19 +2,19 @@
 
 from tests.mutants import Mutant
 
-# What the peer says is heard.
+# The peer's segments arrive.
 _HEARD = ('lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")', "lab.restore()")
 _SETTLED = "    lab.worth_waiting(name, interval)\n"
 _PREDICTED = "    interval = timers.keepalive("
 
 
 def _changed(key: str, value: int) -> tuple[str, str]:
-    """The kernel waits by another value than the one that the prediction was made of."""
+    """The kernel has another value than the one that the prediction was made from."""
     return _SETTLED, f'{_SETTLED}    lab.set_sysctl("net.ipv4.{key}", {value})\n'
 
 
 def _keepalive(probes: int, predicted: int) -> str:
-    """Of seconds; the reference profile has hours, which nobody waits for."""
+    """Keepalive in seconds; with the reference profile's hours the test would not be measured."""
     values = {"time": 1, "intvl": 1, "probes": probes}
     settings = "".join(
         f'    lab.set_sysctl("net.ipv4.tcp_keepalive_{key}", {value})\n' for key, value in values.items()
@@ -38,13 +38,13 @@ MUTANTS = [
     Mutant("test_a_user_timeout_takes_the_place_of_tcp_retries2", *_HEARD),
     Mutant(
         "test_a_user_timeout_takes_the_place_of_tcp_retries2",
-        "client = play(lab, say, USER_TIMEOUT_MS)\n    interval",
-        "client = play(lab, say)\n    interval",
+        "client = play(lab, send, USER_TIMEOUT_MS)\n    interval",
+        "client = play(lab, send)\n    interval",
     ),
     Mutant(
         "test_control_an_ack_ends_the_wait",
-        'play(lab, say, USER_TIMEOUT_MS)\n    client.stay_blocked(in_="recv")',
-        'play(lab, say)\n    lab.drop(f"ip saddr {lab.server_address[0]}")\n    client.stay_blocked(in_="recv")',
+        'play(lab, send, USER_TIMEOUT_MS)\n    client.stay_blocked(in_="recv")',
+        'play(lab, send)\n    lab.drop(f"ip saddr {lab.server_address[0]}")\n    client.stay_blocked(in_="recv")',
     ),
     Mutant("test_keepalive_begins_when_configured", "SO_KEEPALIVE, 1", "SO_KEEPALIVE, 0"),
     Mutant(
