@@ -213,7 +213,7 @@ def test_reuse_takes_a_time_wait_over_once_the_delay_is_over(lab):
 
 @pytest.mark.parametrize(("mode", "timestamps", "host"), [(2, 1, "127.0.0.2"), (1, 0, "192.0.2.3")])
 def test_control_reuse_needs_timestamps_and_at_2_loopback(lab, mode, timestamps, host):
-    """Proves: 004-5. The TIME_WAITs of `host` are newer: once one is taken over, all are old."""
+    """Proves: 004-5. The TIME_WAITs of `host` are newer, so the others are older than the delay."""
     lab.set_sysctl("net.ipv4.tcp_timestamps", timestamps)
     play(lab, lab.server_address, first_to_close="client")
     lab.set_sysctl("net.ipv4.tcp_timestamps", 1)
