@@ -26,12 +26,12 @@ import socket
 
 import pytest
 
-from harness import predict
+from harness.predict import timers
 
 FIRST = 40001
 OTHERS = (40002, 40003, 40004)  # they fill a backlog of 2
 NEXT, LAST = 40005, 40006
-FIRST_REPETITION = predict.one_timer(1.0, predict.tick_s())
+FIRST_REPETITION = timers.one_timer(1.0, timers.tick_s())
 
 
 def serve(address, cure=None):
