@@ -428,6 +428,84 @@ def talk(rows_told, ms=1):
     return timeline
 
 
+LEAST_CONTRAST = 3
+"""WCAG 2.2, success criterion 1.4.11: for graphics, against what they stand on."""
+
+COLORS = """(state) => {
+  const figure = document.querySelector("figure svg");
+  figure.insertAdjacentHTML("beforeend", `<g id="tried"><rect class="bar ${state}"/>
+    <g class="pill ${state}"><rect/></g><g class="row" aria-selected="true"><rect class="hit"/></g></g>`);
+  const [bar, pill, hit] = [...document.querySelectorAll("#tried rect")].map((each) => getComputedStyle(each));
+  const colors = [bar.fill, pill.stroke, hit.fill, hit.fillOpacity, getComputedStyle(document.body).backgroundColor];
+  document.getElementById("tried").remove();
+  return colors;
+}"""
+
+
+def rgb(color):
+    return [int(number) for number in re.fullmatch(r"rgb\((\d+), (\d+), (\d+)\)", color).groups()]
+
+
+def contrast(one, other):
+    """WCAG 2.2's contrast ratio of two colours, from their relative luminance."""
+    weights = (0.2126, 0.7152, 0.0722)
+    lights = sorted(
+        sum(w * (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4)
+            for w, c in zip(weights, (each / 255 for each in color), strict=True))
+        for color in (one, other)
+    )  # fmt: skip
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def test_contrast_is_computed_as_wcag_defines_it():
+    assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert contrast((119, 119, 119), (255, 255, 255)) == pytest.approx(4.48, abs=0.005)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_state_stands_out_from_the_page(shown, scheme):
+    """Its bar and the outline of its name; in a selected row, too, where a tint lies over the bar and the page."""
+    browser = shown(page("talk", {}, [Story("test_talk", "passed", talk(4))]), prefers_color_scheme=scheme)
+    faint = {}
+    for state in State:
+        bar, pill, hit, opacity, paper = browser.run(f"({COLORS})('{state}')")
+        tinted = [
+            [h * float(opacity) + c * (1 - float(opacity)) for h, c in zip(rgb(hit), rgb(color), strict=True)]
+            for color in (bar, paper)
+        ]
+        ratios = contrast(rgb(bar), rgb(paper)), contrast(rgb(pill), rgb(paper)), contrast(*tinted)
+        if min(ratios) < LEAST_CONTRAST:
+            faint[str(state)] = [round(ratio, 2) for ratio in ratios]
+    assert faint == {}
+
+
+def test_nothing_shines_through_the_strip_of_a_note(reset, shown):
+    browser = shown(page("a reset", {}, [reset]))
+    style = "getComputedStyle(document.querySelector('.row:last-of-type .band'))"
+    assert browser.run(f"[{style}.opacity, {style}.fillOpacity]") == ["1", "1"]
+    before = browser.run(f"{style}.fill")
+    browser.press("Tab", "Tab", "End")
+    assert browser.run(f"{style}.fill") != before, "a selected row shows that it is selected"
+    assert browser.run(f"{style}.fillOpacity") == "1"
+
+
+@pytest.mark.parametrize(("width", "told"), [(400, True), (1400, False)])
+@pytest.mark.parametrize("language", lessons.LANGUAGES)
+def test_a_ladder_that_is_wider_than_the_screen_says_that_it_scrolls(reset, shown, width, told, language):
+    browser = shown(page("a reset", {}, [reset], language))
+    browser.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+    try:
+        scrolls, hint, text = browser.run(
+            "(({ scrollWidth, clientWidth, firstChild }) =>"
+            " [scrollWidth > clientWidth, firstChild.checkVisibility(), firstChild.innerText])"
+            "(document.querySelector('figure .scroll'))"
+        )
+        assert (scrolls, hint) == (told, told)
+        assert not told or text == words_in(language)["sideways"]
+    finally:
+        browser.ask("Emulation.clearDeviceMetricsOverride")
+
+
 @pytest.mark.parametrize("language", lessons.LANGUAGES)
 def test_on_paper_a_lesson_is_a_sheet_of_words_and_a_sheet_of_ladders(shown, language):
     from harness.pytest_plugin.reporting import texts_of  # not in a role's process, which knows no pytest

@@ -194,8 +194,13 @@ def _figure(story: Story, drawing: svg.Drawing, words: Mapping[str, str]) -> str
     return (
         f'<figure class="{kind}{long}"><figcaption><span class="kind">{label}</span> '
         f"{_verdict(story.verdict, words)}{reason}<{heading}>{caption}</{heading}></figcaption>"
-        f'<div class="scroll">{drawing.svg}</div></figure>'
+        f"{scrolling(drawing.svg, words)}</figure>"
     )
+
+
+def scrolling(content: str, words: Mapping[str, str]) -> str:
+    """`content`, which scrolls sideways on a narrow screen, and says so there: phones hide their scrollbars."""
+    return f'<div class="scroll"><p class="sideways">{words["sideways"]}</p>{content}</div>'
 
 
 def _switch(words: Mapping[str, str]) -> str:

@@ -14,6 +14,7 @@ from harness.runs.compare import Row, Verdict
 from harness.story.verdicts import StoryVerdict
 from harness.views import comparison, html
 from harness.views.rows import printable
+from harness.views.words import words_in
 from harness.whatif.playing import AFTER, BEFORE, FIRST_AFTER, FIRST_BEFORE
 from harness.whatif.report import Report, headline, sections
 
@@ -144,9 +145,8 @@ def _table(report: Report, pairs: Sequence[_Pair]) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in comparison.HEADINGS)
     more = f'<tbody><tr><td colspan="5">… {left_out} more</td></tr></tbody>' if left_out else ""
     bodies = "".join(_bodies(list(zip(rows, cells, strict=False))))
-    return (
-        f'<div class="scroll"><table class="moves"><thead><tr>{head}</tr></thead>{bodies}{more}</table></div>{counts}'
-    )
+    table = f'<table class="moves"><thead><tr>{head}</tr></thead>{bodies}{more}</table>'
+    return html.scrolling(table, words_in("en")) + counts
 
 
 def _bodies(rows: Sequence[tuple[Row, str]]) -> Iterator[str]:
