@@ -19,6 +19,7 @@ LETTER = r"(?:[\w !()*+,./=?\[\]|»…→−-]|#\d+;)"
 TEXT = rf"(?P<text>{LETTER}+(?:<br/>{LETTER}+)*)"
 MESSAGE = re.compile(rf"    (?P<sender>client|server)(?P<arrow>->>|--x)(?P<receiver>client|server): {TEXT}")
 NOTE = re.compile(rf"    Note over (?P<over>client|server|client,server): {TEXT}")
+MS = 10**6
 HEAD = ["sequenceDiagram", "    participant client", "    participant server"]
 HOSTILE = ["a; b", "#quot;", "x: y", "end", "END of it", "a\nend\nb", "<br/><script>", "%%{init: {}}%%", "$$x$$", "`",
            "wrap: x", "client->>server: forged", "\x1b[31m", "style a:b #c;", "Note over client: forged",
@@ -46,46 +47,68 @@ def read(diagram):
     return found
 
 
+def without_time(text):
+    return re.sub(r"^\d+\.\d{3} ms ", "", text)
+
+
 def handshake():
     timeline = Timeline(0)
-    timeline.add_captured(*frame(1, CLIENT, SERVER, "S", seq=100))
-    timeline.add_captured(*frame(2, SERVER, CLIENT, "SA", seq=900, ack=101))
-    timeline.add_captured(*frame(3, CLIENT, SERVER, "A", seq=101, ack=901))
+    timeline.add_captured(*frame(1 * MS, CLIENT, SERVER, "S", seq=100))
+    timeline.add_captured(*frame(2 * MS, SERVER, CLIENT, "SA", seq=900, ack=101))
+    timeline.add_captured(*frame(3 * MS, CLIENT, SERVER, "A", seq=101, ack=901))
     return timeline
 
 
 def test_a_story_is_messages_and_notes():
     timeline = handshake()
-    timeline.add(Step(4, "request", "sent"))
-    timeline.add(Change(5, "net.ipv4.tcp_rfc1337 = 1"))
-    timeline.add_captured(*frame(6, CLIENT, SERVER, "PA", 101, 901, bytes(18)))
-    timeline.add_captured(*frame(7, SERVER, CLIENT, "RA", 901, 119))
-    timeline.add(Finding(8, "mines", "3 of 5"))
-    timeline.add(Counted(9, (("TcpExtTCPAbortOnClose", 1),)))
+    timeline.add(Step(4 * MS, "request", "sent"))
+    timeline.add(Change(5 * MS, "net.ipv4.tcp_rfc1337 = 1"))
+    timeline.add_captured(*frame(6 * MS, CLIENT, SERVER, "PA", 101, 901, bytes(18)))
+    timeline.add_captured(*frame(7 * MS, SERVER, CLIENT, "RA", 901, 119))
+    timeline.add(Finding(8 * MS, "mines", "3 of 5"))
+    timeline.add(Counted(9 * MS, (("TcpExtTCPAbortOnClose", 1),)))
     assert read(mermaid(timeline, "Unread data")) == [
         ("client,server", ["Unread data"]),
-        ("client->>server", ["S"]),
+        ("client->>server", ["1.000 ms S"]),
         ("client", ["SYN_SENT"]),
-        ("server->>client", ["SA"]),
+        ("server->>client", ["2.000 ms SA"]),
         ("server", ["SYN_RECV"]),
-        ("client->>server", ["A"]),
+        ("client->>server", ["3.000 ms A"]),
         ("client", ["ESTABLISHED"]),
         ("server", ["ESTABLISHED"]),
-        ("client", ["» sent"]),
-        ("client,server", ["net.ipv4.tcp_rfc1337 = 1"]),
-        ("client->>server", ["PA 18"]),
-        ("server--xclient", ["RA"]),
+        ("client", ["4.000 ms » sent"]),
+        ("client,server", ["5.000 ms net.ipv4.tcp_rfc1337 = 1"]),
+        ("client->>server", ["6.000 ms PA 18"]),
+        ("server--xclient", ["7.000 ms RA"]),
         ("client", ["CLOSED"]),
         ("server", ["CLOSED"]),
-        ("client,server", ["mines: 3 of 5"]),
-        ("client,server", ["counters: TcpExtTCPAbortOnClose +1"]),
+        ("client,server", ["8.000 ms mines: 3 of 5"]),
+        ("client,server", ["9.000 ms counters: TcpExtTCPAbortOnClose +1"]),
     ]
+
+
+def test_a_time_is_milliseconds_since_the_start():
+    timeline = Timeline(5 * MS)
+    timeline.add_captured(*frame(7 * MS + 1234, CLIENT, SERVER, "S"))
+    assert ("client->>server", ["2.001 ms S"]) in read(mermaid(timeline))
+
+
+def test_a_note_wraps_and_keeps_each_counter_with_its_number():
+    """A note over both ends is as wide as its text: one line of counters made the picture three times as wide."""
+    moved = tuple((f"TcpExtTCPSomething{number}", number - 10) for number in range(10))
+    timeline = Timeline(0)
+    timeline.add(Counted(9 * MS, moved))
+    [(over, lines)] = read(mermaid(timeline))
+    assert over == "client,server"
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 60
+    assert " ".join(lines) == "9.000 ms counters: " + ", ".join(f"{name} {by:+d}" for name, by in moved)
 
 
 def test_a_segment_without_a_flag_is_a_message_all_the_same():
     timeline = Timeline(0)
     timeline.add_captured(*frame(1, CLIENT, SERVER, ""))
-    assert read(mermaid(timeline)) == [("client->>server", ["?"])]
+    assert read(mermaid(timeline)) == [("client->>server", ["0.000 ms ?"])]
 
 
 def test_an_empty_story_is_a_diagram():
@@ -100,15 +123,19 @@ def test_what_means_something_to_mermaid_is_shown_and_means_nothing(text):
     timeline.add(Change(2, text))
     found = read(mermaid(timeline, text))
     expected = ["".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))]
-    assert found == [("client,server", expected), ("client", ["» failed"]), ("client,server", expected)]
+    assert found == [
+        ("client,server", expected),
+        ("client", ["0.000 ms » failed"]),
+        ("client,server", [f"0.000 ms {expected[0]}"]),
+    ]
 
 
 @given(st.text(), st.text(), st.text(), st.text())
 @example("", "", "", "")
 def test_no_text_breaks_the_diagram(title, step, detail, change):
     timeline = handshake()
-    timeline.add(Step(4, "actor", step, detail))
-    timeline.add(Change(5, change))
+    timeline.add(Step(4 * MS, "actor", step, detail))
+    timeline.add(Change(5 * MS, change))
     found = read(mermaid(timeline, title))
     assert len(found) == len(read(mermaid(handshake()))) + bool(title.strip()) + 1 + bool(change)
 
@@ -136,10 +163,10 @@ def test_a_long_text_and_a_note_of_many_lines_are_cut():
 def test_of_a_long_story_the_middle_is_folded(more, left_out):
     timeline = handshake()
     for number in range(more):
-        timeline.add(Step(10 + 2 * number, "actor", f"step {number}"))
-        timeline.add_captured(*frame(11 + 2 * number, CLIENT, SERVER, "PA", 101 + number, 901, bytes(number + 1)))
+        timeline.add(Step((10 + 2 * number) * MS, "actor", f"step {number}"))
+        timeline.add_captured(*frame((11 + 2 * number) * MS, CLIENT, SERVER, "PA", 101 + number, 901, bytes(number + 1)))
     found = read(mermaid(timeline))
-    messages = [text for what, [text] in found if "->>" in what]
+    messages = [without_time(text) for what, [text] in found if "->>" in what]
     folds = [(at, text) for at, (_, [text]) in enumerate(found) if text.startswith("…")]
     all_of_them = ["S", "SA", "A", *(f"PA {number + 1}" for number in range(more))]
     if not left_out:
@@ -148,5 +175,8 @@ def test_of_a_long_story_the_middle_is_folded(more, left_out):
     assert messages == all_of_them[:20] + all_of_them[-20:]
     [(at, text)] = folds
     assert text == f"… {left_out} segments are left out here …"
-    assert found[at - 2 : at] == [("client->>server", ["PA 17"]), ("client", ["» step 17"])]
-    assert found[at + 1] == ("client->>server", [f"PA {more - 19}"])
+    assert found[at - 2 : at] == [
+        ("client->>server", ["43.000 ms PA 17"]),
+        ("client", ["44.000 ms » step 17"]),
+    ]
+    assert found[at + 1] == ("client->>server", [f"{11 + 2 * (more - 20)}.000 ms PA {more - 19}"])

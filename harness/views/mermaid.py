@@ -8,7 +8,13 @@ from harness.story.timeline import Timeline
 from harness.views.rows import Lane, Row, lane_of, rows
 
 _MOST_MESSAGES = 40
-_MOST_LINES, _MOST_LETTERS, _CLAIM_LETTERS = 8, 100, 60
+_MOST_LINES, _MOST_LETTERS = 8, 100
+_NOTE_LETTERS = 60
+"""In a line of a note over both ends: Mermaid wraps none, and widens the whole picture for a longer one."""
+
+_STAYS_TOGETHER = re.compile(r" (?=[+-]\d)")
+"""The space in "TcpExtTW +1"."""
+
 _HARMLESS = re.compile(r"[^\w !()*+,./=?\[\]|»…→−-]")
 _KEYWORD = re.compile(r"\bend\b", re.I)
 
@@ -16,10 +22,10 @@ _KEYWORD = re.compile(r"\bend\b", re.I)
 def mermaid(timeline: Timeline, claim: str = "") -> str:
     """A message a segment, notes for what each end does; of a long story its first and last 20 messages.
 
-    The claim is the first note: Mermaid wraps no title.
+    Times are milliseconds since the start. The claim is the first note: Mermaid wraps no title.
     """
     lines = ["sequenceDiagram", *(f"participant {lane}" for lane in Lane)]
-    if claimed := textwrap.wrap(" ".join(claim.split()), _CLAIM_LETTERS):
+    if claimed := _wrapped(claim):
         lines.append(_note([*Lane], claimed))
     told = rows(timeline)
     messages = [at for at, row in enumerate(told) if row.segment]
@@ -27,21 +33,31 @@ def mermaid(timeline: Timeline, claim: str = "") -> str:
     if left_out > 0:
         half = _MOST_MESSAGES // 2
         begin, end = told[: messages[half]], told[messages[-half] :]
-        lines += [*_statements(begin), _note([*Lane], [f"… {left_out} segments are left out here …"])]
+        lines += [
+            *_statements(begin, timeline.start_ns),
+            _note([*Lane], [f"… {left_out} segments are left out here …"]),
+        ]
         told = end
-    return "\n    ".join([*lines, *_statements(told)]) + "\n"
+    return "\n    ".join([*lines, *_statements(told, timeline.start_ns)]) + "\n"
 
 
-def _statements(told: list[Row]) -> Iterator[str]:
+def _statements(told: list[Row], start_ns: int) -> Iterator[str]:
+    """A row's time stands with its message, or, where it has none, at the beginning of each of its notes."""
     for row in told:
+        at = f"{(row.time_ns - start_ns) / 1e6:.3f} ms "
         if row.segment:
             arrow = "--x" if "R" in row.segment.flags else "->>"
-            yield f"{lane_of(row.segment.source)}{arrow}{lane_of(row.segment.destination)}: {_text(row.label)}"
-        for lane, texts in row.says.items():
-            if texts:
-                yield _note([lane], texts)
+            yield f"{lane_of(row.segment.source)}{arrow}{lane_of(row.segment.destination)}: {_text(at + (row.label or '?'))}"
+            at = ""
+        for lane, (first, *more) in ((lane, texts) for lane, texts in row.says.items() if texts):
+            yield _note([lane], [at + first, *more])
         if row.note:
-            yield _note([*Lane], [row.note])
+            yield _note([*Lane], _wrapped(at + row.note))
+
+
+def _wrapped(text: str) -> list[str]:
+    whole = _STAYS_TOGETHER.sub("\N{NO-BREAK SPACE}", " ".join(text.split()))
+    return textwrap.wrap(whole, _NOTE_LETTERS, break_on_hyphens=False)
 
 
 def _note(lanes: list[Lane], texts: list[str]) -> str:
