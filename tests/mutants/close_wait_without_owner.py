@@ -2,10 +2,12 @@
 
 from tests.mutants import Mutant
 
-ACCEPTED_EARLY = (
-    'name="waiting", to="connected")\n',
-    'name="waiting", to="connected")\n    accept_late(server, served)\n',
+CLOSES = "test_its_client_closes_and_leaves_an_ownerless_close_wait"
+ACCEPTED_AFTER_ALL = (
+    "    start_busy_server(lab)\n    close_before_accept(lab, says)\n",
+    "    busy = start_busy_server(lab)\n    close_before_accept(lab, says)\n    accept_late(*busy)\n",
 )
+FIN_WAIT2_1_S = "    start_busy_server(lab, fin_timeout=1)\n    last_ack, closed = close_before_accept(lab)\n"
 NEVER_CLOSED = (
     '    connection.close()\n    yield "closed"\n\n\ndef single_process_server',
     '    yield "closed"\n\n\ndef single_process_server',
@@ -16,29 +18,41 @@ STILL_READING = (
 )
 
 MUTANTS = [
-    Mutant("test_the_kernel_completes_the_handshake_without_accept", *ACCEPTED_EARLY),
-    Mutant("test_its_client_closes_and_leaves_close_wait_without_an_owner[-1]", *ACCEPTED_EARLY),
-    Mutant("test_its_client_closes_and_leaves_close_wait_without_an_owner[hello-6]", *ACCEPTED_EARLY),
     Mutant(
-        "test_after_fin_wait2_a_linux_client_says_nothing_and_close_wait_stays",
-        "play(lab, forgotten=True)",
-        "play(lab)",
+        "test_the_kernel_completes_the_handshake_without_accept",
+        "    start_busy_server(lab)\n"
+        '    lab.start(client, lab.server_address, WAITING, name="waiting", to="connected")\n',
+        "    busy = start_busy_server(lab)\n"
+        '    lab.start(client, lab.server_address, WAITING, name="waiting", to="connected")\n'
+        "    accept_late(*busy)\n",
     ),
-    Mutant("test_after_fin_wait2_a_linux_client_says_nothing_and_close_wait_stays", *ACCEPTED_EARLY),
+    Mutant(f"{CLOSES}[-1]", *ACCEPTED_AFTER_ALL),
+    Mutant(f"{CLOSES}[hello-6]", *ACCEPTED_AFTER_ALL),
     Mutant(
-        "test_a_windows_clients_reset_ends_close_wait_but_not_its_place_in_the_queue",
+        "test_a_linux_client_sends_nothing_and_close_wait_stays",
+        FIN_WAIT2_1_S,
+        FIN_WAIT2_1_S.replace("fin_timeout=1", "fin_timeout=30"),
+    ),
+    Mutant(
+        "test_a_linux_client_sends_nothing_and_close_wait_stays",
+        FIN_WAIT2_1_S,
+        FIN_WAIT2_1_S.replace("start_busy", "busy = start_busy") + "    accept_late(*busy)\n",
+    ),
+    Mutant(
+        "test_a_reset_ends_close_wait_but_keeps_its_queue_place",
         "(fin.seq + 1) % 2**32",
         "(fin.seq + 2) % 2**32",
     ),
-    Mutant("test_a_windows_clients_reset_ends_close_wait_but_not_its_place_in_the_queue", *ACCEPTED_EARLY),
-    Mutant("test_accepted_late_it_gives_its_data_and_its_end_and_close_sends_fin[0-client A-TIME_WAIT]", *NEVER_CLOSED),
-    Mutant("test_accepted_late_it_gives_its_data_and_its_end_and_close_sends_fin[1-client R-CLOSED]", *NEVER_CLOSED),
     Mutant(
-        "test_accepted_late_the_first_send_succeeds_and_the_second_fails_with_epipe",
-        *STILL_READING,
+        "test_a_reset_ends_close_wait_but_keeps_its_queue_place",
+        "    close_before_accept(lab)\n    *_, fin, _",
+        "    close_before_accept(lab)\n    accept_late(server, served)\n    *_, fin, _",
     ),
+    Mutant("test_late_accept_gets_data_and_eof_and_close_sends_fin", *NEVER_CLOSED),
+    Mutant("test_late_accept_after_fin_wait2_has_its_fin_reset", *NEVER_CLOSED),
+    Mutant("test_after_late_accept_the_second_send_fails_with_epipe", *STILL_READING),
     Mutant(
-        "test_control_a_thread_for_each_connection_accepts_in_time_and_nothing_remains",
+        "test_control_a_thread_per_connection_accepts_in_time",
         "lab.start(threaded_server, ",
         "lab.start(single_process_server, ",
     ),
