@@ -13,7 +13,7 @@ accept() the connection looks alive: recv() returns its data, and the first send
         :                        | FA -----------------> |  CLOSE_WAIT, Recv-Q 6 (FIN is 1)
         :             FIN_WAIT2  | <------------------ A |
         :             CLOSED     :  (no segment)         |  CLOSE_WAIT, no timer
-        | FA ------------------------------------------> |  close(), accept(): the data, then the end
+        | FA ------------------------------------------> |  close(), accept(): data, end
                                  | <----------------- FA |  close(): LAST_ACK
                                  | R ------------------> |  CLOSED (from FIN_WAIT2: A)
 

@@ -2,22 +2,36 @@
 
 from tests.mutants import Mutant
 
-EACH = "test_each_cause_shows_its_own_symptoms"
-
 MUTANTS = [
-    Mutant(f"{EACH}[full accept queue-connect]", "backlog=1", "backlog=2"),
-    Mutant(f"{EACH}[mine, RST lost-connect]", 'cause != "mine, RST lost"', 'cause != "nothing"'),
-    Mutant(f"{EACH}[dropped SYN-connect]", 'lab.drop("tcp flags & (syn | ack) == syn")', 'lab.drop("tcp dport 9")'),
-    Mutant(f"{EACH}[stopped server-recv]", "server.stop()", "pass"),
-    Mutant(f"{EACH}[exhausted port range-None]", "set_ephemeral_ports([50000])", "set_ephemeral_ports([50000, 50001])"),
     Mutant(
-        "test_control_without_a_fault_connect_succeeds_and_the_server_attends_to_it",
-        'play(lab, "nothing", "recv", server_waits_in="recv")',
-        'play(lab, "stopped server", "recv")',
+        "test_a_full_accept_queue_drops_the_syn_and_counts_it",
+        'backlog=1)\n    yield "listening"',
+        'backlog=2)\n    yield "listening"',
+    ),
+    Mutant(
+        "test_a_leaked_close_wait_challenges_the_syn",
+        "start_server(lab, leaking_server)",
+        "start_server(lab)",
+    ),
+    Mutant(
+        "test_a_dropped_syn_leaves_no_trace_at_the_server",
+        'lab.drop("tcp flags & (syn | ack) == syn")',
+        'lab.drop("tcp dport 9")',
+    ),
+    Mutant("test_a_stopped_server_lets_connect_succeed", "    server.stop()\n", ""),
+    Mutant(
+        "test_an_exhausted_port_range_sends_nothing",
+        "set_ephemeral_ports([ONLY_PORT])",
+        "set_ephemeral_ports([ONLY_PORT, ONLY_PORT + 1])",
+    ),
+    Mutant(
+        "test_control_without_a_fault_the_server_serves_the_caller",
+        '    server.stay_blocked(in_="recv")\n    seen = look(lab, server)\n',
+        "    server.stop()\n    seen = look(lab, server)\n",
     ),
     Mutant(
         "test_one_look_while_it_hangs_tells_each_from_every_other",
-        '"dropped SYN": Symptoms("SYN_SENT", "CLOSED"',
-        '"dropped SYN": Symptoms("TIME_WAIT", "CLOSED"',
+        '"dropped SYN": Symptoms(\n        client="SYN_SENT"',
+        '"dropped SYN": Symptoms(\n        client="TIME_WAIT"',
     ),
 ]
