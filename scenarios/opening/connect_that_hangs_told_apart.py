@@ -6,7 +6,7 @@ leaked CLOSE_WAIT differs only in its time to ETIMEDOUT.
 
     client                                     server
     SYN_SENT     ── S ───────────────────▶     full accept queue: drops and counts it
-                 ── S ───────────────────▶     a leaked CLOSE_WAIT sends a challenge ACK; RST is lost
+                 ── S ───────────────────▶     a leaked CLOSE_WAIT challenges it; RST is lost
                  ── S ─────────╳               a dropped SYN: the server never sees it
     ESTABLISHED  ◀────────── SA, ── A ───▶     a stopped server: the kernel completes the handshake
     (no port)                                  an exhausted port range: no segment is sent
