@@ -31,13 +31,17 @@ MUTANTS = [
         for parameters in ("2-time_wait-2", "30-time_wait-30", "61-keepalive-1")
     ),
     Mutant(
-        "test_control_above_60_s_fin_wait2_takes_twice_the_excess", "start_server(lab, 61)", "start_server(lab, 60)"
+        "test_control_above_60_s_fin_wait2_takes_twice_the_excess",
+        "start_server(lab, 61)",
+        "start_server(lab, 60)",
     ),
     Mutant(
-        "test_control_above_60_s_fin_wait2_takes_twice_the_excess", "start_server(lab, 61)", "start_server(lab, 62)"
+        "test_control_above_60_s_fin_wait2_takes_twice_the_excess",
+        "start_server(lab, 61)",
+        "start_server(lab, 62)",
     ),
     Mutant(
-        "test_a_short_timeout_makes_fewer_fin_wait2_but_never_fewer_time_wait",
+        "test_a_short_timeout_ends_fin_wait2_but_no_time_wait",
         "start_server(lab, 1)",
         "start_server(lab, 30)",
     ),
