@@ -187,18 +187,17 @@ def test_control_the_firewall_does_no_harm_if_the_server_closes(lab):
     close_from_the_client(lab, server, RST_LOST)
     close_from_the_client(lab, server, CHALLENGE_LOST)
     drop_rst_and_challenge(lab)
-    no_rst = lab.start(call, lab.server_address, RST_LOST, to="calling")
-    no_challenge = lab.start(call, lab.server_address, CHALLENGE_LOST, to="calling")
+    no_rst = lab.start(call, lab.server_address, RST_LOST)
+    calling = no_rst.run_to("calling")
     no_rst.run_to("connected")
-    no_challenge.run_to("connected")
-    assert lab.wire(since="call 4: calling") == [*HANDSHAKE, *HANDSHAKE]
+    no_challenge = lab.start(call, lab.server_address, CHALLENGE_LOST, to="connected")
+    assert lab.wire(since=calling) == [*HANDSHAKE, *HANDSHAKE]
 
     # Both rules work: an exact RST does not end the first connection ...
     lab.provoke(replace(lab.segments(port=RST_LOST)[-1], flags="R"))
     assert lab.wire()[-1] == "client R"
     lab.expect_states(client="ESTABLISHED", server="ESTABLISHED", port=RST_LOST)
     # ... and the second never gets the server's FIN, which carries an ACK.
-    no_rst.run_to("half closed")
     server.run_to("served")
     no_challenge.run_to("half closed")
     server.run_to("served")

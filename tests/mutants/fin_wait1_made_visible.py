@@ -5,7 +5,7 @@ from tests.mutants import Mutant
 MUTANTS = [
     *(
         Mutant(
-            f"test_on_loopback_fin_wait1_lasts_as_long_as_the_ack_is_delayed[{parameters}]",
+            f"test_on_loopback_fin_wait1_lasts_as_long_as_the_delayed_ack[{parameters}]",
             "    _, client = play(lab, size)\n",
             "    acknowledge_at_once(lab)\n    _, client = play(lab, size)\n",
         )
@@ -23,9 +23,9 @@ MUTANTS = [
     ),
     Mutant("test_control_a_server_that_reads_takes_the_fin", "    server.resume()\n", ""),
     Mutant(
-        "test_lost_acks_hold_fin_wait1_and_the_fin_is_repeated",
+        "test_lost_acks_hold_fin_wait1_and_the_fin_is_sent_again",
         '    lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")\n',
         "",
     ),
-    Mutant("test_control_the_ack_of_a_repeated_fin_ends_fin_wait1", "    lab.restore()\n", ""),
+    Mutant("test_control_the_ack_of_a_later_fin_ends_fin_wait1", "    lab.restore()\n", ""),
 ]
