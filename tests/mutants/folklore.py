@@ -2,15 +2,17 @@
 
 from tests.mutants import Mutant
 
-LISTEN = "test_listen_n_lets_n_plus_1_wait_and_no_more_than_somaxconn_plus_1"
+LISTEN = "test_listen_n_lets_n_plus_1_wait_up_to_somaxconn_plus_1"
 RESETS = (
-    "test_what_had_come_before_the_reset_is_read_and_only_then_the_error",
+    "test_data_before_a_reset_is_read_before_the_error",
     "test_control_reset_throws_away_what_its_sender_had_not_sent",
 )
 
 MUTANTS = [
     Mutant(
-        f"{LISTEN}[1-4096-2]", 'lab.server_address, backlog, to="listening"', 'lab.server_address, 3, to="listening"'
+        f"{LISTEN}[1-4096-2]",
+        'lab.server_address, backlog, to="listening"',
+        'lab.server_address, 3, to="listening"',
     ),
     Mutant(f"{LISTEN}[5-2-3]", '"net.core.somaxconn", somaxconn', '"net.core.somaxconn", 4096'),
     Mutant(
@@ -19,17 +21,17 @@ MUTANTS = [
         "    connect(lab, NEXT)\n",
     ),
     Mutant(
-        "test_abort_on_overflow_says_nothing_to_a_syn_that_meets_a_full_queue",
-        "connect(lab, *FILLS_IT)\n    return late",
-        "connect(lab, *FILLS_IT[:2])\n    return late",
+        "test_abort_on_overflow_does_not_reject_a_syn",
+        "connect(lab, *FILL_THE_QUEUE)\n    return late",
+        "connect(lab, *FILL_THE_QUEUE[:2])\n    return late",
     ),
     Mutant(
-        "test_abort_on_overflow_says_nothing_to_a_syn_that_meets_a_full_queue",
+        "test_abort_on_overflow_does_not_reject_a_syn",
         '"net.ipv4.tcp_abort_on_overflow", 1)\n    late = fill_the_queue(lab)\n    meet',
         '"net.ipv4.tcp_abort_on_overflow", 0)\n    late = fill_the_queue(lab)\n    meet',
     ),
     Mutant(
-        "test_control_abort_on_overflow_answers_the_last_ack_of_a_handshake",
+        "test_control_abort_on_overflow_rejects_the_handshakes_ack",
         '"net.ipv4.tcp_abort_on_overflow", 1)\n    late = fill_the_queue(lab)\n    late',
         '"net.ipv4.tcp_abort_on_overflow", 0)\n    late = fill_the_queue(lab)\n    late',
     ),
