@@ -75,7 +75,10 @@ def meet_a_full_queue(lab):
 
 @pytest.mark.parametrize(("backlog", "somaxconn", "places"), [(1, 4096, 2), (5, 2, 3)])
 def test_listen_n_lets_n_plus_1_wait_up_to_somaxconn_plus_1(lab, backlog, somaxconn, places):
-    """Said: listen(N) lets N connections wait. Shown: false: N + 1, and at most somaxconn + 1."""
+    """Said: listen(N) lets N connections wait.
+
+    Shown: false: N + 1, and at most somaxconn + 1.
+    """
     lab.set_sysctl("net.core.somaxconn", somaxconn)
     lab.start(serve, lab.server_address, backlog, to="listening")
     connect(lab, *FILL_THE_QUEUE[:places])
@@ -106,7 +109,9 @@ def fill_the_queue(lab):
 
 
 def test_abort_on_overflow_does_not_reject_a_syn(lab):
-    """Said: with tcp_abort_on_overflow=1 a full queue rejects. Shown: false: a SYN gets no answer.
+    """Said: with tcp_abort_on_overflow=1 a full queue rejects new connections.
+
+    Shown: false: a SYN is dropped without an answer.
 
     Proves: 003-6
     """
@@ -140,7 +145,10 @@ def send_and_reset(lab, size):
 
 
 def test_data_before_a_reset_is_read_before_the_error(lab):
-    """Said: RST takes received data away. Shown: false: recv() returns it first, then ECONNRESET."""
+    """Said: RST takes received data away.
+
+    Shown: false: recv() returns the data first, and then ECONNRESET.
+    """
     sent, seen = send_and_reset(lab, size=5)
     assert sent == 5
     assert seen == [5, "ECONNRESET"]

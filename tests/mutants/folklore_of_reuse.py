@@ -6,18 +6,25 @@ MUTANTS = [
     Mutant("test_tw_reuse_does_nothing_for_the_end_that_listens", ", 0).fail_with", ", 1).fail_with"),
     Mutant(
         "test_tw_reuse_does_nothing_for_the_end_that_listens",
-        'delay_ms=1)\n    play(lab, "server", ports=PORTS)',
-        'delay_ms=1)\n    play(lab, "client", ports=PORTS)',
+        '        server.run_to("half closed")\n        client.run_to("half closed")\n',
+        '        client.run_to("half closed")\n        server.run_to("half closed")\n',
     ),
     *(
         Mutant(test, '"net.ipv4.tcp_tw_reuse", 1', '"net.ipv4.tcp_tw_reuse", 0')
-        for test in ("test_tw_reuse_does_nothing_for_the_end_that_listens", "test_reuse_waits_for_its_delay")
+        for test in (
+            "test_tw_reuse_does_nothing_for_the_end_that_listens",
+            "test_reuse_waits_for_its_delay",
+        )
     ),
-    Mutant("test_control_so_reuseaddr_is_what_helps_a_server", ', 1).run_to("bound")', ', 0).run_to("bound")'),
+    Mutant(
+        "test_control_so_reuseaddr_is_what_helps_a_server",
+        ', 1).run_to("bound")',
+        ', 0).run_to("bound")',
+    ),
     Mutant("test_tw_reuse_without_timestamps_reuses_nothing", "timestamps=0)", "timestamps=1)"),
     Mutant("test_reuse_waits_for_its_delay", "delay_ms=60000", "delay_ms=1"),
     Mutant(
-        "test_control_reuse_helps_a_client_with_timestamps_once_the_delay_is_over",
+        "test_control_reuse_after_its_delay_connects_with_timestamps",
         '"net.ipv4.tcp_tw_reuse", 1',
         '"net.ipv4.tcp_tw_reuse", 0',
     ),
