@@ -23,7 +23,7 @@ GENERATED = r"<!-- (\S+) -->.*?<!-- /\1 -->"
 NEEDS_MORE = ("docker ",)
 """How a command begins that needs what CI does not have."""
 
-VERDICTS = {"false": "错", "half true": "对一半", "true": "对"}
+VERDICTS = {"false": "错", "half true": "对了一半", "true": "对"}
 """How a piece of advice is judged, in each language."""
 
 
