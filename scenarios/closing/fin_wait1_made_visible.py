@@ -1,4 +1,4 @@
-"""FIN_WAIT1 lasts until FIN is acknowledged, so it is visible on loopback, and may stay for long.
+"""FIN_WAIT1 lasts until FIN is acknowledged, so it is visible on loopback, and may last long.
 
 The ACK of a FIN is a delayed one: the kernel waits for an answer that could carry it (tcp_fin,
 "pingpong mode"). It waits for 40 ms if data has come before (TCP_ATO_MIN), otherwise for a jiffy or

@@ -1,4 +1,4 @@
-"""connect() or its answer hangs: five causes look alike to the client; one look at both ends tells.
+"""connect() or its answer hangs: five causes look alike to the client, but not at both ends.
 
 While it hangs, look at the sockets of both ends, the accept queue, the server process and the
 counters. From the client alone, the full queue and the dropped SYN cannot be told apart, and the

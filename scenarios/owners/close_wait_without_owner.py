@@ -1,4 +1,4 @@
-"""A connection that was never accepted is closed: CLOSE_WAIT stays, and no process owns it.
+"""A connection closed by its client before accept() stays in CLOSE_WAIT, without an owner.
 
 The kernel completes the handshake, acknowledges data and takes the FIN without any accept(). A
 server that serves one connection at a time may not know of it. FIN_WAIT2 has a timer, CLOSE_WAIT
@@ -180,7 +180,7 @@ def test_late_accept_after_fin_wait2_has_its_fin_reset(lab):
 
 
 def test_after_late_accept_the_second_send_fails_with_epipe(lab):
-    """Proves: 002-5. FIN_WAIT2 answers data as CLOSED does: after close(), nobody can read it."""
+    """Proves: 002-5. FIN_WAIT2 after close() answers data with RST, as CLOSED does."""
     server, served = start_busy_server(lab, replies=2)
     close_before_accept(lab)
     accepted = accept_late(server, served)

@@ -1,9 +1,9 @@
-"""A TCP sysctl that changes does not reach the connections that are already open.
+"""No sysctl changes what an open connection negotiated, nor what its socket was created with.
 
 SACK, timestamps, window scaling and ECN hold only if the SYN offered them and the SYN-ACK accepted
 them. Initial buffer sizes and congestion control are copied into a socket when it is created. So a
-changed sysctl reaches only the connections that begin after it. (The exceptions are the third
-values of tcp_rmem and tcp_wmem: the kernel reads them whenever a buffer grows, in
+change of these sysctls reaches only the connections that begin after it. (The exceptions are the
+third values of tcp_rmem and tcp_wmem: the kernel reads them whenever a buffer grows, in
 tcp_rcv_space_adjust and tcp_sndbuf_expand.) A connection pool keeps the old values, and a benchmark
 that uses the pool does not measure the change. The tests "as configured" show what the current
 values give a connection.

@@ -3,9 +3,9 @@
 connect(), send() and close() succeed between the two kernels. The request waits in a receive queue
 while the server is busy with another client, and nothing removes it: not FIN, which may mean "I
 have gone" or "I have sent everything", and on Linux not even RST (RFC 9293, section 3.10.7.4, says
-that RST flushes the queues). Only when the answer is reset can the server see that nobody waits for
-it. To the client, a timeout means "perhaps": if it sends the request again, the request is executed
-twice, unless the server recognises the repetition.
+that RST flushes the queues). The server learns that the client has gone only when the answer is
+reset. To the client, a timeout means "perhaps": if it sends the request again, the request is
+executed twice, unless the server recognises the repetition.
 
     client                                             server, blocked by a silent client
     ESTABLISHED  ── PA (request) ──────────────────▶   ESTABLISHED, no owner, Recv-Q: the request
