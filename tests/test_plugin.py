@@ -556,7 +556,7 @@ def test_a_lesson_as_a_page(tmp_path: Path) -> None:
     page = tmp_path / "lesson.html"
     done = run_module("harness", "lesson", "close_with_unread_data", "--html", str(page))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "and no TIME_WAIT remains at either end" in page.read_text()
+    assert "and neither end is left in TIME_WAIT" in page.read_text()
     deep = tmp_path / "no" / "such" / "folder.html"
     done = run_module("harness", "lesson", "close_with_unread_data", "--html", str(deep))
     assert done.returncode == 0, done.stdout + done.stderr
