@@ -76,7 +76,6 @@ def leave_time_wait_at_the_client(lab, address=None):
     client = lab.start(call, address or lab.server_address, to="connected")
     server.run_to("accepted")
     client.run_to("half closed")
-    server.run_to("half closed")
     server.run_to("closed")
     client.finish()
 
