@@ -61,12 +61,9 @@ def close_both_ends(lab, server, port, client_first):
     lab.set_ephemeral_ports([port])
     client = lab.start(call, lab.server_address, to="connected")
     server.run_to("accepted")
-    if client_first:
-        client.run_to("half closed")
+    if not client_first:
         server.run_to("half closed")
-    else:
-        server.run_to("half closed")
-        client.run_to("half closed")
+    client.run_to("half closed")
     server.run_to("closed")
     client.finish()
 
