@@ -186,6 +186,8 @@ def test_control_the_firewall_does_no_harm_if_the_server_closes(lab):
     server = lab.start(closing_listener, lab.server_address, name="listener", to="listening")
     close_from_the_client(lab, server, RST_LOST)
     close_from_the_client(lab, server, CHALLENGE_LOST)
+    lab.expect_states(client="TIME_WAIT", server="CLOSED", port=RST_LOST)
+    lab.expect_states(client="TIME_WAIT", server="CLOSED", port=CHALLENGE_LOST)
     drop_rst_and_challenge(lab)
     no_rst = lab.start(call, lab.server_address, RST_LOST)
     calling = no_rst.run_to("calling")
