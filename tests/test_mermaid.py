@@ -164,7 +164,9 @@ def test_of_a_long_story_the_middle_is_folded(more, left_out):
     timeline = handshake()
     for number in range(more):
         timeline.add(Step((10 + 2 * number) * MS, "actor", f"step {number}"))
-        timeline.add_captured(*frame((11 + 2 * number) * MS, CLIENT, SERVER, "PA", 101 + number, 901, bytes(number + 1)))
+        timeline.add_captured(
+            *frame((11 + 2 * number) * MS, CLIENT, SERVER, "PA", 101 + number, 901, bytes(number + 1))
+        )
     found = read(mermaid(timeline))
     messages = [without_time(text) for what, [text] in found if "->>" in what]
     folds = [(at, text) for at, (_, [text]) in enumerate(found) if text.startswith("…")]

@@ -47,7 +47,8 @@ def _statements(told: list[Row], start_ns: int) -> Iterator[str]:
         at = f"{(row.time_ns - start_ns) / 1e6:.3f} ms "
         if row.segment:
             arrow = "--x" if "R" in row.segment.flags else "->>"
-            yield f"{lane_of(row.segment.source)}{arrow}{lane_of(row.segment.destination)}: {_text(at + (row.label or '?'))}"
+            source, destination = lane_of(row.segment.source), lane_of(row.segment.destination)
+            yield f"{source}{arrow}{destination}: {_text(at + (row.label or '?'))}"
             at = ""
         for lane, (first, *more) in ((lane, texts) for lane, texts in row.says.items() if texts):
             yield _note([lane], [at + first, *more])

@@ -29,9 +29,10 @@ tcp_write_timeout (both: tcp_orphan_retries).
 import socket
 
 import pytest
-from harness.installed import find_program
 
-from harness import expect
+from harness.inside.installed import find_program
+from harness.lab import expect
+from harness.predict import timers
 
 PORT = 40001
 MORE_THAN_FITS = 8000  # the receive buffer is 4096 bytes, and half of that is window
