@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from harness.inside import role_runner, roles
 from harness.inside.channel import Channel
+from harness.network import addresses
 
 
 class ForkedActor(NamedTuple):
@@ -70,8 +71,7 @@ def _rehearse() -> None:
 
 
 def _rehearsal() -> Iterator[str]:
-    host, port = "127.0.0.1", 1
-    socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    socket.getaddrinfo(addresses.SERVER, 1, 0, socket.SOCK_STREAM)
     for end in socket.socketpair():
         end.close()
     yield "rehearsed"
