@@ -36,7 +36,7 @@ step: named setup ## one scenario step by step, on Enter; it says how to look in
 	@$(RUN) harness step $(S) --lang $(LESSON_LANG) $(ARGS)
 
 list: setup ## all scenarios: symptom, claim, rows, the sysctls that govern them
-	@$(RUN) harness list --lang $(LESSON_LANG)
+	@$(RUN) harness list --lang $(LESSON_LANG) $(ARGS)
 
 explain: setup ## what becomes of each sysctl in FILE here; BEFORE=host, kernel, reference or a file
 	@test -n "$(FILE)" || { echo "Which file? Hint: make explain FILE=/etc/sysctl.d" >&2; exit 2; }

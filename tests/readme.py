@@ -5,7 +5,6 @@ from run to run, and only root sees state changes reported by the kernel; what a
 runs are compared without these, and a part is written anew only if the rest of it has changed.
 """
 
-import ast
 import re
 import subprocess
 import sys
@@ -14,8 +13,10 @@ import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.lessons import docstrings, lessons
+from harness.lessons import lessons
 from harness.lessons.docstrings import rows_of
+from harness.lessons.lessons import mark
+from harness.lessons.translations import advice_of
 from harness.output import files
 from tests.playing import ROOT, clean_environment, pytest_command
 
@@ -74,7 +75,7 @@ def _indented(lines: list[str]) -> str:
 
 
 def themes() -> dict[str, dict[str, str]]:
-    """The heading of each theme in each language, by its folder, in the order of the index."""
+    """The heading of each theme in each language that has one, by its folder, in the order of the index."""
     return tomllib.loads((lessons.FOLDER / "THEMES.toml").read_text())
 
 
@@ -88,7 +89,7 @@ def symptoms(language: str) -> str:
             for lesson in told
             if lesson.path.parent.name == theme
         ]
-        parts.append("\n".join([f"**{heading[language]}**", "", *lines]))
+        parts.append("\n".join([f"**{heading.get(language) or mark(heading['en'])}**", "", *lines]))
     return "\n\n".join(parts)
 
 
@@ -101,17 +102,6 @@ def scenarios(language: str) -> str:
         link = f"[{lesson.name}](../{lesson.path.relative_to(ROOT)})"
         lines.append(f"| {link} | {texts.symptom} | {texts.cause} | {texts.cure} |")
     return "\n".join(lines)
-
-
-def advice_of(name: str, language: str) -> dict[str, tuple[str, str]]:
-    """What a scenario's tests give as said and as shown, by test: its docstrings in English, its lesson in Chinese."""
-    if language == "zh":
-        translated = tomllib.loads((lessons.load(name).path.with_suffix(".toml")).read_text())["zh"].get("advice", {})
-        return {test: (said, shown) for test, (said, shown) in translated.items()}
-    source = ast.parse(lessons.load(name).source())
-    tests = (node for node in source.body if isinstance(node, ast.FunctionDef))
-    told = ((test.name, docstrings.advice(ast.get_docstring(test) or "")) for test in tests)
-    return {test: found for test, found in told if found}
 
 
 def advice(language: str) -> str:

@@ -25,10 +25,23 @@ _WORDS = {
 
 
 def list_all(asked: argparse.Namespace) -> int:
-    """All lessons, and what governs them."""
+    """All lessons, and what governs them; or what they lack in a language."""
+    if asked.missing:
+        return _list_missing(asked.missing)
     from harness.views.lines import printed
 
     terminal.say(printed(_entries(asked.lang), terminal.width(), color=terminal.wants_color()))
+    return 0
+
+
+def _list_missing(language: str) -> int:
+    from harness.lessons.translations import missing
+
+    lacking = [(lesson, keys) for lesson in lessons.every() if (keys := missing(lesson.name, language))]
+    for lesson, keys in lacking:
+        terminal.say(f"{lesson.path.with_suffix('.toml')} lacks in [{language}]: {', '.join(keys)}")
+    if not lacking:
+        terminal.say(f"Every scenario is complete in [{language}].")
     return 0
 
 

@@ -92,7 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     for name, run, text in _ABOUT_LESSONS:
         command = commands.add_parser(name, help=text)
         command.set_defaults(run=run)
-        if name != "list":
+        if name == "list":
+            others = [language for language in lessons.LANGUAGES if language != "en"]
+            command.add_argument("--missing", choices=others, help="list what is not translated yet, and nothing else")
+        else:
             command.add_argument("name", help="a scenario's name: close_with_unread_data")
         if name == "lesson":
             command.add_argument("--html", metavar="FILE", help="write it as a page, too")

@@ -3,8 +3,8 @@
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,9 @@ from harness.errors import LabError
 __tracebackhide__ = True
 
 LANGUAGES = ("en", "zh")
+"""English is complete in every lesson; where another language is not, the English text stands, marked."""
+
+UNTRANSLATED = "[未翻译]"
 FOLDER = Path(__file__).parent.parent.parent / "scenarios"
 """A folder a theme; in each, NAME.py and its words, NAME.toml."""
 
@@ -33,6 +36,10 @@ class Texts:
     because: str
 
 
+_MAY_BE_EMPTY = ("sysctls",)
+TEXTS = tuple(field.name for field in fields(Texts))
+
+
 @dataclass(frozen=True, slots=True)
 class Lesson:
     """What a scenario teaches, and the two stories that show it."""
@@ -44,6 +51,7 @@ class Lesson:
     fault: str
     control: str
     sysctls: tuple[str, ...]
+    """Those that govern it; there may be none."""
     recognise: tuple[str, ...]
     answer: int
     """Which of the options is right, from 1."""
@@ -94,14 +102,38 @@ def load(name: str, language: str = "en") -> Lesson:
         found = tomllib.loads(path.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise LabError(f"{path.name} is no TOML file: {error}. Correct that line") from None
-    words = _made(Texts, path, found.get(language, {}))
+    english = found.get("en", {})
+    words = _made(Texts, path, english, " in [en]")
     lesson: Lesson = _made(Lesson, path, found | {"name": name, "path": path.with_suffix(".py"), "texts": words})
-    return lesson
+    if (texts := len(words.look)) != (commands := len(lesson.recognise)):
+        raise LabError(
+            f"{path.name} has {texts} texts in look for {commands} commands in recognise. Hint: write one for each"
+        )
+    if language == "en":
+        return lesson
+    own = found.get(language, {})
+    translated = {name: own[name] if has_text(own, english, name) else _marked(english[name]) for name in TEXTS}
+    return replace(lesson, texts=_made(Texts, path, translated))
+
+
+def has_text(translation: Mapping[str, Any], english: Mapping[str, Any], name: str) -> bool:
+    """Whether a text is translated; a list only if it has as many items as the English one, whose places count."""
+    text, model = translation.get(name), english[name]
+    return bool(text and (isinstance(model, str) or len(text) == len(model)))
+
+
+def _marked(text: str | list[str]) -> str | list[str]:
+    return [mark(each) for each in text] if isinstance(text, list) else mark(text)
+
+
+def mark(text: str) -> str:
+    """An English text that stands where a translation is missing."""
+    return f"{UNTRANSLATED} {text}"
 
 
 def _unknown(name: str, known: list[str]) -> LabError:
     if story := next((path for path in FOLDER.glob("*/*.py") if path.stem == name), None):
-        mend = f"write scenarios/{story.parent.name}/{name}.toml, like those beside it (README, Writing a scenario)"
+        mend = f"write scenarios/{story.parent.name}/{name}.toml, like those beside it (docs/writing-a-scenario.md)"
         return LabError(f"the scenario {name} has no lesson. Hint: {mend}")
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else "see `make list`"
@@ -118,8 +150,10 @@ def every(language: str = "en") -> Iterator[Lesson]:
     yield from (load(name, language) for name in _texts())
 
 
-def _made(kind: type[Any], path: Path, found: dict[str, Any]) -> Any:
+def _made(kind: type[Any], path: Path, found: Mapping[str, Any], where: str = "") -> Any:
     names = [field.name for field in fields(kind)]
-    if missing := [name for name in names if not found.get(name)]:
-        raise LabError(f"{path.name} lacks {', '.join(missing)}. Hint: write it, in each of {', '.join(LANGUAGES)}")
+    if missing := [name for name in names if not (found.get(name) or (name in _MAY_BE_EMPTY and name in found))]:
+        raise LabError(
+            f"{path.name} lacks {', '.join(missing)}{where}. Hint: docs/writing-a-scenario.md says what it is"
+        )
     return kind(**{name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in names})
