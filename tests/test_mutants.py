@@ -1,7 +1,9 @@
 """Each scenario's assertions can fail: with the fault taken out of a role, or the subject changed, it turns red."""
 
 import importlib
+import re
 import tempfile
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
@@ -124,10 +126,26 @@ def spoilt(verdict: tuple[str, str]) -> bool:
     return verdict[0] != "passed" and "by the prediction of" not in verdict[1]
 
 
+BROKEN_PROGRAM = r"\b(NameError|UnboundLocalError|AttributeError|TypeError)\b"
+"""A role that dies of one of these fails the step that the test waits for, whatever the kernel does."""
+
+
 def by_an_expectation(verdict: tuple[str, str]) -> bool:
     """Red for the right reason: an expectation that did not hold, not a mutant that is no longer a story."""
-    return verdict[0] == "failure" and verdict[1].startswith(
-        ("AssertionError", "assert ", "harness.errors.ExpectationFailed")
+    expected = verdict[1].startswith(("AssertionError", "assert ", "harness.errors.ExpectationFailed"))
+    return verdict[0] == "failure" and expected and not re.search(BROKEN_PROGRAM, verdict[1])
+
+
+def what_to_do(verdict: tuple[str, str]) -> str:
+    """For a mutant that has failed no expectation."""
+    return {
+        "passed": "the test is still green: assert what this change alters, or choose a change that alters the outcome",
+        "skipped": "this machine cannot play it: see the reason",
+        "not played": "pytest did not find or finish it: check the name of its test, with the parameters in brackets",
+    }.get(
+        verdict[0],
+        "no expectation failed, so the mutant broke the program: choose a change after which it is still a valid "
+        "program with the same steps, and ends differently",
     )
 
 
@@ -147,7 +165,27 @@ def test_a_mutant_is_played_again_unless_it_passed_or_failed_an_expectation() ->
 @pytest.mark.parametrize("number", range(len(MUTANTS)), ids=lambda n: f"{MUTANTS[n][0]}-{MUTANTS[n][1].test}")
 def test_mutant_turns_red(verdicts: dict[str, tuple[str, str]], number: int) -> None:
     verdict = verdicts.get(f"mutant_{number}", ("not played", ""))
-    assert by_an_expectation(verdict), f"{MUTANTS[number]}: {verdict}"
+    scenario, mutant = MUTANTS[number]
+    assert by_an_expectation(verdict), (
+        f"{scenario}: {mutant}: {verdict}. Hint: {what_to_do(verdict)} (the rule: tests/mutants/__init__.py)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("verdict", "hint"),
+    [
+        (("passed", ""), "assert what this change alters"),
+        (("failure", "NameError: name 'connection' is not defined"), "still a valid program"),
+        (("failure", "harness.errors.ExpectationFailed: serve died: NameError: name 'x'"), "still a valid program"),
+        (("failure", "harness.errors.LabError: nothing was played"), "still a valid program"),
+        (("error", "SyntaxError: invalid syntax"), "still a valid program"),
+        (("skipped", "nft is missing"), "cannot play it"),
+        (("not played", ""), "the name of its test"),
+    ],
+)
+def test_a_mutant_that_does_not_fail_an_expectation_says_what_to_do(verdict: tuple[str, str], hint: str) -> None:
+    assert not by_an_expectation(verdict)
+    assert hint in what_to_do(verdict)
 
 
 def test_every_mutant_and_what_it_is_made_of_has_been_played(verdicts: dict[str, tuple[str, str]]) -> None:
@@ -169,12 +207,33 @@ def test_what_is_not_mutated_is_green_in_the_same_haste(verdicts: dict[str, tupl
 def test_every_test_of_every_scenario_has_a_mutant() -> None:
     tests = {(path.stem, test.name) for path in SCENARIOS.glob("*/*.py") for test in stories_of(path)}
     mutated = {(scenario, mutant.test.partition("[")[0]) for scenario, mutant in MUTANTS}
-    assert tests - mutated == set()
+    assert tests - mutated == set(), "Hint: write tests/mutants/NAME.py, a mutant for each of these tests"
 
 
 def test_every_file_of_mutants_has_its_scenario() -> None:
     files = {path.stem for path in (ROOT / "tests" / "mutants").glob("*.py")} - {"__init__"}
     assert files - {path.stem for path in SCENARIOS.glob("*/*.py")} == set()
+
+
+def steps_in(text: str) -> Counter[str]:
+    return Counter(re.findall(r"""\byield f?["']([^"']*)["']""", text))
+
+
+@pytest.mark.parametrize("number", range(len(MUTANTS)), ids=lambda n: f"{MUTANTS[n][0]}-{MUTANTS[n][1].test}")
+def test_a_mutant_leaves_the_steps_as_they_are(number: int) -> None:
+    scenario, mutant = MUTANTS[number]
+    assert steps_in(mutant.old) - steps_in(mutant.new) == Counter(), (
+        f"{scenario}: {mutant}. A test that waits for a step that is gone fails whatever the kernel does. "
+        "Hint: change what happens between the steps"
+    )
+
+
+def test_a_step_that_is_renamed_or_left_out_is_seen() -> None:
+    old = 'connection.close()\n    yield "closed"'
+    assert steps_in(old) == Counter(["closed"])
+    assert steps_in("pass\n    yield 'closed'") == steps_in(old)
+    assert steps_in(old) - steps_in(old.replace("closed", "gone")) == Counter(["closed"])
+    assert steps_in(old) - steps_in("connection.close()") == Counter(["closed"])
 
 
 def test_mutants_change_something() -> None:
