@@ -69,7 +69,9 @@ def test_a_lesson_plays_out_as_recorded(name, played):
 
 def recorded(name):
     """Without the sysctls that this kernel does not have, which a story then does not set (where_it_exists)."""
-    lines = (ladders.FOLDER / f"{name}.txt").read_text().splitlines()
+    path = ladders.FOLDER / f"{name}.txt"
+    assert path.exists(), f"{name} has no recorded ladder. Hint: make ladders, and read it"
+    lines = path.read_text().splitlines()
     keys = [re.match(r"lab: (net\.[\w.]+) = ", line) for line in lines]
     there = [not key or Path("/proc/sys", key[1].replace(".", "/")).exists() for key in keys]
     return [line for line, is_there in zip(lines, there, strict=True) if is_there]
@@ -88,7 +90,7 @@ def test_a_recorded_ladder_has_both_stories(name):
 
 
 def test_nothing_is_recorded_of_what_is_gone():
-    assert sorted(path.stem for path in ladders.FOLDER.iterdir()) == NAMES
+    assert sorted(path.stem for path in ladders.FOLDER.iterdir()) == NAMES, "Hint: make ladders"
 
 
 def test_a_lesson_that_is_changed_and_still_green_is_seen(tmp_path):

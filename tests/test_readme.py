@@ -47,7 +47,8 @@ COMMANDS = {
 
 def test_every_scenario_is_in_the_index_once() -> None:
     found = re.findall(r"\[(\w+)\]\(scenarios/\w+/\1\.py\)", README)
-    assert sorted(found) == sorted(path.stem for path in (ROOT / "scenarios").glob("*/*.py"))
+    names = sorted(path.stem for path in (ROOT / "scenarios").glob("*/*.py"))
+    assert sorted(found) == names, "Hint: make readme"
 
 
 def test_every_theme_has_a_heading_and_those_of_the_articles_in_each_language() -> None:

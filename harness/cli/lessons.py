@@ -1,4 +1,4 @@
-"""`list`, `lesson`, `quiz` and `step`: the lessons in a terminal. pytest plays the stories, in a process of its own."""
+"""`list`, `lesson`, `quiz`, `step`, `new`: the lessons in a terminal. pytest plays stories in a process of its own."""
 
 import argparse
 import re
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.errors import LabError
 from harness.lessons import lessons
 from harness.lessons.lessons import Lesson
 from harness.output import files, terminal
@@ -61,6 +62,23 @@ def _entries(language: str) -> Iterator["RenderableType"]:
         yield Padding(Prose(lesson.texts.claim, style="cyan"), _INDENT)
         governs = filter(None, (", ".join(rows_of(lesson)), longest, ", ".join(lesson.sysctls)))
         yield Padding(Prose("; ".join(governs), style="dim"), _INDENT)
+
+
+def new(asked: argparse.Namespace) -> int:
+    """Write the files of a new scenario, and say what comes next."""
+    from harness.lessons import new as new_scenario
+
+    if asked.pytest_arguments:
+        raise LabError(f"there is no option {asked.pytest_arguments[0]} here. Hint: see --help")
+    written = [path.relative_to(lessons.FOLDER.parent) for path in new_scenario.write(asked.name, asked.theme)]
+    for path in written:
+        terminal.say(f"wrote {path}")
+    terminal.say(
+        f"\nNow run it:\n    make scenarios S={asked.name}\n"
+        "Both stories fail until you replace each FILL IN: the failures show what the kernel did.\n"
+        "docs/writing-a-scenario.md has a worked example, and the races that beginners meet."
+    )
+    return 0
 
 
 def show(asked: argparse.Namespace) -> int:

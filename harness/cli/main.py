@@ -100,6 +100,10 @@ def _parser() -> argparse.ArgumentParser:
         if name == "lesson":
             command.add_argument("--html", metavar="FILE", help="write it as a page, too")
         command.add_argument("--lang", choices=lessons.LANGUAGES, default="en", help="the language of the words")
+    new = commands.add_parser("new", help="write the files of a new scenario, which fail until they are filled in")
+    new.add_argument("name", help="the fault, as a phrase: reset_before_accept")
+    new.add_argument("--theme", default="closing", help="its folder in scenarios/ (closing)")
+    new.set_defaults(run=cli_lessons.new)
     _about_sysctls(commands)
     return parser
 

@@ -1,7 +1,7 @@
 """The words of the scenarios, and what their docstrings say: NAME.toml and NAME.py in scenarios/THEME/.
 
-Imports: errors.
+Imports: errors, output.
 
-A new scenario: two files in scenarios/THEME/, its mutants in tests/mutants/; nothing here. A new field of a lesson:
-the dataclasses in lessons.py.
+A new scenario: `python -m harness new NAME` writes its files (new.py, templates/); nothing here changes. A new field of
+a lesson: the dataclasses in lessons.py, and templates/lesson.txt.
 """
