@@ -79,8 +79,8 @@ screenshot: setup ## takes the picture in the README anew
 readme: setup ## writes what the README shows of real runs anew
 	$(RUN) tests.readme
 
-ladders: setup ## writes what tests/ladders/ holds of the lessons' stories anew
-	$(RUN) tests.ladders
+ladders: named setup ## records again what is certain of the lessons' stories, in tests/ladders/; S= for one scenario
+	$(RUN) tests.ladders $(S)
 
 setup: tools $(VENV)/ready
 

@@ -1,4 +1,4 @@
-"""The ladders of all lessons, as shapes (story/shape.py): `make ladders` writes them anew, a test compares them.
+"""The ladders of all lessons, as shapes (story/shape.py): `make ladders` writes them again, a test compares them.
 
 So a change of a lesson's story is a diff that somebody reads. This file is a plugin of pytest, too: it writes the shape
 of each story that has passed into a folder.
@@ -7,7 +7,7 @@ of each story that has passed into a folder.
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
@@ -75,9 +75,9 @@ def ladder(lesson: lessons.Lesson, played: dict[tuple[str, str], str]) -> str:
     return "\n".join(f"{story}\n\n{played[name, story]}" for name, story in keys)
 
 
-def write() -> int:
-    """Write every ladder anew; 1 where a story was not played."""
-    every = list(lessons.every())
+def write(names: Sequence[str] = ()) -> int:
+    """Write the ladders of these lessons again, or of all of them; 1 if a story was not played."""
+    every = [lessons.load(name) for name in names] or list(lessons.every())
     played, printed, _ = play([story for lesson in every for story in stories_of(lesson)], "--lab-strict")
     ladders = {lesson.name: ladder(lesson, played) for lesson in every}
     if not all(ladders.values()):
@@ -86,10 +86,10 @@ def write() -> int:
     for name, text in ladders.items():
         files.write(FOLDER / f"{name}.txt", text)
     for path in FOLDER.iterdir():  # now that the new ones are there
-        if path.stem not in ladders:
+        if not names and path.stem not in ladders:
             path.unlink()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(write())
+    sys.exit(write(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from harness.lessons import lessons
 from tests import ladders
+from tests.playing import ROOT, clean_environment
 from tests.test_lessons import NAMES
 
 CHANGED = [
@@ -64,13 +66,13 @@ def test_a_lesson_plays_out_as_recorded(name, played):
         assert not any_failed, printed
         pytest.skip(f"{name} was not played: {printed}")
     if diff := differences(recorded(name), made):
-        pytest.fail("\n".join([*diff, "Hint: read the diff; where it is meant, make ladders"]), pytrace=False)
+        pytest.fail("\n".join([*diff, f"Hint: read the diff; if it is meant, make ladders S={name}"]), pytrace=False)
 
 
 def recorded(name):
     """Without the sysctls that this kernel does not have, which a story then does not set (where_it_exists)."""
     path = ladders.FOLDER / f"{name}.txt"
-    assert path.exists(), f"{name} has no recorded ladder. Hint: make ladders, and read it"
+    assert path.exists(), f"{name} has no recorded ladder. Hint: make ladders S={name}, and read it"
     lines = path.read_text().splitlines()
     keys = [re.match(r"lab: (net\.[\w.]+) = ", line) for line in lines]
     there = [not key or Path("/proc/sys", key[1].replace(".", "/")).exists() for key in keys]
@@ -91,6 +93,39 @@ def test_a_recorded_ladder_has_both_stories(name):
 
 def test_nothing_is_recorded_of_what_is_gone():
     assert sorted(path.stem for path in ladders.FOLDER.iterdir()) == NAMES, "Hint: make ladders"
+
+
+@pytest.fixture
+def rewritten(tmp_path, monkeypatch):
+    """Writes ladders into a folder that has one of a scenario that is gone; what it then holds."""
+    monkeypatch.setattr(ladders, "FOLDER", tmp_path)
+    (tmp_path / "gone.txt").touch()
+
+    def play(stories, *_options):
+        played.extend(path.stem for path, _ in stories)
+        return {(path.stem, story): "→S\n" for path, story in stories}, "", False
+
+    played = []
+    monkeypatch.setattr(ladders, "play", play)
+
+    def write(*names):
+        return ladders.write(list(names)), sorted(path.stem for path in tmp_path.iterdir()), sorted(set(played))
+
+    return write
+
+
+def test_the_ladder_of_one_scenario_is_written_alone(rewritten):
+    assert rewritten(NAMES[0]) == (0, sorted([NAMES[0], "gone"]), [NAMES[0]])
+
+
+def test_all_ladders_are_written_and_those_of_what_is_gone_removed(rewritten):
+    assert rewritten() == (0, NAMES, NAMES)
+
+
+def test_make_ladders_takes_one_scenario():
+    command = ["make", "-n", "-o", "setup", "ladders", f"S={NAMES[0]}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=clean_environment())
+    assert f"tests.ladders {NAMES[0]}" in done.stdout
 
 
 def test_a_lesson_that_is_changed_and_still_green_is_seen(tmp_path):
