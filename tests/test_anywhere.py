@@ -54,9 +54,7 @@ def test_stories_are_played_from_elsewhere_and_what_is_written_is_written_there(
     done = run(elsewhere, call, "whatif", *asked)
     assert done.returncode == 1, done.stdout + done.stderr
     found = json.loads((elsewhere / "out.json").read_text())
-    assert {each["story"].partition("::")[0] for each in found["observables"]} == {
-        "scenarios/sysctls/waits_as_configured.py"
-    }
+    assert {each["story"].partition("::")[0] for each in found["observables"]} == {"scenarios/waits_as_configured.py"}
     assert sorted(path.name for path in elsewhere.iterdir()) == [
         "99.conf", "bad.conf", "conftest.py", "lesson.html", "out.json", "profile.py", "pytest.ini",
     ]  # fmt: skip

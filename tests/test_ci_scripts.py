@@ -79,7 +79,7 @@ def test_every_exit_status_of_the_program_is_in_the_table_of_the_recipe() -> Non
     mapped = set(
         re.findall(r"\d+", " ".join(re.findall(r"^\| ([^|]*) \|", text.partition("## Exit statuses")[2], re.M)))
     )
-    program = (ROOT / "README.md").read_text().partition("## Exit statuses of the commands")[2].partition("## ")[0]
+    program = (ROOT / "docs" / "options.md").read_text().partition("## Exit statuses of")[2].partition("## ")[0]
     rows = re.findall(r"^\| (\d+) \| (.*) \|$", program, re.M)
     assert {status for status, of in rows if not of.startswith("`quiz`")} <= mapped
     assert len(rows) > 8

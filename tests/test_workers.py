@@ -1,11 +1,15 @@
 """How many workers a run has, on machines that are made up."""
 
 import itertools
+import json
+import os
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from harness.lessons import lessons
+from harness.pytest_plugin import turns
 from harness.runs import workers
 from harness.whatif import playing
 
@@ -108,12 +112,26 @@ def test_this_machine_has_memory():
 
 
 @pytest.mark.parametrize(("processors", "memory", "expected"), [
-    (2, 1024 * GIB, 10), (256, 1024 * GIB, 30), (256, 2 * GIB, 8), (1, 512 * MIB, 2),
+    (2, 1024 * GIB, 12), (256, 2 * GIB, 8), (1, 512 * MIB, 2),
 ])  # fmt: skip
-def test_what_if_is_bounded_too(monkeypatch, processors, memory, expected):
-    """By five tests, each of them played 2 x 3 times."""
-    lesson = lessons.load("close_with_unread_data")
+def test_memory_bounds_what_if_too(monkeypatch, processors, memory, expected):
     monkeypatch.setattr(playing.os, "sched_getaffinity", lambda _: set(range(processors)))
     monkeypatch.setattr(workers, "available_bytes", lambda: memory)
-    monkeypatch.setattr(workers, "count_tests", lambda paths, enough: min(5 * len(paths), enough))
-    assert playing._workers([lesson], 3) == expected
+    assert playing._workers() == expected
+
+
+@pytest.mark.parametrize(("plays", "expected"), [(1, 1), (5, 5), (30, 12)])
+def test_what_if_has_no_more_workers_than_plays(monkeypatch, tmp_path, plays, expected):
+    asked, used = tmp_path / "turns.json", []
+    _, progress = os.pipe()
+    asked.write_text(json.dumps({
+        "profiles": {}, "plays": 1, "folder": str(tmp_path), "timelines": False, "governed": {}, "workers": 12,
+        "progress": progress,
+    }))  # fmt: skip
+    items = [SimpleNamespace(nodeid=f"story {n}", get_closest_marker=lambda _: None) for n in range(plays)]
+    option = SimpleNamespace(collectonly=False)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(turns.forks, "run", lambda _session, workers, *_: used.append(workers))
+    session = SimpleNamespace(items=items, testsfailed=0, config=SimpleNamespace(option=option))
+    assert turns.Turns(asked).pytest_runtestloop(session)
+    assert used == [expected]
