@@ -16,12 +16,19 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _QUIETLY = ["-qq", "--no-header", "--lab-strict", "-o", "console_output_style=classic"]
+_COLOR = ("--color=yes",)
 _WRONG_ANSWER = 6  # pytest's own statuses end at 5, and 1 is a story that failed
 _INDENT = (0, 0, 0, 2)
 _WAITS = {"en": ("waits up to {} s", "waits less than 1 s"), "zh": ("最长等待 {} s", "等待不到 1 s")}
 _WORDS = {
-    "en": ("Your answer, 1 to {}: ", "Right.", "You said {}.", "The kernel shows {}: {}"),
-    "zh": ("你的答案（1 到 {}）：", "答对了。", "你选的是 {}。", "内核的答案是 {}：{}"),
+    "en": (
+        "Your answer, 1 to {}: ",
+        "Running it on this kernel …",
+        "Right.",
+        "You said {}.",
+        "The kernel shows {}: {}",
+    ),
+    "zh": ("你的答案（1 到 {}）：", "正在本机内核上运行……", "答对了。", "你选的是 {}。", "内核的答案是 {}：{}"),
 }
 
 
@@ -96,18 +103,26 @@ def show(asked: argparse.Namespace) -> int:
 
 
 def quiz(asked: argparse.Namespace) -> int:
-    """Ask, play, and say what the kernel shows; the exit status is pytest's, or 6 for a wrong answer."""
+    """Ask, play, give the verdict, then show the story; the exit status is pytest's, or 6 for a wrong answer.
+
+    The story is played before its verdict is printed: one that fails has no verdict.
+    """
+    from harness.runs import child
+
     lesson = lessons.load(asked.name, asked.lang)
     texts = lesson.texts
-    prompt, right, said, shown = _WORDS[asked.lang]
+    prompt, running, right, said, shown = _WORDS[asked.lang]
     _say("", texts.question, "", *(f"  {number}. {option}" for number, option in enumerate(texts.options, 1)), "")
     answer = _answered(prompt.format(len(texts.options)), len(texts.options))
-    if status := _play(lesson, asked, lesson.fault):
-        return status
+    terminal.say(running)
+    color = _COLOR if terminal.wants_color() else ()
+    status, printed = child.pytest_kept(_arguments(lesson, asked, lesson.fault, options=color))
     correct = answer == str(lesson.answer)
-    _say("", right if correct else said.format(answer or "-"))
-    _say(shown.format(lesson.answer, texts.options[lesson.answer - 1]), texts.because)
-    return 0 if correct else _WRONG_ANSWER
+    if not status:
+        _say("", right if correct else said.format(answer or "-"))
+        _say(shown.format(lesson.answer, texts.options[lesson.answer - 1]), texts.because)
+    terminal.say(printed.rstrip("\n"))
+    return _as_a_shell_has_it(status) or (0 if correct else _WRONG_ANSWER)
 
 
 def _answered(prompt: str, options: int) -> str:
@@ -138,7 +153,13 @@ def _play(lesson: Lesson, asked: argparse.Namespace, *stories: str, options: tup
     from harness.runs import child
 
     sys.stdout.flush()
+    return _as_a_shell_has_it(child.pytest(_arguments(lesson, asked, *stories, options=options)))
+
+
+def _arguments(lesson: Lesson, asked: argparse.Namespace, *stories: str, options: tuple[str, ...]) -> list[str]:
     chosen = [f"{lesson.path}::{story}" for story in stories]
-    shown = ["--lab-show", "--lab-lang", asked.lang, *options, *asked.pytest_arguments]
-    status = child.pytest([*_QUIETLY, *shown, *chosen])
+    return [*_QUIETLY, "--lab-show", "--lab-lang", asked.lang, *options, *asked.pytest_arguments, *chosen]
+
+
+def _as_a_shell_has_it(status: int) -> int:
     return status if status >= 0 else 128 - status

@@ -27,7 +27,7 @@ _STATUSES = (
 _ABOUT_LESSONS = (
     ("list", cli_lessons.list_all, "all lessons, and what governs them"),
     ("lesson", cli_lessons.show, "play one, drawn and explained"),
-    ("quiz", cli_lessons.quiz, "predict, then run: a question, your answer, the kernel's"),
+    ("quiz", cli_lessons.quiz, "predict, then run: a question, your answer, the verdict, the picture"),
     ("step", cli_lessons.step, "play one step by step, on Enter; it says how to look inside"),
 )
 

@@ -30,6 +30,14 @@ def pytest(arguments: Sequence[str]) -> int:
         return process.wait()
 
 
+def pytest_kept(arguments: Sequence[str]) -> tuple[int, str]:
+    """The same, but it prints nothing on the standard output: its exit status, and what it would have printed there."""
+    with _killed_on_error(_started(arguments, subprocess.PIPE, None)) as process:
+        printed, _ = process.communicate()
+        encoding = (sys.stdout and sys.stdout.encoding) or "utf-8"
+        return process.returncode, printed.decode(encoding, errors="replace")
+
+
 def pytest_with_progress(
     arguments: Sequence[str], pipe: tuple[int, int], hear: Callable[[str], None]
 ) -> subprocess.CompletedProcess[str]:
@@ -97,5 +105,6 @@ def _leave_interrupts_to_the_command() -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Without the user's own options for pytest, which might leave stories out."""
-    return {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    """Without the user's own options for pytest, which might leave stories out; with the width of our terminal."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    return environment | {"COLUMNS": str(terminal.width())}
