@@ -13,7 +13,7 @@ import pytest
 from harness.inside.installed import find_program
 from tests.playing import ROOT, clean_environment
 
-PROMPT = "goes on. Enter: "
+PROMPT = "Enter: "
 STEPS = 8
 COMMAND = [sys.executable, "-m", "harness", "step", "close_with_unread_data"]
 
@@ -59,7 +59,9 @@ def test_it_waits_before_each_step_and_tells_how_to_look_inside(terminal: Termin
     greeting = terminal.read_to(PROMPT)
     ways_in = re.findall(r"^  (.* -.*?) +#", greeting.replace("\r", ""), re.M)
     assert [way.split()[-2:] for way in ways_in] == [["ss", "-tanpoe"], ["nstat", "-azs"], ["lo", "tcp"]]
-    assert "serve, (not started): goes on." in greeting
+    assert 'serve starts, and goes to "listening":' in greeting
+    assert re.search(r"serve\(address=\('192.0.2.2', 80\d\d\), read_bytes=0\)", greeting)
+    assert re.search(r"^ +\d+ +listener = socket.create_server\(address\)\r?$", greeting, re.M)
     terminal.enter()
     assert "server:" in terminal.read_to(PROMPT)
     inside = subprocess.run(shlex.split(ways_in[0]), capture_output=True, text=True, env=clean_environment())
@@ -78,9 +80,53 @@ def test_it_waits_before_each_step_and_tells_how_to_look_inside(terminal: Termin
         entered += 1
         if " RA " in (seen := terminal.read_to(PROMPT)):
             break
+        before = seen
         assert entered < STEPS, seen
     assert entered == STEPS
+    assert 'request goes from "half closed" to its end:' in before
+    assert re.search(r"^ +\d+ +connection.recv\(1\)\r?$", before, re.M)
     assert terminal.process.wait() == 0
+
+
+def test_it_names_each_step_that_may_come_next_and_shows_the_source_up_to_them(play) -> None:  # type: ignore[no-untyped-def]
+    """Also of a role that hands over to another, which stands at a line of its own."""
+    done = play(
+        """
+def hand_over(address, closes):
+    yield "begun"
+    return (yield from close(address, closes))
+
+def close(address, closes):
+    yield "in the other"
+    if closes:
+        yield "closed"
+    yield "left"
+
+def test_it(lab):
+    lab.start(hand_over, lab.server_address, False).finish()
+""",
+        "--lab-step",
+        "-s",
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    moves = re.findall(r"^hand_over .*:$", done.stdout, re.M)
+    assert moves == [
+        'hand_over starts, and goes to "begun":',
+        'hand_over goes from "begun" to a step of close(address, closes):',
+        'hand_over goes from "in the other" to "closed" or "left":',
+        'hand_over goes from "left" to the end of close():',
+    ]
+
+
+def test_in_chinese_it_says_the_same() -> None:
+    done = subprocess.run(
+        [*COMMAND, "--lang", "zh"], cwd=ROOT, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "serve 启动，运行到“listening”：" in done.stdout
+    assert "serve 从“ready to close”运行到“closed”：" in done.stdout
+    assert "request 从“half closed”运行到结束：" in done.stdout
 
 
 def stepped(play, *arguments: str) -> subprocess.CompletedProcess[str]:  # type: ignore[no-untyped-def]

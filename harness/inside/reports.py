@@ -10,6 +10,8 @@ class Reached:
     went_on_ns: int
     time_ns: int
     step: str
+    line: int
+    """Where it stands in its source."""
 
 
 @dataclass(frozen=True, slots=True)

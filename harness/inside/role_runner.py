@@ -11,8 +11,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import GeneratorType
 from typing import NoReturn
 
 from harness.inside.channel import Channel
@@ -101,7 +102,7 @@ def run(channel: Channel, role: Callable[..., object], arguments: tuple[object, 
         steps = iter(role(*arguments))  # type: ignore[call-overload]
         while True:
             step = _checked(next(steps))
-            line.report(Reached(went_on, time.monotonic_ns(), step))
+            line.report(Reached(went_on, time.monotonic_ns(), step, _line_of(steps)))
             went_on = line.wait()
     except _HarnessGone:
         return 1
@@ -114,6 +115,16 @@ def run(channel: Channel, role: Callable[..., object], arguments: tuple[object, 
         hint = "return from the role: sys.exit() is an exception here" if isinstance(error, SystemExit) else ""
         _finish(line, Failed(went_on, at, name, str(error), _role_traceback(error), hint=hint))
     return 0
+
+
+def _line_of(steps: Iterator[object]) -> int:
+    """The line of the yield where a role stands: of the innermost generator, if it handed over to one of its file."""
+    line, file = 0, None
+    inner: object = steps
+    while isinstance(inner, GeneratorType) and inner.gi_frame and file in (None, inner.gi_code.co_filename):
+        line, file = inner.gi_frame.f_lineno, inner.gi_code.co_filename
+        inner = inner.gi_yieldfrom
+    return line
 
 
 def _checked(step: object) -> str:

@@ -13,7 +13,7 @@ from harness.evidence import blocked
 from harness.inside.channel import Channel
 from harness.inside.reports import Failed, Finished, Reached, Report
 from harness.lab.expect import POLL_S, failure, time_limit_s
-from harness.lab.program import Process, readable
+from harness.lab.program import Move, Process, readable
 from harness.story.timeline import Moment, Step
 
 __tracebackhide__ = True
@@ -24,8 +24,13 @@ _FIRST_MOVE = 'move it to a step first, e.g. by run_to("listening")'
 class Actor(Process):
     """A role under way. It moves only while a verb of this class lets it."""
 
-    def __init__(self, channel: Channel, *arguments: Any) -> None:
+    def __init__(
+        self, role: Callable[..., Any], role_arguments: tuple[Any, ...], channel: Channel, *arguments: Any
+    ) -> None:
         super().__init__(*arguments)
+        self._role = role
+        self._role_arguments = role_arguments
+        self._line: int | None = None
         self._channel = channel
         self._moving = False
         self._resumed_ns = 0
@@ -61,7 +66,7 @@ class Actor(Process):
         if self._over:
             raise LabError(f"{self.name} has ended. Hint: start another actor")
         if not self._moving:
-            self._lab.about_to_move(self.name, self._last_step)
+            self._lab.about_to_move(Move(self.name, self._role, self._role_arguments, self._last_step, self._line))
             self._moving = self.moved = True
             self._resumed_ns = time.monotonic_ns()
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died: whoever waits for it sees
@@ -202,7 +207,7 @@ class Actor(Process):
         detail = ""
         match report:
             case Reached():
-                self._last_step = report.step
+                self._last_step, self._line = report.step, report.line
             case Finished():
                 self._end()
                 self._finished = True

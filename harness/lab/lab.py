@@ -74,7 +74,7 @@ class Lab(Observer):
         pid, (channel, pidfd, output) = self._keeper.ask_for_fds(
             "start_role", path=path, role=role.__qualname__, arguments=_pickled(arguments), title=title
         )
-        actor = Actor(Channel.from_fd(channel), title, self, self._keeper, pid, pidfd, output)
+        actor = Actor(role, arguments, Channel.from_fd(channel), title, self, self._keeper, pid, pidfd, output)
         self._actors.append(actor)
         if to:
             actor.run_to(to)

@@ -14,6 +14,7 @@ from harness.evidence.sockets import Socket, State
 from harness.evidence.wire import Segment
 from harness.lab import expect
 from harness.lab.nursery import LabKeeper
+from harness.lab.program import Move
 from harness.lab.recorder import Recorder
 from harness.lab.watch import Watch
 from harness.network import addresses
@@ -37,17 +38,17 @@ class Observer(Recorder):
     A connection is named by `port`: any one port that it alone has. Without it there must be but one connection.
     """
 
-    before_move: Callable[[str, str, list[Socket]], None] | None = None
-    """Called before an actor goes on, with its name, the step it is at, and the sockets: it may wait for somebody."""
+    before_move: Callable[[Move, list[Socket]], None] | None = None
+    """Called before an actor goes on, with the sockets: it may wait for somebody."""
 
     def __init__(self, keeper: LabKeeper, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
         self._counters_before = counters.texts(keeper.pid)  # first: if it fails, nothing is open yet
         super().__init__(keeper, watch, timeline, allowance_s)
 
-    def about_to_move(self, actor: str, step: str) -> None:
-        """Where somebody steps by hand, wait for them."""
+    def about_to_move(self, move: Move) -> None:
+        """If somebody steps by hand, show them where the story is, and wait for them."""
         if self.before_move:
-            self.before_move(actor, step, self.sockets())
+            self.before_move(move, self.sockets())
 
     def segments(self, since: Since = None, until: Since = None, port: int | None = None) -> list[Segment]:
         """The segments between two steps (or moments), in order. Inconclusive where any segment was lost."""

@@ -5,7 +5,8 @@ import os
 import select
 import signal
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 from harness.errors import LabError
 from harness.evidence import blocked
@@ -17,6 +18,16 @@ from harness.lab.nursery import pid_of
 from harness.story.timeline import Change, Moment, Step
 
 __tracebackhide__ = True
+
+
+class Move(NamedTuple):
+    """An actor that is about to go on: from the step at this line of its source, or (None) from its start."""
+
+    actor: str
+    role: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    step: str
+    line: int | None
 
 
 class Recorder(Protocol):
@@ -39,8 +50,8 @@ class Recorder(Protocol):
     def never_moved(self) -> list[str]:
         """The names of the actors that have not been let go on yet."""
 
-    def about_to_move(self, actor: str, step: str) -> None:
-        """An actor is let go on from a step: now, if somebody steps by hand, is the time to look."""
+    def about_to_move(self, move: Move) -> None:
+        """An actor is let go on: now, if somebody steps by hand, is the time to look."""
 
 
 class Process:

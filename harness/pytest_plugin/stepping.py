@@ -1,25 +1,45 @@
 """Step by hand: before an actor goes on, wait for Enter, and say how to look inside meanwhile."""
 
+import inspect
+import reprlib
 import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from harness.evidence.sockets import Socket
+from harness.lab.program import Move
 from harness.output import terminal
+from harness.pytest_plugin.next_move import Kind, next_move
 from harness.views.transcript import told_socket
 
 __tracebackhide__ = True
 
 _ROOT = Path(__file__).parent.parent.parent
 _WORTH_TYPING = ("ss -tanpoe", "nstat -azs", "tcpdump -nli lo tcp")
+_MOST_LINES = 20
+"""Of a role's source, before one step."""
+
 _WORDS = {
-    "en": ("Look inside from another terminal:", "{}, {}: goes on. Enter: ", (
+    "en": ("Look inside from another terminal:", "Enter: ", (
         "states, queues, timers, owners", "counters: again after a step, for what has moved", "segments, as they come",
     )),
-    "zh": ("在另一个终端里查看内部：", "{}，{}：按 Enter 继续：", (
+    "zh": ("在另一个终端里查看内部：", "按 Enter 继续：", (
         "状态、队列、定时器、持有者", "计数器：走一步之后再敲一次，看什么变了", "报文段，随到随看",
     )),
+}  # fmt: skip
+_MOVES = {
+    "en": {
+        "starts": "{} starts, and goes to {}:", "goes": '{} goes from "{}" to {}:', "or": " or ",
+        "unknown": "its next step",
+        Kind.STEP: '"{}"', Kind.EXPRESSION: "{}", Kind.DELEGATED: "a step of {}", Kind.END: "its end",
+        Kind.RETURN: "the end of {}()", Kind.LOOP: "an endless loop",
+    },
+    "zh": {
+        "starts": "{} 启动，运行到{}：", "goes": "{} 从“{}”运行到{}：", "or": "或", "unknown": "下一步",
+        Kind.STEP: "“{}”", Kind.EXPRESSION: " {} ", Kind.DELEGATED: " {} 中的一步", Kind.END: "结束",
+        Kind.RETURN: " {}() 结束", Kind.LOOP: "无限循环",
+    },
 }  # fmt: skip
 
 
@@ -30,12 +50,38 @@ class Stepper:
         self._language = language
         self._greeting = [f"\n{story}", *_ways_in(keeper_pid, isolation, language)]
 
-    def wait(self, actor: str, step: str, sockets: list[Socket]) -> None:
-        """Show where the story is, and wait for Enter. At the end of the input it goes on by itself."""
+    def wait(self, move: Move, sockets: list[Socket]) -> None:
+        """Show the sockets and what the actor does next, and wait for Enter. At the end of the input it goes on."""
         lines = [*self._greeting, "", *(f"    {told_socket(row, self._language)}" for row in sockets)]
         self._greeting = []
-        if not terminal.ask("\n".join([*lines, _WORDS[self._language][1].format(actor, step)])):
+        lines += [*_ahead(move, self._language), _WORDS[self._language][1]]
+        if not terminal.ask("\n".join(lines)):
             terminal.say("")
+
+
+def _ahead(move: Move, language: str) -> Iterator[str]:
+    words = _MOVES[language]
+    code = move.role.__code__
+    ahead = next_move(code.co_filename, code.co_firstlineno, move.line)
+    places = [words[kind].format(text) for kind, text in ahead.destinations] if ahead else []
+    where = words["or"].join(dict.fromkeys(places)) or words["unknown"]
+    has_started = move.line is not None
+    yield (
+        words["goes"].format(move.actor, move.step, where) if has_started else words["starts"].format(move.actor, where)
+    )
+    yield f"          {_call(move)}"
+    source = ahead.lines if ahead else []
+    yield from (f"    {number:4}  {line}" for number, line in source[:_MOST_LINES])
+    if len(source) > _MOST_LINES:
+        yield "          …"
+
+
+def _call(move: Move) -> str:
+    """The role's call, with the names of its parameters; long values are shortened."""
+    bound = inspect.signature(move.role).bind(*move.arguments)
+    bound.apply_defaults()
+    shown = (f"{name}={reprlib.repr(value)}" for name, value in bound.arguments.items())
+    return f"{move.role.__qualname__}({', '.join(shown)})"
 
 
 def _ways_in(pid: int, isolation: str, language: str) -> Iterator[str]:
