@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import dataclasses
+import html
 import os
 import pty
 import re
@@ -98,7 +99,7 @@ def test_each_language_says_the_same_of_the_facts(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_stories_of_a_lesson_exist(name, collected):
     lesson = lessons.load(name)
-    assert {f"{lesson.path.relative_to(ROOT)}::{story}" for story in (lesson.fault, lesson.control)} <= collected
+    assert {f"{lesson.path.relative_to(ROOT)}::{story}" for story in lesson.stories} <= collected
     assert not lesson.fault.startswith("test_control_")
     assert lesson.control.startswith("test_control_")
 
@@ -268,6 +269,28 @@ def test_a_lesson_draws_both_stories_between_its_words():
     assert re.search(r"TIME_WAIT +◀─+ FA ── LAST_ACK", done.stdout)
     assert "\x1b[" not in done.stdout
     assert max(map(cell_len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_a_lesson_shows_its_table_below_its_stories_and_on_its_page(tmp_path, workers):
+    """The one of the five causes: what they show, side by side."""
+    lesson = lessons.load("connect_that_hangs_told_apart")
+    done = run("lesson", lesson.name, "--html", str(tmp_path / "page.html"), *workers)
+    assert done.returncode == 0, done.stdout + done.stderr
+    above, _, table = done.stdout.partition(f"{lesson.table} ─")
+    assert lesson.fault in above
+    assert lesson.control in above
+    causes = (
+        "full accept queue",
+        "leaked CLOSE_WAIT, RST lost",
+        "dropped SYN",
+        "stopped server",
+        "exhausted port range",
+    )
+    for text in ("cause  ", *causes, "sleeps in recvfrom()", "ListenOverflows ListenDrops", "ETIMEDOUT"):
+        assert text in table
+        assert html.escape(text) in (tmp_path / "page.html").read_text()
+    assert max(map(cell_len, table.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])

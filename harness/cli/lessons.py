@@ -92,11 +92,11 @@ def show(asked: argparse.Namespace) -> int:
     """Play a lesson's fault and control, drawn and explained; the exit status is pytest's."""
     lesson = lessons.load(asked.name, asked.lang)
     if not asked.html:
-        return _play(lesson, asked, lesson.fault, lesson.control)
+        return _play(lesson, asked, *lesson.stories)
     page = Path(asked.html)
     files.check(page)
     with files.temporary_folder() as folder:
-        status = _play(lesson, asked, lesson.fault, lesson.control, options=("--lab-report", str(folder)))
+        status = _play(lesson, asked, *lesson.stories, options=("--lab-report", str(folder)))
         if (made := Path(folder, f"{lesson.name}.html")).exists():
             files.write(page, made.read_bytes())
     return status

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,13 @@ class Lesson:
     answer: int
     """Which of the options is right, from 1."""
     texts: Texts
+    table: str = ""
+    """A test that needs no lab and prints a table, to be shown below the stories; few lessons have one."""
+
+    @property
+    def stories(self) -> tuple[str, ...]:
+        """What is played to show it: the fault, its control, and the table."""
+        return tuple(filter(None, (self.fault, self.control, self.table)))
 
     def source(self) -> str:
         return self.path.read_text("utf-8")
@@ -151,9 +158,10 @@ def every(language: str = "en") -> Iterator[Lesson]:
 
 
 def _made(kind: type[Any], path: Path, found: Mapping[str, Any], where: str = "") -> Any:
-    names = [field.name for field in fields(kind)]
-    if missing := [name for name in names if not (found.get(name) or (name in _MAY_BE_EMPTY and name in found))]:
+    given = [field.name for field in fields(kind) if found.get(field.name)]
+    given += [name for name in _MAY_BE_EMPTY if name in found and name not in given]
+    if missing := [field.name for field in fields(kind) if field.name not in given and field.default is MISSING]:
         raise LabError(
             f"{path.name} lacks {', '.join(missing)}{where}. Hint: docs/writing-a-scenario.md says what it is"
         )
-    return kind(**{name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in names})
+    return kind(**{name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in given})

@@ -76,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.lab_show:
         from harness.pytest_plugin.showing import Pictures
 
-        config.pluginmanager.register(Pictures())
+        config.pluginmanager.register(Pictures(config))
     if option.lab_report:
         from harness.pytest_plugin.reporting import Reporter
 

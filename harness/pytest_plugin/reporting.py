@@ -12,7 +12,7 @@ from harness.errors import LabError
 from harness.lessons import lessons
 from harness.lessons.lessons import Lesson
 from harness.output import files
-from harness.pytest_plugin.verdicts import message_of, verdict_of
+from harness.pytest_plugin.verdicts import message_of, table_of, verdict_of
 from harness.story.timeline import Timeline
 from harness.views import html
 
@@ -46,6 +46,8 @@ class Reporter:
         """By the scenario's path, which two of one name have not in common."""
         self._reasons: dict[tuple[str, str], str] = {}
         self._timelines: dict[tuple[str, str], str] = {}
+        self._tables: dict[str, str] = {}
+        """What the test of a lesson's table has printed, by the scenario's path."""
         self._complaint = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -57,6 +59,8 @@ class Reporter:
             return  # another worker's play (--dist each), which must not hide one that failed
         verdicts[story] = verdict_of(report)  # of one that fails at its end, that
         self._reasons[scenario, story] = _reason(report)
+        if table := table_of(report):
+            self._tables[scenario] = table
         if where := dict(report.user_properties).get(_PROPERTY):
             self._timelines[scenario, story] = str(where)
 
@@ -84,7 +88,7 @@ class Reporter:
         stories = list(self._stories(scenario, lesson, verdicts)) if lesson else []
         name = self._name(scenario)
         if lesson and stories:
-            page = html.page(lesson.name, texts_of(lesson), stories, self._language)
+            page = html.page(lesson.name, texts_of(lesson, self._tables.get(scenario, "")), stories, self._language)
             self._write(f"{name}.html", page)
         link = f"{name}.html" if stories else ""
         return html.Entry(name, lesson.texts.claim if lesson else "", tuple(sorted(verdicts.items())), link)
@@ -115,9 +119,9 @@ def _reason(report: pytest.TestReport) -> str:
     return "\n".join(line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…" for line in lines)
 
 
-def texts_of(lesson: Lesson) -> dict[str, str]:
+def texts_of(lesson: Lesson, table: str = "") -> dict[str, str]:
     """A lesson's words, as its page has them."""
     seen = zip(lesson.recognise, lesson.texts.look, strict=True)
     recognise = "\n".join(f"$ {command}\n  {sight}" for command, sight in seen)
     texts = lesson.texts
-    return {"claim": texts.claim, "why": texts.why, "cure": texts.cure, "recognise": recognise}
+    return {"claim": texts.claim, "why": texts.why, "cure": texts.cure, "recognise": recognise, "table": table}

@@ -123,10 +123,17 @@ def _affected(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _of_the_lesson(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`--lab-show` plays the two stories of each lesson, where nobody has chosen others by -k or by name."""
+    """`--lab-show` plays the stories of each lesson, where nobody has chosen others by -k or by name."""
     if not config.option.lab_show or config.option.keyword or any("::" in argument for argument in config.args):
         return
     told = {item: lessons.find(item.path.stem) for item in items}
-    chosen = [item for item in items if not (lesson := told[item]) or item.name in (lesson.fault, lesson.control)]
+    chosen = [item for item in items if not (lesson := told[item]) or item.name in lesson.stories]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = sorted(chosen, key=lambda item: (str(item.path), item.name.startswith("test_control_")))
+    items[:] = sorted(chosen, key=lambda item: (str(item.path), _place(item, told[item])))
+
+
+def _place(item: pytest.Item, lesson: lessons.Lesson | None) -> int:
+    """A lesson's fault comes first, then its control, then its table."""
+    if lesson:
+        return lesson.stories.index(item.name)
+    return item.name.startswith("test_control_")

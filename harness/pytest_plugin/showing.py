@@ -8,6 +8,7 @@ import pytest
 from harness.errors import LabError
 from harness.lessons import lessons
 from harness.output import terminal
+from harness.pytest_plugin.verdicts import table_of
 from harness.story.timeline import Timeline
 
 __tracebackhide__ = True
@@ -30,7 +31,8 @@ class Pictures:
     Workers report in any order; then the pictures of a file come together, in the order of its stories.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
+        self._terminal = _terminal(config)
         self._awaited: dict[str, list[str]] = {}
         """By file, those stories of workers that are not shown yet."""
         self._drawn: dict[str, str] = {}
@@ -56,6 +58,7 @@ class Pictures:
         if report.when != "call" and report.passed:
             return
         pictures = [text for name, text in report.user_properties if name == _PROPERTY and report.when == "call"]
+        pictures += self._table(report)
         if report.nodeid not in self._awaited.get(_file_of(report.nodeid), ()):
             for text in pictures:
                 terminal.say(f"\n{text}")
@@ -67,6 +70,14 @@ class Pictures:
     def pytest_sessionfinish(self) -> None:
         for file in list(self._awaited):
             self._show(file, whole=False)  # of a run that was cut short
+
+    def _table(self, report: pytest.TestReport) -> list[str]:
+        """What a lesson's table shows, if the report is of that."""
+        from harness.views.narration import tabled
+
+        width, color = self._terminal
+        story, table = report.nodeid.partition("::")[2], table_of(report)
+        return [tabled(story, table, width, color=color)] if table else []
 
     def _show(self, file: str, *, whole: bool) -> None:
         stories = self._awaited[file]

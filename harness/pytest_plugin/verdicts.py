@@ -6,13 +6,15 @@ while its processes were kept from running), and not measured.
 
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import Inconclusive, NotMeasured
+from harness.errors import Inconclusive, LabError, NotMeasured
 from harness.explain.profile import Profile
+from harness.lessons import lessons
 from harness.story.verdicts import StoryVerdict
 
 if TYPE_CHECKING:
@@ -41,6 +43,16 @@ def profile_of(item: pytest.Item) -> Profile:
 def has_lab(item: pytest.Item) -> bool:
     """Whether it is a story: a test that asks for a lab."""
     return "lab" in getattr(item, "fixturenames", [])
+
+
+def table_of(report: pytest.TestReport) -> str:
+    """What the test of its lesson's table has printed (pytest has captured it); nothing for any other test."""
+    path, _, name = report.nodeid.partition("::")
+    if report.when == "call" and report.passed and report.capstdout:
+        with suppress(LabError):  # a lesson that is not whole has no table
+            lesson = lessons.find(Path(path).stem)
+            return report.capstdout if lesson and name == lesson.table else ""
+    return ""
 
 
 def was_interrupted(session: pytest.Session) -> bool:

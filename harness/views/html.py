@@ -70,7 +70,7 @@ class Entry:
 def page(title: str, texts: Mapping[str, str], stories: Sequence[Story], lang: str = "en") -> str:
     """The whole page, under 200 kB; long stories are folded in the middle. `lang`: en or zh, of the page's own words.
 
-    `texts` may have claim, why, cure and recognise, in plain text and several lines.
+    `texts` may have claim, why, cure, recognise and table, in plain text and several lines.
     """
     words = words_in(lang)
     return fitted(
@@ -143,7 +143,8 @@ def _body(title: str, texts: Mapping[str, str], figures: Sequence[str], tools: s
     return (
         f"<header><h1>{escape(spoken(title))}</h1>{claim}</header><main>{tools}"
         f'<div class="stories">{"".join(figures)}</div>'
-        f'<div class="texts">{"".join(_text(name, texts, words) for name in ("why", "cure", "recognise"))}</div></main>'
+        f'<div class="texts">{"".join(_text(name, texts, words) for name in ("why", "cure", "recognise"))}</div>'
+        f"{_table(texts.get('table', ''), words)}</main>"
     )
 
 
@@ -160,6 +161,11 @@ def _text(name: str, texts: Mapping[str, str], words: Mapping[str, str]) -> str:
     if not texts.get(name):
         return ""
     return f'<section class="{name}"><h2>{words[name]}</h2><p>{_lines(texts[name])}</p></section>'
+
+
+def _table(text: str, words: Mapping[str, str]) -> str:
+    """In columns as they are, below the texts: it is as wide as a terminal."""
+    return f'<section class="table"><h2>{words["table"]}</h2><pre>{_lines(text)}</pre></section>' if text else ""
 
 
 def _lines(text: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType
 from rich.padding import Padding
+from rich.rule import Rule
 from rich.text import Text
 
 from harness.lessons.lessons import Lesson
@@ -28,6 +29,11 @@ def told(timeline: Timeline, story: str, lesson: Lesson | None, language: str, w
     if lesson and story == lesson.fault:
         parts += _below(lesson, language)
     return printed(parts, width, color=color)
+
+
+def tabled(story: str, table: str, width: int, *, color: bool) -> str:
+    """What a lesson's table shows, as lines, under the name of its test."""
+    return printed([Rule(story, align="left", style="dim"), Text(table.rstrip("\n"))], width, color=color)
 
 
 def _below(lesson: Lesson, language: str) -> Iterator[RenderableType]:

@@ -262,11 +262,7 @@ def test_one_look_while_it_hangs_tells_each_from_every_other():
 
 
 def table():
-    rows = [("cause", *Symptoms._fields)]
-    rows += [(cause, *symptoms) for cause, symptoms in SYMPTOMS.items()]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return "\n".join(formatted(row, widths) for row in rows)
-
-
-def formatted(row, widths):
-    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+    line = "{:28}{:12}{:12}{:8}{}\n    counters: {}; wire: {}; connect(): {}"
+    looks = (line.format(cause, *seen[:4], *(cell or "-" for cell in seen[4:])) for cause, seen in SYMPTOMS.items())
+    headings = line.splitlines()[0].format("cause", "client", "server", "queue", "process")
+    return "\n".join([headings, *looks])
