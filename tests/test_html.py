@@ -491,17 +491,19 @@ def test_nothing_shines_through_the_strip_of_a_note(reset, shown):
 
 @pytest.mark.parametrize(("width", "told"), [(400, True), (1400, False)])
 @pytest.mark.parametrize("language", lessons.LANGUAGES)
-def test_a_ladder_that_is_wider_than_the_screen_says_that_it_scrolls(reset, shown, width, told, language):
-    browser = shown(page("a reset", {}, [reset], language))
+def test_what_is_wider_than_the_screen_says_that_it_scrolls(reset, shown, width, told, language):
+    """A ladder, and a lesson's table of 80 columns."""
+    browser = shown(page("a reset", {"table": "x" * 80}, [reset], language))
     browser.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
     try:
-        scrolls, hint, text = browser.run(
-            "(({ scrollWidth, clientWidth, firstChild }) =>"
-            " [scrollWidth > clientWidth, firstChild.checkVisibility(), firstChild.innerText])"
-            "(document.querySelector('figure .scroll'))"
-        )
-        assert (scrolls, hint) == (told, told)
-        assert not told or text == words_in(language)["sideways"]
+        for of in ("figure", ".table"):
+            scrolls, hint, text = browser.run(
+                "(({ scrollWidth, clientWidth, firstChild }) =>"
+                " [scrollWidth > clientWidth, firstChild.checkVisibility(), firstChild.innerText])"
+                f"(document.querySelector('{of} .scroll'))"
+            )
+            assert (scrolls, hint) == (told, told)
+            assert not told or text == words_in(language)["sideways"]
     finally:
         browser.ask("Emulation.clearDeviceMetricsOverride")
 

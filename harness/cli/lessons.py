@@ -91,13 +91,14 @@ def new(asked: argparse.Namespace) -> int:
 def show(asked: argparse.Namespace) -> int:
     """Play a lesson's fault and control, drawn and explained; the exit status is pytest's."""
     lesson = lessons.load(asked.name, asked.lang)
+    stories, options = (lesson.stories[:1], ("--lab-plain",)) if asked.plain else (lesson.stories, ())
     if not asked.html:
-        return _play(lesson, asked, *lesson.stories)
+        return _play(lesson, asked, *stories, options=options)
     page = Path(asked.html)
     files.check(page)
     with files.temporary_folder() as folder:
-        status = _play(lesson, asked, *lesson.stories, options=("--lab-report", str(folder)))
-        if (made := Path(folder, f"{lesson.name}.html")).exists():
+        status = _play(lesson, asked, *stories, options=(*options, "--lab-report", str(folder)))
+        for made in Path(folder).glob("story-*.html" if asked.plain else f"{lesson.name}.html"):
             files.write(page, made.read_bytes())
     return status
 

@@ -99,6 +99,11 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("name", help="a scenario's name: close_with_unread_data")
         if name == "lesson":
             command.add_argument("--html", metavar="FILE", help="write it as a page, too")
+            command.add_argument(
+                "--plain", action="store_true",
+                help="for a class: only what was seen of the fault, without the answer (no claim, cause, cure or "
+                "control, neutral names); with --html FILE as a page, with --lab-artifacts DIR as .pcapng and .mmd",
+            )  # fmt: skip
         command.add_argument("--lang", choices=lessons.LANGUAGES, default="en", help="the language of the words")
     new = commands.add_parser("new", help="write the files of a new scenario, which fail until they are filled in")
     new.add_argument("name", help="the fault, as a phrase: reset_before_accept")

@@ -22,6 +22,9 @@ __tracebackhide__ = True
 
 _UNWRITTEN = "lab-unwritten"
 
+_PLAIN = "lab-plain"
+"""With the report of a story travels what it is called in a class."""
+
 _WORKER = "lab-worker"
 """With a worker's input travels its name, if each worker plays every story (--dist each)."""
 
@@ -107,10 +110,13 @@ def _tell(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
 
 
 def _artifacts_folder(item: pytest.Item, report: pytest.TestReport) -> Path | None:
-    """Where `--lab-artifacts` says; of a story that failed, always: among pytest's temporary folders."""
+    """Where `--lab-artifacts` says; of a story that failed, always: among pytest's temporary folders.
+
+    For a class, one that is not as expected is no use: that goes there, too.
+    """
     if report.when != "call" and not report.failed:
         return None
-    if asked := item.config.option.lab_artifacts:
+    if (asked := item.config.option.lab_artifacts) and (not item.config.option.lab_plain or report.passed):
         return Path(asked)
     return item.stash[TEMPORARY].getbasetemp() / "lab" if report.failed else None
 
@@ -121,11 +127,15 @@ def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: "Lab", f
 
     lesson = lessons.find(item.path.stem)
     claim = lesson.texts.claim if lesson else ""
+    played_by = getattr(item.config, "workerinput", {}).get(_WORKER, "")
     try:
-        written = artifacts.write(
-            lab.timeline, folder, item.nodeid, verdict_of(report), claim, profile_of(item).name,
-            getattr(item.config, "workerinput", {}).get(_WORKER, ""),
-        )  # fmt: skip
+        if item.config.option.lab_plain and report.passed:
+            written = artifacts.write_plain(lab.timeline, folder, item.nodeid, played_by)
+            report.user_properties.append((_PLAIN, written[0].stem))
+        else:
+            written = artifacts.write(
+                lab.timeline, folder, item.nodeid, verdict_of(report), claim, profile_of(item).name, played_by
+            )
     except LabError as error:  # no room, no right: the verdict is what matters
         if item.config.option.lab_artifacts:
             report.user_properties.append((_UNWRITTEN, str(error)))
@@ -150,6 +160,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Files that were asked for, and are not there, are no success."""
     if unwritten(session.config):
         session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def plain_names(report: pytest.TestReport) -> list[str]:
+    """What a story is called in a class, where `--lab-plain` has written its files."""
+    return [str(name) for key, name in report.user_properties if key == _PLAIN]
 
 
 def unwritten(config: pytest.Config) -> list[str]:

@@ -51,6 +51,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--lab-sysctl-file", metavar="FILE", action="append", default=[], help="lay a sysctl.d file over them"
     )
     group.addoption("--lab-sysctl", metavar="KEY=VALUE", action="append", default=[], help="lay one value over them")
+    group.addoption(
+        "--lab-plain", action="store_true",
+        help="for a class: --lab-artifacts (.pcapng, .mmd), --lab-report and --lab-show without the answer: no claim, "
+        "cause, cure, control, rule or finding, neutral names; only stories that are as expected",
+    )  # fmt: skip
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 
@@ -60,8 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         if not __debug__:
             raise LabError(ASSERTS_ARE_NEEDED)
-        if option.lab_show or option.lab_step:
-            terminal.check_language(option.lab_lang)
+        _check_what_is_shown(option)
         check_max_wait("--lab-max-wait", option.lab_max_wait)
         config.stash[PROFILE] = profile.chosen(
             option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl, tried=not hasattr(config, "workerinput")
@@ -80,7 +84,15 @@ def pytest_configure(config: pytest.Config) -> None:
     if option.lab_report:
         from harness.pytest_plugin.reporting import Reporter
 
-        config.pluginmanager.register(Reporter(Path(option.lab_report), option.lab_lang))
+        config.pluginmanager.register(Reporter(Path(option.lab_report), option.lab_lang, is_plain=option.lab_plain))
+
+
+def _check_what_is_shown(option: argparse.Namespace) -> None:
+    """LabError if the terminal cannot show it, or if there is nothing to leave the answer out of."""
+    if option.lab_show or option.lab_step:
+        terminal.check_language(option.lab_lang)
+    if option.lab_plain and not (option.lab_artifacts or option.lab_report or option.lab_show):
+        raise LabError("--lab-plain has nothing to make. Hint: add --lab-artifacts, --lab-report or --lab-show")
 
 
 def _try_folders(option: argparse.Namespace) -> None:

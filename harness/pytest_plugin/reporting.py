@@ -15,6 +15,8 @@ from harness.output import files
 from harness.pytest_plugin.verdicts import message_of, table_of, verdict_of
 from harness.story.timeline import Timeline
 from harness.views import html
+from harness.views.artifacts import plain_name
+from harness.views.plain import plain
 
 __tracebackhide__ = True
 
@@ -39,9 +41,10 @@ def keep(item: pytest.Item, report: pytest.TestReport, timeline: Timeline, folde
 class Reporter:
     """A plugin, registered where pages are asked for, in the one process that sees all reports."""
 
-    def __init__(self, folder: Path, language: str) -> None:
+    def __init__(self, folder: Path, language: str, *, is_plain: bool) -> None:
         self._folder = folder
         self._language = language
+        self._is_plain = is_plain
         self._verdicts: dict[str, dict[str, str]] = {}
         """By the scenario's path, which two of one name have not in common."""
         self._reasons: dict[tuple[str, str], str] = {}
@@ -68,7 +71,12 @@ class Reporter:
         if not self._verdicts:
             return
         try:
-            entries = [self._written(scenario, stories) for scenario, stories in sorted(self._verdicts.items())]
+            written = self._written_plain if self._is_plain else self._written
+            entries = [
+                each for scenario, stories in sorted(self._verdicts.items()) for each in written(scenario, stories)
+            ]
+            if self._is_plain:
+                entries.sort(key=lambda entry: entry.name)  # in the scenarios' order, each would tell which it is
             self._write("index.html", html.index(entries, self._language))
         except (LabError, OSError) as error:  # a timeline's file may have vanished, too
             self._complaint = f"--lab-report: {error}"
@@ -82,7 +90,16 @@ class Reporter:
     def _write(self, name: str, page: str) -> None:
         files.write(self._folder / name, page, named=self._folder)
 
-    def _written(self, scenario: str, verdicts: dict[str, str]) -> html.Entry:
+    def _written_plain(self, scenario: str, verdicts: dict[str, str]) -> Iterator[html.Entry]:
+        """Write a page of the lesson's fault alone, if it was as expected, and without a word on it."""
+        lesson = lessons.find(Path(scenario).stem, self._language)
+        if lesson and verdicts.get(lesson.fault) == "passed" and (scenario, lesson.fault) in self._timelines:
+            name = plain_name(f"{scenario}::{lesson.fault}")
+            story = html.Story(name, "", plain(self._timeline(scenario, lesson.fault)))
+            self._write(f"{name}.html", html.page(name, {}, [story], self._language))
+            yield html.Entry(name, "", (), f"{name}.html")
+
+    def _written(self, scenario: str, verdicts: dict[str, str]) -> Iterator[html.Entry]:
         """Write a scenario's page, where it has a lesson whose stories were played; its line of the index."""
         lesson = lessons.find(Path(scenario).stem, self._language)
         stories = list(self._stories(scenario, lesson, verdicts)) if lesson else []
@@ -91,7 +108,11 @@ class Reporter:
             page = html.page(lesson.name, texts_of(lesson, self._tables.get(scenario, "")), stories, self._language)
             self._write(f"{name}.html", page)
         link = f"{name}.html" if stories else ""
-        return html.Entry(name, lesson.texts.claim if lesson else "", tuple(sorted(verdicts.items())), link)
+        yield html.Entry(name, lesson.texts.claim if lesson else "", tuple(sorted(verdicts.items())), link)
+
+    def _timeline(self, scenario: str, story: str) -> Timeline:
+        timeline: Timeline = pickle.loads(Path(self._timelines[scenario, story]).read_bytes())  # from this run's worker
+        return timeline
 
     def _name(self, scenario: str) -> str:
         """Of its page: the file's name, with a hash if another scenario of this run has the same in another folder."""
@@ -104,7 +125,7 @@ class Reporter:
         own = [story for story in (lesson.fault, lesson.control) if (scenario, story) in self._timelines]
         kept = sorted(story for path, story in self._timelines if path == scenario and story not in own)
         for story in [*own, *kept[:_MOST_FURTHER]]:
-            timeline = pickle.loads(Path(self._timelines[scenario, story]).read_bytes())  # from this run's worker
+            timeline = self._timeline(scenario, story)
             reason = self._reasons[scenario, story]
             yield html.Story(story, verdicts[story], timeline, reason=reason, further=story not in own)
 

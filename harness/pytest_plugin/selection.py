@@ -127,7 +127,11 @@ def _of_the_lesson(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.option.lab_show or config.option.keyword or any("::" in argument for argument in config.args):
         return
     told = {item: lessons.find(item.path.stem) for item in items}
-    chosen = [item for item in items if not (lesson := told[item]) or item.name in lesson.stories]
+    plain = config.option.lab_plain  # a lesson's control, and its table, give its answer away
+    chosen = [
+        item for item in items
+        if not (lesson := told[item]) or item.name in (lesson.stories[:1] if plain else lesson.stories)
+    ]  # fmt: skip
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = sorted(chosen, key=lambda item: (str(item.path), _place(item, told[item])))
 

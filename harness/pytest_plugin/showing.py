@@ -105,6 +105,8 @@ def _claim(item: pytest.Item) -> str:
     """What a lesson claims, where the item is its fault."""
     from harness.views.narration import claimed
 
+    if item.config.option.lab_plain:
+        return ""
     with contextlib.suppress(LabError):  # of a lesson that is not whole, its picture tells
         lesson = lessons.find(item.path.stem, item.config.option.lab_lang)
         if lesson and item.name == lesson.fault:
@@ -117,9 +119,21 @@ def _picture(item: pytest.Item, timeline: Timeline) -> str:
     """A story drawn. A worker cannot print: there, its claim comes with it."""
     from harness.views.narration import told
 
+    if item.config.option.lab_plain:
+        return _plain_picture(item, timeline)
     language = item.config.option.lab_lang
     lesson = lessons.find(item.path.stem, language)
     width, color = _terminal(item.config)
     drawn = told(timeline, item.name, lesson, language, width, color=color)
     claim = _claim(item) if hasattr(item.config, "workerinput") else ""
     return f"{claim}\n\n{drawn}" if claim else drawn
+
+
+def _plain_picture(item: pytest.Item, timeline: Timeline) -> str:
+    """What was seen, under a name that says nothing."""
+    from harness.views.artifacts import plain_name
+    from harness.views.narration import told
+    from harness.views.plain import plain
+
+    width, color = _terminal(item.config)
+    return told(plain(timeline), plain_name(item.nodeid), None, item.config.option.lab_lang, width, color=color)

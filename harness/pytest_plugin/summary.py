@@ -10,7 +10,7 @@ from harness.errors import LabUnavailable
 from harness.evidence import starvation
 from harness.explain import profile
 from harness.inside.installed import find_program
-from harness.pytest_plugin.keeping import unwritten
+from harness.pytest_plugin.keeping import plain_names, unwritten
 from harness.pytest_plugin.labs import in_force, nursery_for
 from harness.pytest_plugin.verdicts import PROFILE, gap_of, message_of, verdict_of
 from harness.story.verdicts import StoryVerdict
@@ -71,8 +71,19 @@ def _tell_unwritten(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"--lab-artifacts: {why}")
 
 
+def _tell_plain(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which file is which story, for whoever hands them out; not beside the pictures, which a class may see."""
+    reports = [report for report in terminalreporter.stats.get(StoryVerdict.PASSED, []) if report.when == "call"]
+    named = [f"{name}: {report.nodeid}" for report in reports for name in plain_names(report)]
+    if named and not terminalreporter.config.option.lab_show:
+        terminalreporter.section("tcp-fault-lab: without the answer")
+        for line in sorted(named):
+            terminalreporter.line(line)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     _tell_unwritten(terminalreporter)
+    _tell_plain(terminalreporter)
     style = terminalreporter.config.option.tbstyle
     terminalreporter.summary_failures_combined(StoryVerdict.INCONCLUSIVE, "INCONCLUSIVE", style=style)
     stats = terminalreporter.stats

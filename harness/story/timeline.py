@@ -4,7 +4,7 @@ A step is entered when the wire is quiet, so all that it caused stands before it
 different sources, decides what came "since" a step. Within a stretch, the display follows the time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from harness.errors import LabError
@@ -149,6 +149,14 @@ class Timeline:
         left_out = latest.end - begin - _SAMPLE
         latest.cut(begin + _SAMPLE)
         return left_out
+
+    def rewritten(self, rewrite: Callable[[Entry | Transition], Entry | Transition | None]) -> "Timeline":
+        """A copy with the same capture, and each other record as `rewrite` has it; None leaves one out."""
+        copy = Timeline(self.start_ns)
+        copy.clock_spread_ns, copy._frames = self.clock_spread_ns, self._frames
+        kept = (entry if isinstance(entry, _Stretch) else rewrite(entry) for entry in self._entries)
+        copy._entries = [entry for entry in kept if entry is not None]
+        return copy
 
     def find(self, name: str) -> Moment:
         """The one step of that name, "actor: step" where two actors share it. LabError lists what there is."""

@@ -9,6 +9,7 @@ from harness.story.outcome import outcome, written
 from harness.story.timeline import Timeline
 from harness.views.mermaid import mermaid
 from harness.views.pcapng import pcapng
+from harness.views.plain import plain
 
 __tracebackhide__ = True
 
@@ -31,6 +32,20 @@ def write(
     for ending, path in paths.items():
         files.write(path, contents[ending], named=folder)
     return list(paths.values())
+
+
+def write_plain(timeline: Timeline, folder: Path, story: str, played_by: str = "") -> list[Path]:
+    """The same without the answer, for a class: only .pcapng and .mmd, under a name that does not give it away."""
+    seen, name = plain(timeline), plain_name(story, played_by)
+    contents = {"pcapng": pcapng(seen), "mmd": mermaid(seen).encode()}
+    for ending, content in contents.items():
+        files.write(folder / f"{name}.{ending}", content, named=folder)
+    return [folder / f"{name}.{ending}" for ending in contents]
+
+
+def plain_name(story: str, played_by: str = "") -> str:
+    """What a story is called in a class: the same in every run, and on its page and both of its files."""
+    return files.name_for("story", f"{story} {played_by}".rstrip()).replace("_", "-")
 
 
 def _name(story: str, played_by: str) -> str:

@@ -45,7 +45,7 @@ class Story:
     """One test's run. `name` is the test's, `verdict` pytest's word: passed, failed, inconclusive, skipped.
 
     `label` stands over its ladder in place of fault or control, and `caption` in place of its name; `reason` says why
-    it is not as expected. A `further` one stands beside a lesson's own two.
+    it is not as expected. A `further` one stands beside a lesson's own two. One without a verdict has no heading.
     """
 
     name: str
@@ -105,7 +105,8 @@ def fitted(
 def index(entries: Sequence[Entry], lang: str = "en") -> str:
     """All scenarios in a table: each with its claim, its verdicts, and a link to its page."""
     words = words_in(lang)
-    head = "".join(f'<th scope="col">{words[name]}</th>' for name in ("scenario", "claim", "verdicts"))
+    columns = ("scenario", "claim", "verdicts") if any(entry.stories for entry in entries) else ("scenario",)
+    head = "".join(f'<th scope="col">{words[name]}</th>' for name in columns)
     lines = "".join(_line(entry, words) for entry in entries)
     table = f'<table class="index"><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>'
     return _filled(words["scenarios"], f"<header><h1>{words['scenarios']}</h1></header><main>{table}</main>", "", lang)
@@ -114,6 +115,8 @@ def index(entries: Sequence[Entry], lang: str = "en") -> str:
 def _line(entry: Entry, words: Mapping[str, str]) -> str:
     name = escape(spoken(entry.name))
     linked = f'<a href="{escape(entry.link)}">{name}</a>' if entry.link else name
+    if not entry.stories:
+        return f'<tr><th scope="row">{linked}</th></tr>'
     verdicts = "".join(
         f"<li>{_verdict(verdict, words)} {escape(spoken(story))}</li>" for story, verdict in entry.stories
     )
@@ -165,7 +168,9 @@ def _text(name: str, texts: Mapping[str, str], words: Mapping[str, str]) -> str:
 
 def _table(text: str, words: Mapping[str, str]) -> str:
     """In columns as they are, below the texts: it is as wide as a terminal."""
-    return f'<section class="table"><h2>{words["table"]}</h2><pre>{_lines(text)}</pre></section>' if text else ""
+    if not text:
+        return ""
+    return f'<section class="table"><h2>{words["table"]}</h2>{scrolling(f"<pre>{_lines(text)}</pre>", words)}</section>'
 
 
 def _lines(text: str) -> str:
@@ -195,13 +200,13 @@ def _figure(story: Story, drawing: svg.Drawing, words: Mapping[str, str]) -> str
     kind = "labelled" if story.label else "further" if story.further else kind
     reason = f'<p class="reason">{_lines(story.reason)}</p>' if story.reason else ""
     label, caption = escape(story.label) or words[kind], escape(story.caption or spoken(story.name))
-    heading = "h3" if story.label else "h2"
-    long = " long" if drawing.by_steps[-1] > _TALLEST_PRINTED else ""
-    return (
-        f'<figure class="{kind}{long}"><figcaption><span class="kind">{label}</span> '
-        f"{_verdict(story.verdict, words)}{reason}<{heading}>{caption}</{heading}></figcaption>"
-        f"{scrolling(drawing.svg, words)}</figure>"
+    level = "h3" if story.label else "h2"
+    verdict = _verdict(story.verdict, words)
+    heading = (
+        f'<figcaption><span class="kind">{label}</span> {verdict}{reason}<{level}>{caption}</{level}></figcaption>'
     )
+    long = " long" if drawing.by_steps[-1] > _TALLEST_PRINTED else ""
+    return f'<figure class="{kind}{long}">{heading if story.verdict else ""}{scrolling(drawing.svg, words)}</figure>'
 
 
 def scrolling(content: str, words: Mapping[str, str]) -> str:

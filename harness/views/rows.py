@@ -68,7 +68,7 @@ class _Rows:
         self._words = words
         self._corrections = corrections
         self._changes = changes
-        self._lanes = _lanes_of_actors(events)
+        self._lanes = lanes_of_actors(events)
         self._crowded = {lane for lane in Lane if list(self._lanes.values()).count(lane) > 1}
         self._ports = {_client_port(event) for event in events if isinstance(event, Segment)}
         self._rows: list[Row] = []
@@ -142,7 +142,7 @@ class _Rows:
                 self._say(look, lane, line)
 
 
-def _lanes_of_actors(events: list[Event]) -> dict[str, Lane]:
+def lanes_of_actors(events: list[Event]) -> dict[str, Lane]:
     """Each actor stands where the first socket is that it was seen to hold; where none was seen, with the client."""
     lanes: dict[str, Lane] = {}
     for event in events:

@@ -1,0 +1,64 @@
+"""A story without its answer, for a class to explain: what was seen, and none of its author's words.
+
+Kept are the capture, the states, the sockets with their queues, timers and owners, the counters, and those steps of a
+role that name what a socket call has done. Left out are what the lab itself did (a firewall rule is often the answer),
+what the test found out, and all other steps; roles get the name of the end where they stand.
+"""
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+from harness.evidence.transitions import Transition
+from harness.story.timeline import Change, Entry, Finding, Look, Step, Timeline
+from harness.views.rows import lanes_of_actors
+
+_SEEN = re.compile(
+    "bound|listening|connected|accepted|sent|read|half closed|shut down|closed|reset|"
+    "finished|failed|killed|blocked in .*"
+)
+"""Steps that are the same in every program; "blocked in recv" is the kernel's word."""
+
+_RETURNED = re.compile(r"returned ('E[A-Z0-9]+'|-?[\d.]+)|exit status \d+")
+"""An errno's name or a number: what a system call has answered."""
+
+_COMM = 15
+"""The kernel knows a process by so many bytes of its name (TASK_COMM_LEN)."""
+
+
+def plain(timeline: Timeline) -> Timeline:
+    """A copy; the story itself stays as it is."""
+    names = _neutral(timeline)
+    programs = {actor[:_COMM]: name for actor, name in names.items()}
+
+    def seen(entry: Entry | Transition) -> Entry | Transition | None:
+        match entry:
+            case Change() | Finding():
+                return None
+            case Step():
+                return _step(entry, names[entry.actor])
+            case Look():
+                owners = tuple((inode, programs.get(program, program)) for inode, program in entry.owners)
+                return replace(entry, owners=owners)
+        return entry
+
+    return timeline.rewritten(seen)
+
+
+def _neutral(timeline: Timeline) -> dict[str, str]:
+    """For each role "client" or "server", with a number from the second one on."""
+    count: Counter[str] = Counter()
+    names = {}
+    for actor, lane in lanes_of_actors(list(timeline)).items():
+        count[lane] += 1
+        names[actor] = str(lane) if count[lane] == 1 else f"{lane} {count[lane]}"
+    return names
+
+
+def _step(step: Step, name: str) -> Step | None:
+    if not _SEEN.fullmatch(step.name):
+        return None
+    detail = step.detail.partition(":")[0] if step.name == "failed" else step.detail
+    if step.name != "failed" and not _RETURNED.fullmatch(detail):
+        detail = ""
+    return replace(step, actor=name, detail=detail)
