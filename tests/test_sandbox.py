@@ -10,7 +10,8 @@ import psutil
 import pytest
 
 from harness.errors import LabError, LabUnavailable
-from harness.inside.network_keeper import NetworkKeeper
+from harness.inside.channel import Channel
+from harness.inside.network_keeper import NetworkKeeper, serve
 from harness.kernel.sysctls import Setting
 from harness.lab.sandbox import network
 from tests.playing import GENEROUS_S, ROOT, clean_environment
@@ -123,3 +124,40 @@ def test_an_error_at_the_set_up_is_the_askers():
     with pytest.raises(LabError, match="this kernel has no sysctl"), network([Setting("net.ipv4.no_such_key", "1")]):
         pass
     assert psutil.Process().children() == before
+
+
+class NoNetwork(NetworkKeeper):
+    """Set up at once, without a namespace."""
+
+    def __init__(self) -> None:
+        self.not_set, self.refused = [], []
+
+
+def refuses(error: Exception) -> NetworkKeeper:
+    raise error
+
+
+@pytest.mark.parametrize(
+    "set_up",
+    [NoNetwork, lambda: refuses(LabError("no")), lambda: refuses(OSError("no"))],
+    ids=["it stands", "an error of ours", "an error of the kernel"],
+)
+def test_a_keeper_ends_without_a_complaint_if_the_asker_is_gone_before_it_is_set_up(set_up):
+    ours, theirs = Channel.pair()
+    theirs.close()
+    serve(ours, set_up)
+    ours.close()
+
+
+def test_a_keeper_ends_without_a_complaint_if_the_asker_goes_without_reading_its_reply():
+    """The kernel then has an ECONNRESET for the next send, not EPIPE (net/unix/af_unix.c, unix_release_sock)."""
+    ours, theirs = Channel.pair()
+    theirs.send((1, "read_sysctl", {"key": RETRIES}))
+
+    class Gone(NoNetwork):
+        def read_sysctl(self, key: str) -> tuple[object, tuple[int, ...]]:
+            theirs.close()
+            return "", ()
+
+    serve(ours, Gone)
+    ours.close()

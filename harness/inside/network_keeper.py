@@ -58,6 +58,16 @@ class NetworkKeeper:
 def serve(channel: Channel, set_up: Callable[[], NetworkKeeper]) -> int:
     """Set up, say so, obey until the channel closes; the exit status."""
     try:
+        return _serve(channel, set_up)
+    except (
+        EOFError,
+        ConnectionError,
+    ):  # the asker may go at any moment: EPIPE, or ECONNRESET if it left a reply unread
+        return 0
+
+
+def _serve(channel: Channel, set_up: Callable[[], NetworkKeeper]) -> int:
+    try:
         keeper = set_up()
     except LabError as error:
         channel.send((0, error))
@@ -67,14 +77,11 @@ def serve(channel: Channel, set_up: Callable[[], NetworkKeeper]) -> int:
         channel.send((0, trouble))
         return 1
     channel.send((0, (tuple(keeper.not_set), tuple(keeper.refused))), keeper.fds())
-    try:
-        keeper.prepare()
-        while True:
-            command, _ = channel.receive()
-            assert isinstance(command, tuple)
-            _answer(channel, keeper, *command)
-    except (EOFError, BrokenPipeError):
-        return 0
+    keeper.prepare()
+    while True:
+        command, _ = channel.receive()
+        assert isinstance(command, tuple)
+        _answer(channel, keeper, *command)
 
 
 def _answer(channel: Channel, keeper: NetworkKeeper, number: int, name: str, arguments: dict[str, Any]) -> None:
