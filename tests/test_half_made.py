@@ -4,6 +4,8 @@ import contextlib
 import gc
 import mmap
 import os
+import subprocess
+import sys
 
 import psutil
 import pytest
@@ -11,11 +13,13 @@ import pytest
 from harness.errors import LabError
 from harness.evidence import counters, transitions
 from harness.evidence.ring import Ring
+from harness.inside.channel import Channel
 from harness.lab import lab as lab_room
 from harness.lab import nursery as nursery_room
 from harness.lab.asking import KeeperHandle
 from harness.lab.lab import Lab
 from harness.lab.nursery import Nursery
+from tests.playing import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +111,17 @@ def test_a_nursery(monkeypatch, owner, name, trouble):
     with pytest.raises((OSError, KeyboardInterrupt)) as seen:
         Nursery([])
     assert held() == before, seen.value
+
+
+@pytest.mark.parametrize("has_a_slot", [True, False])
+def test_a_nursery_whose_pytest_is_gone_says_nothing(has_a_slot):
+    """Its first message is already in vain: it ends, and nothing reads its complaint."""
+    ours, theirs = Channel.pair()
+    ours.close()
+    none_left = "" if has_a_slot else "nursery.SLOTS = 0; "
+    program = f"from harness.inside import nursery; {none_left}nursery.main({theirs.fileno()}, [])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], pass_fds=[theirs.fileno()], capture_output=True, text=True, cwd=ROOT
+    )
+    theirs.close()
+    assert (done.returncode, done.stderr) == (0, "")

@@ -30,7 +30,11 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     os.set_inheritable(channel_fd, False)  # Popen's pass_fds had to make it so; a lab's programs must not have it
     signal.signal(signal.SIGINT, signal.default_int_handler)  # for actors: a command's pytest ignores it (child.py)
     _warm_up()
-    channel = Channel.from_fd(channel_fd)
+    with contextlib.suppress(EOFError, ConnectionError):  # the pytest that started this has gone
+        _serve_until_unwatched(Channel.from_fd(channel_fd), watched_pids)
+
+
+def _serve_until_unwatched(channel: Channel, watched_pids: list[int]) -> None:
     try:
         watched = [os.pidfd_open(pid) for pid in watched_pids]
     except ProcessLookupError:  # the pytest that started this was killed meanwhile
@@ -47,7 +51,7 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     channel.send({**hello, "slot": slot, "processors": lanes}, tuple(fds))
     for fd in fds:
         os.close(fd)
-    with slot_lock, contextlib.suppress(EOFError):
+    with slot_lock:
         while _next_request(channel, watched):
             _serve(channel, usual)
 
@@ -126,7 +130,8 @@ def _guard(lab: Channel, request: dict[str, object]) -> int:
         child = os.fork()
     except OSError as error:
         trouble = LabUnavailable(f"no namespace for this lab: {error.strerror}", "raise user.max_net_namespaces")
-        lab.send((0, trouble))
+        with contextlib.suppress(ConnectionError):  # nobody waits for this lab any more
+            lab.send((0, trouble))
         return 1
     if child == 0:
         namespace.die_with_parent()
