@@ -14,7 +14,7 @@ ASSERTS = ("expect_", "assert_")
 ASSERTING_MOVES = {"stay_blocked", "fail_with"}
 """They move an actor, and their purpose is what they expect of it."""
 
-RECORDS = {"finding", "not_measured", "worth_waiting"}
+RECORDS = {"finding", "not_measured", "skip_if_longer_than_max_wait"}
 """They write to the record of a run, or end a story that would wait too long: nothing in the story reads them."""
 
 LOOKS_AT = {"since", "until", "port"}
@@ -24,7 +24,7 @@ NEVER_MISSED = {
     "name": "what an actor is called in a report",
     "within_s": "a limit for slow hosts",
     "begun_by": "an allowance for slow hosts",
-    "where_it_exists": "for kernels without the sysctl",
+    "optional": "for kernels without the sysctl",
     "default": "for kernels without the sysctl",
     "strict": "checks the scenario itself",
     "match": "an assertion",

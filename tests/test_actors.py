@@ -161,7 +161,7 @@ def test_stop_waits_until_every_thread_stands_still(lab, tmp_path):
         lab.deadline_s = 20.0
         actor.stop()
         assert states_of_threads(actor.pid) == ["T", "T"]
-    actor.go_on()
+    actor.resume_process()
     assert actor.finish() is None
 
 

@@ -120,14 +120,14 @@ def test_the_sysctls_that_differ_are_named():
     before, after = Run("6.18", "a", {"same": "4 5", "moved": "1", "old": ""}, ()), Run("6.18", "b", {}, ())
     after.settings.update({"same": "4\t5", "moved": "\x1b[2J", "new": "7"})
     assert sysctls(before, after) == {"moved": ("1", "\x1b[2J")}
-    told = comparison.told(before, after, [], 80, color=False)
+    told = comparison.format_text(before, after, [], 80, color=False)
     assert "sysctls that differ:\n  moved: 1 → ?[2J\nin one record alone: new, old\n" in told
-    assert "sysctls" not in comparison.told(before, before, [], 80, color=False)
+    assert "sysctls" not in comparison.format_text(before, before, [], 80, color=False)
 
 
 def test_a_sysctl_that_one_record_lacks_is_not_said_to_differ():
     before, after = Run("6.18", "a", {"same": "4"}, ()), Run("6.18", "a", {"same": "4", "\x1b[2J": "500"}, ())
-    told = comparison.told(before, after, [], 80, color=False)
+    told = comparison.format_text(before, after, [], 80, color=False)
     assert "differ" not in told
     assert "in one record alone: ?[2J\n" in told
 

@@ -70,7 +70,7 @@ def test_a_lesson_plays_out_as_recorded(name, played):
 
 
 def recorded(name):
-    """Without the sysctls that this kernel does not have, which a story then does not set (where_it_exists)."""
+    """Without the sysctls that this kernel does not have, which a story then does not set (optional)."""
     path = ladders.FOLDER / f"{name}.txt"
     assert path.exists(), f"{name} has no recorded ladder. Hint: make ladders S={name}, and read it"
     lines = path.read_text().splitlines()

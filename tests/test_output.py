@@ -258,7 +258,7 @@ def test_every_character_of_an_english_text_has_a_stand_in(monkeypatch: pytest.M
 
 def test_a_stand_in_keeps_the_columns_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     row = Row("a.py::test_b", ENDING, "4 → 5", "“x”", Verdict.CHANGED)
-    text = comparison.told(Run("6", "a", {}, ()), Run("6", "b", {}, ()), [row], 100, color=False)
+    text = comparison.format_text(Run("6", "a", {}, ()), Run("6", "b", {}, ()), [row], 100, color=False)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     assert "4 -> 5" in terminal.fitting(text)
     assert [line.find("CHANGED") for line in terminal.fitting(text).splitlines()] == [

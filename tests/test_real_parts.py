@@ -75,7 +75,7 @@ def test_who_is_stopped_stands_still_and_the_kernel_answers_for_it(lab):
     client = lab.start(call, lab.server_address, to="connected")
     client.stay_blocked(in_="recv")
     assert lab.accept_queue() == 1
-    server.go_on()
+    server.resume_process()
     assert client.finish() == b"hi"
     assert server.doing() != "is stopped"
 

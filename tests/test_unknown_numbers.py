@@ -19,7 +19,7 @@ from harness.views.ladder import ladder
 from harness.views.lines import printed
 from harness.views.mermaid import mermaid
 from harness.views.rows import Lane, rows
-from harness.views.transcript import told_socket, transcript
+from harness.views.transcript import format_socket, transcript
 from tests.test_outcome import SCHEMA, complaints
 from tests.test_timeline import frame
 
@@ -42,7 +42,7 @@ def story():
 
 
 def test_the_terminal_shows_them(story):
-    assert "server:8002 ↔ client:40001 state 14, Recv-Q 3, Send-Q 0, timer timer 6 1.500 s" in told_socket(
+    assert "server:8002 ↔ client:40001 state 14, Recv-Q 3, Send-Q 0, timer timer 6 1.500 s" in format_socket(
         Socket(sockets.state_of(14), ("192.0.2.2", 8002), CLIENT, 3, 0, Timer("timer 6", 1.5, 0), 7, 0)
     )
     assert "server:8000 ESTABLISHED → state 14" in transcript(story)

@@ -355,10 +355,10 @@ def test_a_note_stands_beside_the_verdict_in_markdown() -> None:
 def test_two_runs_side_by_side_tell_stories_apart_too() -> None:
     run = record.Run("6.18", "kernel", {}, ())
     rows = [row(Verdict.CHANGED, story=f"scenarios/a.py::test_{name}") for name in ("one", "two")]
-    told = comparison.told(run, run, rows, 100, color=False)
+    told = comparison.format_text(run, run, rows, 100, color=False)
     assert "it: “one”" in told
     assert "it: “two”" in told
-    assert comparison.told(run, run, [], 100, color=False).endswith("Nothing was observed")
+    assert comparison.format_text(run, run, [], 100, color=False).endswith("Nothing was observed")
 
 
 def test_markdown_calls_nobody() -> None:

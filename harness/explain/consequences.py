@@ -61,7 +61,7 @@ def cannot_be_written(line: Line, kind: str) -> bool:
     return kind != "host-wide" or known.only_of_the_host(line.key)
 
 
-def of_ports(line: Line, in_force: Callable[[str], str | None]) -> str:
+def of_ports(line: Line, effective_value: Callable[[str], str | None]) -> str:
     """What an ip_local_port_range brings with it; empty for any other key."""
     ends = line.value.split()
     if line.key != _RANGE or len(ends) != 2 or not all(end.isdecimal() and len(end) < 6 for end in ends):
@@ -71,7 +71,7 @@ def of_ports(line: Line, in_force: Callable[[str], str | None]) -> str:
         "; both ends are of one parity, and the kernel logs a warning: connect() begins with ports of the parity of "
         "the first, and leaves the others to bind() (set_local_port_range(); 07f4c90062f8)"
     )
-    served = _served(low, high, in_force(_RESERVED) or "")
+    served = _served(low, high, effective_value(_RESERVED) or "")
     return parity * ((low ^ high) % 2 == 0 and low < high) + served
 
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from harness.errors import LabError, NotOfANetwork, ReadOnlySysctl, RefusedValue, SharedSysctl, UnknownSysctl
 from harness.explain import consequences, known
 from harness.kernel.netns_keys import why_not_written
-from harness.kernel.sysctls import told
+from harness.kernel.sysctls import redact
 from harness.lab.asking import KeeperHandle
 from harness.sysctl_files import names
 from harness.sysctl_files.lines import Line, by_container, path_of
@@ -78,7 +78,7 @@ def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle, others:
         verdict or _of_what_was_taken(line, before, asked, taken) for line, verdict in zip(lines, first, strict=True)
     ]
     verdicts = [replace(each, text=each.text + _what_follows(each, asked, taken)) for each in verdicts]
-    return [replace(each, line=replace(each.line, value=told(each.line.key, each.line.value))) for each in verdicts]
+    return [replace(each, line=replace(each.line, value=redact(each.line.key, each.line.value))) for each in verdicts]
 
 
 def in_each_network(lines: Sequence[Line], of_one: Callable[[list[Line]], list[Verdict]]) -> list[Verdict]:
@@ -137,18 +137,18 @@ def _tried(line: Line, keeper: KeeperHandle, taken: dict[str, tuple[str, Line]])
 
 
 def _of_what_was_taken(line: Line, before: Before, others: Before, taken: dict[str, tuple[str, Line]]) -> Verdict:
-    def in_force(key: str) -> str | None:
+    def effective_value(key: str) -> str | None:
         return taken[key][0] if key in taken else others(key)
 
     if (last := taken[line.key][1]) is not line:
         return _overridden(line, last.place)
     if why := known.dead(line.key):
         return Verdict(line, Kind.NO_EFFECT, why)
-    for key, value, why in known.without_effect(line.key, line.value, in_force):
+    for key, value, why in known.without_effect(line.key, line.value, effective_value):
         where = f" ({taken[key][1].place})" if key in taken else ""
         return Verdict(line, Kind.NO_EFFECT, f"{key} is {value}{where}: {why}")
     was, value = before(line.key), taken[line.key][0]
-    shown = told(line.key, value)
+    shown = redact(line.key, value)
     if was == value:
         return Verdict(line, Kind.SAME, f"{shown or 'empty'} is in force already")
     became = (
@@ -156,7 +156,7 @@ def _of_what_was_taken(line: Line, before: Before, others: Before, taken: dict[s
         if value == _in_fields(line.value)
         else f"; the kernel makes it {shown}{consequences.of_the_text(line.value)}"
     )
-    return Verdict(line, Kind.APPLIED, ("set" if was is None else f"was {told(line.key, was) or 'empty'}") + became)
+    return Verdict(line, Kind.APPLIED, ("set" if was is None else f"was {redact(line.key, was) or 'empty'}") + became)
 
 
 def _what_follows(verdict: Verdict, others: Before, taken: dict[str, tuple[str, Line]]) -> str:

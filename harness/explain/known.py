@@ -132,10 +132,12 @@ def dead(key: str) -> str:
     return _DEAD.get(key, "")
 
 
-def without_effect(key: str, value: str, in_force: Callable[[str], str | None]) -> Iterator[tuple[str, str, str]]:
+def without_effect(
+    key: str, value: str, effective_value: Callable[[str], str | None]
+) -> Iterator[tuple[str, str, str]]:
     """The other keys that keep this one from having an effect, each as (key, its value, why)."""
     for rule in _RULES:
         if re.fullmatch(rule.keys, key) and value != rule.unless:
-            other = in_force(rule.other)
+            other = effective_value(rule.other)
             if other is not None and rule.off(other):
                 yield rule.other, other, rule.source

@@ -54,7 +54,7 @@ def chosen(base: str, files: Sequence[str] = (), pairs: Sequence[str] = (), *, t
     laid_over = with_lines(base, files, lines)
     settings = [*laid_over.settings, *(Setting(line.key, line.value) for line in over)]
     named = zip(pairs, over, strict=True)
-    names = (f"{pair.partition('=')[0]}={sysctls.told(each.key, each.value)}" for pair, each in named)
+    names = (f"{pair.partition('=')[0]}={sysctls.redact(each.key, each.value)}" for pair, each in named)
     return Profile(" + ".join([laid_over.name, *names]), tuple(settings))
 
 
@@ -90,7 +90,7 @@ def _complaint(place: str, verdict: Verdict) -> str:
     elif verdict.kind is Kind.UNKNOWN:
         near = nearest(line.key)
         mend = f"did you mean {near}?" if near else "see `sysctl -a --pattern '^net'` for the names"
-    return shown(f"{place}: {line.key} = {sysctls.told(line.key, line.value)!r}: {verdict.kind}: {why}. Hint: {mend}")
+    return shown(f"{place}: {line.key} = {sysctls.redact(line.key, line.value)!r}: {verdict.kind}: {why}. Hint: {mend}")
 
 
 def with_lines(base: str, files: Sequence[str], lines: Sequence[Line]) -> Profile:
@@ -127,7 +127,7 @@ def governing() -> frozenset[str]:
     return frozenset(key for lesson in lessons.every() for key in lesson.sysctls)
 
 
-def in_force(under: Profile, keeper: KeeperHandle) -> dict[str, str]:
+def effective_values(under: Profile, keeper: KeeperHandle) -> dict[str, str]:
     """What a lab under this profile has of each key that governs a scenario, or that the profile names."""
     values = {key: kernel_value(keeper)(key) for key in sorted(governing() | set(under.values()))}
     return {key: value for key, value in values.items() if value is not None}

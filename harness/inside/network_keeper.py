@@ -36,7 +36,7 @@ class NetworkKeeper:
             if not setting.optional:
                 raise
             if isinstance(error, RefusedValue):
-                self.refused.append(f"{setting.key} = {sysctls.told(setting.key, setting.value)}")
+                self.refused.append(f"{setting.key} = {sysctls.redact(setting.key, setting.value)}")
             else:
                 self.not_set.append(setting.key)
 

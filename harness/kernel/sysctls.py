@@ -41,7 +41,7 @@ class Setting:
     optional: bool = False
 
 
-def told(key: str, value: str) -> str:
+def redact(key: str, value: str) -> str:
     """The value as it may be shown and kept: "(secret)" where it is one."""
     return "(secret)" if value and _SECRET.fullmatch(key) else value
 
@@ -110,14 +110,14 @@ def _shared(key: str) -> SharedSysctl:
 
 def _refused(setting: Setting, why: str) -> RefusedValue:
     separator = "" if why.startswith(":") else " "
-    return RefusedValue(f"the kernel refuses {setting.key} = {told(setting.key, setting.value)!r}{separator}{why}")
+    return RefusedValue(f"the kernel refuses {setting.key} = {redact(setting.key, setting.value)!r}{separator}{why}")
 
 
 def _read_only(setting: Setting, error: OSError) -> LabError:
     if error.errno == errno.EROFS:
         return LabUnavailable("/proc/sys is read-only here", "docker run --privileged, or run as root")
     return ReadOnlySysctl(
-        f"the kernel refuses {setting.key} = {told(setting.key, setting.value)!r} ({_name(error)}); "
+        f"the kernel refuses {setting.key} = {redact(setting.key, setting.value)!r} ({_name(error)}); "
         f"in force: {_in_force(setting.key)}. "
         "Hint: the key is read-only in a network namespace; leave it out"
     )
@@ -125,7 +125,7 @@ def _read_only(setting: Setting, error: OSError) -> LabError:
 
 def _in_force(key: str) -> str:
     try:
-        return told(key, read(key))
+        return redact(key, read(key))
     except LabError:  # net.ipv4.route.flush can only be written
         return "nothing that can be read"
 

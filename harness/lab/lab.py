@@ -132,9 +132,9 @@ class Lab(Observer):
         to = f"{addresses.HOSTS.get(host, host)}:{port}"
         self.record(Change(time.monotonic_ns(), f"provoked: {segment.flags} to {to}"))
 
-    def set_sysctl(self, key: str, value: object, *, where_it_exists: bool = False) -> None:
+    def set_sysctl(self, key: str, value: object, *, optional: bool = False) -> None:
         """Set a sysctl of this lab's network alone; it is on the record. LabError for a key that there is not."""
-        if where_it_exists and not self.sysctl(key, default=""):
+        if optional and not self.sysctl(key, default=""):
             return
         self._keeper.ask("write_sysctl", key=key, value=str(value))
         self.pinned.add(key)
@@ -183,7 +183,7 @@ class Lab(Observer):
             timers.tick_s(),
             first_s,
         )
-        return self.worth_waiting("connect() without an answer", interval)
+        return self.skip_if_longer_than_max_wait("connect() without an answer", interval)
 
     def starvation(self) -> Gap | None:
         """The longest time for which a process of this story was kept from running, if it is more than the allowance.

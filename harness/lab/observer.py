@@ -129,7 +129,7 @@ class Observer(Recorder):
         finding. NotMeasured where that is longer than this run waits.
         """
         name = f"the {end}'s {state} lasts"
-        self.worth_waiting(name, interval)
+        self.skip_if_longer_than_max_wait(name, interval)
         beginning_s = (begun_by.time_ns - since.time_ns) / 1e9 if begun_by else 0.0
         allowed = interval.with_allowance(self.allowance_s + beginning_s)
 

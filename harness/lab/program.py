@@ -91,7 +91,7 @@ class Process:
         expect.poll(stopped, True, self._stands_still, self._lab.deadline_s)
         return self._lab.record(Change(time.monotonic_ns(), stopped))
 
-    def go_on(self) -> Moment:
+    def resume_process(self) -> Moment:
         """SIGCONT, after stop()."""
         self._signal(signal.SIGCONT)
         return self._lab.record(Change(time.monotonic_ns(), f"{self.name} goes on"))

@@ -99,7 +99,7 @@ class Recorder:
         self.finding(name, Untried(known, why))
         raise NotMeasured(f"{name}: {why}, by the prediction of {predicted}")
 
-    def worth_waiting(self, name: str, interval: Interval) -> Interval:
+    def skip_if_longer_than_max_wait(self, name: str, interval: Interval) -> Interval:
         """The interval, where this run may wait for it; otherwise not_measured()."""
         if why := waiting.exceeds(interval, self.max_wait_s):
             self.not_measured(name, interval, why)

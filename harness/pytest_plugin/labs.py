@@ -11,7 +11,7 @@ import pytest
 from harness.errors import LabError, LabUnavailable
 from harness.explain import profile
 from harness.explain.profile import Profile
-from harness.pytest_plugin.verdicts import IN_FORCE, LAB, PROFILE, profile_of, was_interrupted
+from harness.pytest_plugin.verdicts import EFFECTIVE_VALUES, LAB, PROFILE, profile_of, was_interrupted
 
 if TYPE_CHECKING:  # imported where a lab is opened: collecting does not need them
     from harness.lab.lab import Lab
@@ -43,20 +43,20 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     option = session.config.option
     asked = (option.lab_save or option.lab_compare) and not option.collectonly
     if asked and not hasattr(session.config, "workerinput"):
-        in_force(session.config)
+        effective_values(session.config)
 
 
-def in_force(config: pytest.Config) -> dict[str, str]:
+def effective_values(config: pytest.Config) -> dict[str, str]:
     """The sysctls that a lab of this run has; none where no lab can be had."""
-    if IN_FORCE not in config.stash:
+    if EFFECTIVE_VALUES not in config.stash:
         under = config.stash[PROFILE]
-        config.stash[IN_FORCE] = {}
+        config.stash[EFFECTIVE_VALUES] = {}
         with (
             contextlib.suppress(LabError),
             contextlib.closing(nursery_for(config, under).open_lab("", spare=False)) as keeper,
         ):
-            config.stash[IN_FORCE] = profile.in_force(under, keeper)
-    return config.stash[IN_FORCE]
+            config.stash[EFFECTIVE_VALUES] = profile.effective_values(under, keeper)
+    return config.stash[EFFECTIVE_VALUES]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

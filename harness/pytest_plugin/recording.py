@@ -15,7 +15,16 @@ from harness.lessons import lessons
 from harness.output import files, terminal
 from harness.pytest_plugin import turns
 from harness.pytest_plugin.turns import Turns, turn_of
-from harness.pytest_plugin.verdicts import IN_FORCE, LAB, PROFILE, has_lab, keeping, message_of, profile_of, verdict_of
+from harness.pytest_plugin.verdicts import (
+    EFFECTIVE_VALUES,
+    LAB,
+    PROFILE,
+    has_lab,
+    keeping,
+    message_of,
+    profile_of,
+    verdict_of,
+)
 from harness.runs import compare, paths, record
 from harness.runs.record import Play, Run
 
@@ -149,15 +158,15 @@ class Recorder:
             terminalreporter.section(f"compared with {self._config.option.lab_compare}")
             rows, now = self._compared(), self._now()
             color = terminal.wants_color(self._config.option.color)
-            terminal.say(comparison.told(self._old, now, rows, terminal.width(), color=color))
+            terminal.say(comparison.format_text(self._old, now, rows, terminal.width(), color=color))
 
     def _compared(self) -> list[compare.Row]:
         return compare.compare(self._old, self._now()) if self._old else []
 
     def _now(self) -> Run:
-        return self._run(self._config.stash[PROFILE], self._config.stash.get(IN_FORCE, {}))
+        return self._run(self._config.stash[PROFILE], self._config.stash.get(EFFECTIVE_VALUES, {}))
 
     def _run(self, profile: Profile, settings: dict[str, str]) -> Run:
         """What was played under one profile."""
-        told = {key: sysctls.told(key, value) for key, value in settings.items()}
+        told = {key: sysctls.redact(key, value) for key, value in settings.items()}
         return Run(platform.release(), profile.name, told, tuple(self._plays.get(profile.name, {}).values()))

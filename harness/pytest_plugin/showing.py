@@ -117,14 +117,14 @@ def _claim(item: pytest.Item) -> str:
 
 def _picture(item: pytest.Item, timeline: Timeline) -> str:
     """A story drawn. A worker cannot print: there, its claim comes with it."""
-    from harness.views.narration import told
+    from harness.views.narration import format_text
 
     if item.config.option.lab_plain:
         return _plain_picture(item, timeline)
     language = item.config.option.lab_lang
     lesson = lessons.find(item.path.stem, language)
     width, color = _terminal(item.config)
-    drawn = told(timeline, item.name, lesson, language, width, color=color)
+    drawn = format_text(timeline, item.name, lesson, language, width, color=color)
     claim = _claim(item) if hasattr(item.config, "workerinput") else ""
     return f"{claim}\n\n{drawn}" if claim else drawn
 
@@ -132,8 +132,8 @@ def _picture(item: pytest.Item, timeline: Timeline) -> str:
 def _plain_picture(item: pytest.Item, timeline: Timeline) -> str:
     """What was seen, under a name that says nothing."""
     from harness.views.artifacts import plain_name
-    from harness.views.narration import told
+    from harness.views.narration import format_text
     from harness.views.plain import plain
 
     width, color = _terminal(item.config)
-    return told(plain(timeline), plain_name(item.nodeid), None, item.config.option.lab_lang, width, color=color)
+    return format_text(plain(timeline), plain_name(item.nodeid), None, item.config.option.lab_lang, width, color=color)

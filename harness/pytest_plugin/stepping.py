@@ -11,7 +11,7 @@ from harness.evidence.sockets import Socket
 from harness.lab.program import Move
 from harness.output import terminal
 from harness.pytest_plugin.next_move import Kind, next_move
-from harness.views.transcript import told_socket
+from harness.views.transcript import format_socket
 
 __tracebackhide__ = True
 
@@ -52,7 +52,7 @@ class Stepper:
 
     def wait(self, move: Move, sockets: list[Socket]) -> None:
         """Show the sockets and what the actor does next, and wait for Enter. At the end of the input it goes on."""
-        lines = [*self._greeting, "", *(f"    {told_socket(row, self._language)}" for row in sockets)]
+        lines = [*self._greeting, "", *(f"    {format_socket(row, self._language)}" for row in sockets)]
         self._greeting = []
         lines += [*_ahead(move, self._language), _WORDS[self._language][1]]
         if not terminal.ask("\n".join(lines)):

@@ -11,7 +11,7 @@ from harness.evidence import starvation
 from harness.explain import profile
 from harness.inside.installed import find_program
 from harness.pytest_plugin.keeping import plain_names, unwritten
-from harness.pytest_plugin.labs import in_force, nursery_for
+from harness.pytest_plugin.labs import effective_values, nursery_for
 from harness.pytest_plugin.verdicts import PROFILE, gap_of, message_of, verdict_of
 from harness.story.verdicts import StoryVerdict
 
@@ -29,7 +29,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     under = config.stash[PROFILE]
     nursery = nursery_for(config, under)
     kernel = f"tcp-fault-lab: {platform.system()} {platform.release()}, profile {under.name}"
-    kernel += _not_the_host(config.option.lab_sysctls, in_force(config))
+    kernel += _not_the_host(config.option.lab_sysctls, effective_values(config))
     if nursery.unavailable:
         return [kernel, f"isolated: no. {nursery.unavailable}"]
     waits = "" if starvation.is_counted() else "; how long a process waits for a processor is not counted here"
@@ -45,10 +45,10 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     ]
 
 
-def _not_the_host(base: str, in_force: dict[str, str]) -> str:
+def _not_the_host(base: str, effective_values: dict[str, str]) -> str:
     """Nobody must believe that a run with values of its own has tested the host."""
-    host = profile.host_values(profile.governing() & set(in_force))
-    differ = [key for key, value in host.items() if value != in_force[key]]
+    host = profile.host_values(profile.governing() & set(effective_values))
+    differ = [key for key, value in host.items() if value != effective_values[key]]
     if base == "host" or not differ:
         return ""
     keys = ", ".join(key.removeprefix("net.ipv4.") for key in differ)

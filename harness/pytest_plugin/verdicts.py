@@ -28,8 +28,8 @@ LAB: "pytest.StashKey[Lab]" = pytest.StashKey()
 PROFILE = pytest.StashKey[Profile]()
 """Of a run (in pytest's config), or of an item that is played under other sysctls than the rest of its run."""
 
-IN_FORCE = pytest.StashKey[dict[str, str]]()
-"""Of a run, in the process that sees all reports: the sysctls that its labs have (explain/profile.py, in_force)."""
+EFFECTIVE_VALUES = pytest.StashKey[dict[str, str]]()
+"""Of a run, in the process that sees all reports: the sysctls of its labs (explain/profile.py, effective_values)."""
 
 _PROPERTY, _GAP = "lab-verdict", "lab-gap"
 """A report's properties, so that they travel from an xdist worker."""

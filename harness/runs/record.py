@@ -29,7 +29,7 @@ Play = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a record says. `settings` are the sysctls in force (harness/explain/profile.py, in_force).
+    """What a record says. `settings` are the sysctls in force (harness/explain/profile.py, effective_values).
 
     Of each story there may be several plays.
     """

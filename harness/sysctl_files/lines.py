@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import LabError
-from harness.kernel.sysctls import told
+from harness.kernel.sysctls import redact
 
 LINES_LIMIT = 10_000
 """Settings in one run; more than that is no file of sysctls."""
@@ -90,7 +90,7 @@ class Malformed(LabError):
         if self.lines:
             yield f"Read: {len(self.lines)} setting{'s' * (len(self.lines) > 1)}"
         for line in self.lines[:_LISTED]:
-            yield shown(f"  {line.place}: {line.key} = {told(line.key, line.value)}")
+            yield shown(f"  {line.place}: {line.key} = {redact(line.key, line.value)}")
         if len(self.lines) > _LISTED:
             yield f"  and {len(self.lines) - _LISTED} more"
 
@@ -145,7 +145,7 @@ class Found:
     def _take(self, line: Line, *, sometimes: bool) -> None:
         before = self._latest.get((line.container, line.key))
         if sometimes and before and before.value.split() != line.value.split():
-            was, where = told(line.key, before.value), before.place
+            was, where = redact(line.key, before.value), before.place
             self.trouble(*line.where, f"{line.key} is {was} by {where}, and another under a condition")
         self._latest[line.container, line.key] = line
         self.add(line)

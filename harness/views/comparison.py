@@ -20,7 +20,7 @@ _VERDICT_COLUMNS = 14
 _STYLES = {Verdict.CHANGED: "bold red", Verdict.SAME: "green"}
 
 
-def told(before: Run, after: Run, rows: Sequence[Row], width: int, *, color: bool) -> str:
+def format_text(before: Run, after: Run, rows: Sequence[Row], width: int, *, color: bool) -> str:
     """Two runs side by side: what they were, which sysctls differ, what has moved, and how much has not."""
     from rich.padding import Padding
     from rich.text import Text

@@ -23,7 +23,9 @@ def claimed(lesson: Lesson, width: int, *, color: bool) -> str:
     return printed([Prose(lesson.texts.claim, style="bold")], width, color=color)
 
 
-def told(timeline: Timeline, story: str, lesson: Lesson | None, language: str, width: int, *, color: bool) -> str:
+def format_text(
+    timeline: Timeline, story: str, lesson: Lesson | None, language: str, width: int, *, color: bool
+) -> str:
     """One story as lines: its ladder; below that of a lesson's fault, what it means."""
     parts = list(ladder(timeline, width, story, language))
     if lesson and story == lesson.fault:

@@ -75,7 +75,7 @@ def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> Ite
             yield f"    {_name(event.local)} {event.old} → {event.new}" + ("  (inferred)" if event.inferred else "")
         case Look():
             yield "    sockets:"
-            yield from (f"      {told_socket(row)}" for row in event.sockets)
+            yield from (f"      {format_socket(row)}" for row in event.sockets)
 
 
 def _segment(segment: Segment, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> str:
@@ -91,7 +91,7 @@ def _segment(segment: Segment, first_seq: dict[tuple[Endpoint, Endpoint], int]) 
     return f"{arrow:<{_ARROW_WIDTH}} {details}"
 
 
-def told_socket(row: Socket, language: str = "en") -> str:
+def format_socket(row: Socket, language: str = "en") -> str:
     """One row of the socket table, in words."""
     words = words_in(language)
     if row.state == State.LISTEN:

@@ -95,7 +95,7 @@ def trial(files: Sequence[str], before: Sequence[str], governing: Set[str], *, p
 
 
 def _shown(key: str, value: str | None) -> str | None:
-    return value and sysctls.told(key, value)
+    return value and sysctls.redact(key, value)
 
 
 def _profile(base: str, files: Sequence[str], lines: Sequence[Line], named: Sequence[Line]) -> Profile:

@@ -132,7 +132,7 @@ def client(address, port):
 
 def start_server(lab, role=single_process_server):
     lab.set_sysctl("net.ipv4.tcp_syn_retries", 1)
-    lab.set_sysctl("net.ipv4.tcp_syn_linear_timeouts", 0, where_it_exists=True)
+    lab.set_sysctl("net.ipv4.tcp_syn_linear_timeouts", 0, optional=True)
     server = lab.start(role, lab.server_address, to="listening")
     server.stay_blocked(in_="accept")
     return server

@@ -144,7 +144,7 @@ def drop_rst_and_challenge(lab):
 def test_without_rst_or_challenge_connect_times_out(lab):
     """Proves: 001-3, 001-4. A bound port takes over FIN_WAIT2, too: no need to wait for its end."""
     lab.set_sysctl("net.ipv4.tcp_syn_retries", 1)
-    lab.set_sysctl("net.ipv4.tcp_syn_linear_timeouts", 0, where_it_exists=True)
+    lab.set_sysctl("net.ipv4.tcp_syn_linear_timeouts", 0, optional=True)
     server = lab.start(leaking_listener, lab.server_address, name="listener", to="listening")
     close_from_the_client(lab, server, RST_LOST)
     close_from_the_client(lab, server, CHALLENGE_LOST)

@@ -96,7 +96,7 @@ def test_mariadb_survives_probes_that_reset_before_accept(lab):
     mariadb = play(lab, "--reset", "--count", "3")
     assert [(row.state, row.recv_q) for row in lab.sockets()] == [("LISTEN", 3)]
     assert lab.wire() == [*HANDSHAKE, "client RA"] * 3
-    mariadb.go_on()
+    mariadb.resume_process()
     assert_an_ordinary_client_is_greeted(lab)
     assert lab.wire().count("server PA") == 1
     mariadb.expect_output("host: 'connecting host'")
@@ -110,7 +110,7 @@ def test_a_fast_fin_loses_the_greeting_and_no_call_fails(lab):
     lab.expect_states(client="FIN_WAIT2", server="CLOSE_WAIT")
     lab.expect_socket("server", inode=0, recv_q=1)
     assert lab.accept_queue() == 1
-    mariadb.go_on()
+    mariadb.resume_process()
     lab.expect_wire([*HANDSHAKE, "client FA", "server A", "server PA", "client R"])
     lab.expect_states(client="CLOSED", server="CLOSED")
     mariadb.expect_output("(This connection closed normally without authentication)")

@@ -79,14 +79,14 @@ def keep_alive(address, port):
 
 def play(lab, role, *arguments, to="connected"):
     for key, value in SCHEDULE.items():
-        lab.set_sysctl(f"net.ipv4.{key}", value, where_it_exists=True)
+        lab.set_sysctl(f"net.ipv4.{key}", value, optional=True)
     lab.start(serve, lab.server_address, to="listening")
     return lab.start(role, lab.server_address, PORT, *arguments, to=to)
 
 
 def expect_timeout(lab, name, client, since, interval):
     """The client continues from its step, and receives nothing until its kernel gives up."""
-    lab.worth_waiting(name, interval)
+    lab.skip_if_longer_than_max_wait(name, interval)
     lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")
     client.fail_with("ETIMEDOUT", within_s=interval.at_most_s + lab.deadline_s)
     lab.expect_duration(name, client.elapsed_s(since, "failed"), interval)
@@ -121,7 +121,7 @@ def test_unacknowledged_data_ends_when_configured(lab):
     retries2 = int(lab.sysctl("net.ipv4.tcp_retries2"))
     others = lab.rto_max_s(), timers.tick_s()
     name = "data without an ACK"
-    lab.worth_waiting(name, timers.unacknowledged_data(retries2, timers.RTO_MIN_S, *others))
+    lab.skip_if_longer_than_max_wait(name, timers.unacknowledged_data(retries2, timers.RTO_MIN_S, *others))
     interval = timers.unacknowledged_data(retries2, rto_s(client), *others)
     expect_timeout(lab, name, client, "connected", interval)
     lab.expect_socket("server", state="ESTABLISHED", recv_q=5)
@@ -145,7 +145,7 @@ def test_a_syn_recv_lives_as_long_as_configured(lab):
     # tcp_rto_max_ms limits this, too, but not on every kernel: 1e9d3005e02c, "tcp: Apply max RTO to
     # non-TFO SYN+ACK."
     rto_max_ms = round(timers.RTO_MAX_S * 1000)
-    lab.set_sysctl("net.ipv4.tcp_rto_max_ms", rto_max_ms, where_it_exists=True)
+    lab.set_sysctl("net.ipv4.tcp_rto_max_ms", rto_max_ms, optional=True)
     lab.set_sysctl("net.ipv4.tcp_syncookies", 1)  # at 2 there is no SYN_RECV
     lab.drop(f"tcp sport {PORT} tcp flags & syn != syn")
     play(lab, send)

@@ -10,7 +10,7 @@ MUTANTS = [
     ),
     Mutant(
         "test_mariadb_survives_probes_that_reset_before_accept",
-        "* 3\n    mariadb.go_on()",
+        "* 3\n    mariadb.resume_process()",
         "* 3\n    mariadb.kill()",
     ),
     Mutant(
@@ -20,7 +20,7 @@ MUTANTS = [
     ),
     Mutant(
         "test_a_fast_fin_loses_the_greeting_and_no_call_fails",
-        "== 1\n    mariadb.go_on()",
+        "== 1\n    mariadb.resume_process()",
         "== 1",
     ),
     Mutant(
