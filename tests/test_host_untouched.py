@@ -117,13 +117,14 @@ COMMANDS = {
     "lesson": [*HARNESS, "lesson", SCENARIO],
     "quiz": [*HARNESS, "quiz", SCENARIO],
     "step": [*HARNESS, "step", SCENARIO],
+    "new": [*HARNESS, "new", SCENARIO],  # refused; otherwise it writes files of the checkout
     "prober": ["-m", "harness.prober", "127.0.0.1", "9", "--count", "1"],
     "pytest": ["-m", "pytest", str(scenario_file(SCENARIO)), "-q", "-p", "no:cacheprovider", "--lab-sysctls=host",
                "--lab-sysctl-file={for_a_story}", "-k", "unread_data_turns"],
 }  # fmt: skip
 GIVES_A_VERDICT = {"explain", "explain the same", "whatif", "whatif --before FILE"}
 AS_ORDINARY_USER = {"explain", "whatif --before FILE", "lesson"}
-STATUSES = {"whatif": {1, 3}, "whatif --before FILE": {1, 3}, "quiz": {0, 6}, "prober": {1}, "compare": {3}}
+STATUSES = {"whatif": {1, 3}, "whatif --before FILE": {1, 3}, "quiz": {0, 6}, "prober": {1}, "compare": {3}, "new": {2}}
 
 
 def test_no_command_is_forgotten() -> None:

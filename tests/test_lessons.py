@@ -20,7 +20,7 @@ from harness.errors import LabError
 from harness.lessons import lessons, translations
 from harness.lessons.docstrings import proved_rows
 from harness.story.timeline import Timeline
-from harness.views.narration import claimed, told
+from harness.views.narration import claimed, format_text
 from tests.playing import ROOT, WarmPython, clean_environment, pytest_command, run_module, run_pytest
 from tests.test_tidy import SCENARIOS
 
@@ -491,7 +491,7 @@ def test_what_is_shown_in_chinese_has_chinese_words_around_it(command):
 @pytest.mark.parametrize("name", NAMES)
 def test_no_line_of_a_lesson_begins_with_what_ends_a_chinese_sentence(name, width):
     lesson = lessons.load(name, "zh")
-    below = told(Timeline(0), lesson.fault, lesson, "zh", width, color=False)
+    below = format_text(Timeline(0), lesson.fault, lesson, "zh", width, color=False)
     text = f"{claimed(lesson, width, color=False)}\n{below}"
     assert not re.search("^ *[。，、；：）”]", text, re.M)
     assert max(map(cell_len, text.splitlines())) <= width
