@@ -57,7 +57,8 @@ def _play(
 ) -> tuple[dict[tuple[str, str], str], subprocess.CompletedProcess[str]]:
     with tempfile.TemporaryDirectory() as folder:
         names = [f"{path}::{story}" for path, story in stories]
-        plugin = ["-p", "tests.ladders", "--ladders-into", folder, "-q", "-rs"]
+        # A shape has no times, so a busy machine may take its time.
+        plugin = ["-p", "tests.ladders", "--ladders-into", folder, "-q", "-rs", "--lab-slow"]
         done = run_pytest(Path(names[0]), *names[1:], *plugin, *options)
         files = {(path.stem, story): Path(folder, _file(path.stem, story)) for path, story in stories}
         return {each: path.read_text() for each, path in files.items() if path.exists()}, done
