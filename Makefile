@@ -27,18 +27,18 @@ lesson: named setup ## one scenario as a lesson, S=close_with_unread_data; LESSO
 	@$(WHICH)
 	@$(RUN) harness lesson $(S) --lang $(LESSON_LANG) $(if $(HTML),--html "$(HTML)") $(ARGS)
 
-quiz: named setup ## predict, then run: a question, your answer, the kernel's
+quiz: named setup ## ask what will happen, play it, and show the verdict and the diagram
 	@$(WHICH)
 	@$(RUN) harness quiz $(S) --lang $(LESSON_LANG) $(ARGS) || test $$? = 6 # a wrong answer breaks nothing
 
-step: named setup ## one scenario step by step, on Enter; it says how to look inside
+step: named setup ## one scenario, stopping before each step until Enter; shows how to look inside
 	@$(WHICH)
 	@$(RUN) harness step $(S) --lang $(LESSON_LANG) $(ARGS)
 
-list: setup ## all scenarios: symptom, claim, rows, the sysctls that govern them
+list: setup ## all scenarios: symptom, claim, rows of the articles, sysctls that govern them
 	@$(RUN) harness list --lang $(LESSON_LANG) $(ARGS)
 
-explain: setup ## what becomes of each sysctl in FILE here; BEFORE=host, kernel, reference or a file
+explain: setup ## what each sysctl in FILE would do here; BEFORE=host, kernel, reference or a file
 	@test -n "$(FILE)" || { echo "Which file? Hint: make explain FILE=/etc/sysctl.d" >&2; exit 2; }
 	@$(RUN) harness explain --before "$(BEFORE)" $(ARGS) $(FILE)
 
@@ -51,7 +51,7 @@ named:
 		echo "There is no scenario $(S). Hint: say S= one of $(notdir $(basename $(wildcard scenarios/*/*.py)))" >&2; \
 		exit 2; }
 
-large: setup ## the stories at the real size
+large: setup ## the scenario at full size: 28,232 ports used up
 	$(RUN) pytest scenarios/ -m large $(ARGS)
 
 # Two workers a processor: some of these tests start many processes of their own.
@@ -64,22 +64,22 @@ check: setup ## format, lint, types, import rules
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports --no-logo 2>&1 | sed -n '/^Contracts$$/,$$p'; exit $${PIPESTATUS[0]}
 
-stress: setup ## N runs of all scenarios beside busy loops; ARGS="--tests --loops 4" the tests, "--side-by-side 2" two at once
+stress: setup ## N runs of all scenarios next to busy loops; ARGS="--tests --loops 4" the tests, "--side-by-side 2" two at once
 	$(RUN) tests.stress $(N) $(ARGS)
 
-ablate: named setup ## takes every input out of each scenario in turn, and reports what no test misses; S= for one scenario
+ablate: named setup ## remove each input of each scenario in turn, and report what no test misses; S= for one scenario
 	$(RUN) tests.ablation $(S)
 
 bench: setup ## what a scenario, explain, collecting and the capture cost; exits with 1 if a bar is missed
 	$(RUN) tests.bench
 
-screenshot: setup ## takes the picture in the README anew
+screenshot: setup ## take the picture in the README again
 	$(RUN) tests.screenshot
 
-readme: setup ## writes what the README shows of real runs anew
+readme: setup ## generate again the parts of the README and of docs/ that show real runs
 	$(RUN) tests.readme
 
-ladders: named setup ## records again what is certain of the lessons' stories, in tests/ladders/; S= for one scenario
+ladders: named setup ## record again what is certain of each lesson, in tests/ladders/; S= for one scenario
 	$(RUN) tests.ladders $(S)
 
 setup: tools $(VENV)/ready

@@ -114,4 +114,4 @@ def test_a_sysctl_that_governs_nothing_is_a_usage_error(typed, workers):
 def test_a_sysctl_like_no_other_is_told_which_there_are():
     done = run("--lab-affected-by", "vm.swappiness")
     assert done.returncode == 4, done.stdout
-    assert "Hint: these govern some: net.core.somaxconn, " in done.stderr
+    assert "Hint: use one of net.core.somaxconn, " in done.stderr

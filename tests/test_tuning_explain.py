@@ -557,7 +557,7 @@ class TestTheCommand:
         for arguments in (["--before", "-", "-"], ["-", "-"]):
             done = run(*arguments, stdin=f"{TCP}sack = 1")
             assert (done.returncode, done.stdout) == (2, "")
-            assert "the standard input can be read but once. Hint: " in done.stderr
+            assert "the standard input can be read only once. Hint: " in done.stderr
 
     @pytest.mark.parametrize("form", [[], ["--json"]])
     def test_a_secret_is_in_no_form_of_it(self, nursery, form):

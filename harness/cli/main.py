@@ -1,4 +1,4 @@
-"""`python -m harness`: the lessons, and what becomes of sysctls, from the command line. The stories are pytest's."""
+"""Play lessons about TCP's faults, and check changes of sysctls. To run scenarios as tests, use pytest."""
 
 import argparse
 import os
@@ -21,14 +21,14 @@ _NO_OUTPUT = 74  # EX_IOERR of sysexits.h
 _INTERRUPTED, _CLOSED_PIPE = (128 + number for number in (signal.SIGINT, signal.SIGPIPE))  # as a shell has them
 
 _STATUSES = (
-    f"exit status of every command: {_NO_OUTPUT}: the standard output cannot be written; {_CLOSED_PIPE}: its reader "
-    f"has gone (as with `| head`), without a message; {_INTERRUPTED}: interrupted (Ctrl-C)"
+    f"exit status of every command: {_NO_OUTPUT}: the standard output cannot be written; {_CLOSED_PIPE}: its "
+    f"reader has gone (as with `| head`), and no message is printed; {_INTERRUPTED}: interrupted (Ctrl-C)"
 )
 _ABOUT_LESSONS = (
-    ("list", cli_lessons.list_all, "all lessons, and what governs them"),
-    ("lesson", cli_lessons.show, "play one, drawn and explained"),
-    ("quiz", cli_lessons.quiz, "predict, then run: a question, your answer, the verdict, the picture"),
-    ("step", cli_lessons.step, "play one step by step, on Enter; it says how to look inside"),
+    ("list", cli_lessons.list_all, "list all lessons, and the sysctls that govern them"),
+    ("lesson", cli_lessons.show, "play one lesson, draw it and explain it"),
+    ("quiz", cli_lessons.quiz, "ask what will happen, then play the lesson, and show the verdict and the diagram"),
+    ("step", cli_lessons.step, "play one lesson, stop before each step until Enter, and show how to look inside"),
 )
 
 
@@ -94,20 +94,20 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if name == "list":
             others = [language for language in lessons.LANGUAGES if language != "en"]
-            command.add_argument("--missing", choices=others, help="list what is not translated yet, and nothing else")
+            command.add_argument("--missing", choices=others, help="list only what is not translated yet")
         else:
             command.add_argument("name", help="a scenario's name: close_with_unread_data")
         if name == "lesson":
-            command.add_argument("--html", metavar="FILE", help="write it as a page, too")
+            command.add_argument("--html", metavar="FILE", help="also write the lesson as a page")
             command.add_argument(
                 "--plain", action="store_true",
-                help="for a class: only what was seen of the fault, without the answer (no claim, cause, cure or "
-                "control, neutral names); with --html FILE as a page, with --lab-artifacts DIR as .pcapng and .mmd",
+                help="for a class: show only what was seen of the fault, not the answer (no claim, cause, cure or "
+                "control, neutral names); --html FILE writes it as a page, --lab-artifacts DIR as .pcapng and .mmd",
             )  # fmt: skip
         command.add_argument("--lang", choices=lessons.LANGUAGES, default="en", help="the language of the words")
-    new = commands.add_parser("new", help="write the files of a new scenario, which fail until they are filled in")
+    new = commands.add_parser("new", help="write the files of a new scenario; its tests fail until you fill them in")
     new.add_argument("name", help="the fault, as a phrase: reset_before_accept")
-    new.add_argument("--theme", default="closing", help="its folder in scenarios/ (closing)")
+    new.add_argument("--theme", default="closing", help="its folder in scenarios/ (default: closing)")
     new.set_defaults(run=cli_lessons.new)
     _about_sysctls(commands)
     return parser
@@ -120,15 +120,15 @@ def _name() -> str:
 
 def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
     explain = commands.add_parser(
-        "explain", help="what becomes of each sysctl of a file here, without running a story",
-        epilog="exit status: 0: all was read, whatever the verdicts; 2: something cannot be read, and nothing was "
-        "used; 3: this machine lacks what it takes; 7: --partial left out what cannot be read",
+        "explain", help="report what each sysctl of a file would do here, without playing a story",
+        epilog="exit status: 0: everything was read, whatever the verdicts; 2: something cannot be read, and nothing "
+        "was used; 3: this machine lacks something; 7: --partial left out what cannot be read",
     )  # fmt: skip
     whatif = commands.add_parser(
-        "whatif", help="what a file's sysctls would change: stories before and after",
+        "whatif", help="play stories before and after a change of sysctls, and report the differences",
         epilog="exit status: 0: nothing changed; 1: something changed, whatever else could not be measured (the last "
-        "line counts that); 2: bad input; 3: nothing is known to have changed, and not all of it could be measured; "
-        "7: --partial left out what cannot be read, whatever else was found",
+        "line counts that); 2: bad input; 3: nothing is known to have changed, but not everything could be measured, "
+        "or this machine lacks something; 7: --partial left out what cannot be read, whatever else was found",
     )  # fmt: skip
     for command in (explain, whatif):
         command.add_argument(
@@ -143,20 +143,29 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
         )  # fmt: skip
         command.add_argument(
             "--before", action="append", metavar="host|kernel|reference|FILE",
-            help="what is in force now (host); a file lies over the kernel's defaults, and so do then the others",
+            help="the values to compare with (default: host); a file is set on top of the kernel's defaults, "
+            "and so is then each FILE",
         )  # fmt: skip
-    explain.add_argument("--json", action="store_true", help="as JSON")
+    explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(run=_explain)
-    whatif.add_argument("--plays", type=int, default=3, metavar="N", help="play each story N times on either side (3)")
+    whatif.add_argument(
+        "--plays",
+        type=int,
+        default=3,
+        metavar="N",
+        help="play each story N times before and N times after (default: 3)",
+    )
     whatif.add_argument(
         "--max-wait", type=float, default=DEFAULT_MAX_WAIT_S, metavar="S",
-        help=f"wait for no longer timer ({DEFAULT_MAX_WAIT_S:g} s)",
+        help=f"do not wait for timers longer than S seconds (default: {DEFAULT_MAX_WAIT_S:g})",
     )  # fmt: skip
     for form in ("json", "markdown", "html"):
-        whatif.add_argument(f"--{form}", default="", metavar="FILE", help=f"write it as {form}, too; - prints that")
-    whatif.add_argument("--all", action="store_true", help="list what is the same, too, not only how much")
+        whatif.add_argument(
+            f"--{form}", default="", metavar="FILE", help=f"also write the report as {form}; - prints it"
+        )
+    whatif.add_argument("--all", action="store_true", help="also list what is the same, instead of only counting it")
     whatif.set_defaults(run=_whatif)
-    compare = commands.add_parser("compare", help="what has moved between two runs that were kept (--lab-save)")
+    compare = commands.add_parser("compare", help="report what changed between two runs saved with --lab-save")
     compare.add_argument("records", nargs=2, metavar="NAME|FILE")
     compare.set_defaults(run=_compare)
 
@@ -173,7 +182,7 @@ def _explain(asked: argparse.Namespace) -> int:
 
     _nothing_else(asked)
     if len(asked.before or ["host"]) > 1:
-        raise LabError("explain compares with one thing. Hint: give --before once")
+        raise LabError("explain compares with one set of values. Hint: give --before once")
     _stdin_once(asked.files, asked.before or [])
     return explain.run(asked.files, (asked.before or ["host"])[0], as_json=asked.json, partial=asked.partial)
 
@@ -183,7 +192,7 @@ def _whatif(asked: argparse.Namespace) -> int:
 
     _nothing_else(asked)
     if asked.plays < 1:
-        raise LabError("nothing would be measured. Hint: --plays of at least 1")
+        raise LabError("nothing would be measured. Hint: use --plays 1 or more")
     check_max_wait("--max-wait", asked.max_wait)
     _stdin_once(asked.files, asked.before or [])
     return whatif.run(
@@ -196,7 +205,7 @@ def _stdin_once(files: list[str], before: list[str]) -> None:
     if "-" in (*files, *before) and sys.stdin is None:
         raise LabError("the standard input is closed. Hint: name a file")
     if [*files, *before].count("-") > 1:
-        raise LabError("the standard input can be read but once. Hint: give a file for the other -")
+        raise LabError("the standard input can be read only once. Hint: name a file instead of the second -")
 
 
 def _nothing_else(asked: argparse.Namespace) -> None:

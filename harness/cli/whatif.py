@@ -39,7 +39,7 @@ def run(
     """
     asked = [name for name in (json, markdown, html) if name]
     if len(asked) != len(set(asked)):
-        raise LabError(f"{asked[0]} cannot hold two forms. Hint: name a file for each")
+        raise LabError(f"{asked[0]} cannot hold two formats. Hint: name a file for each")
     for name in asked:
         if name != "-":
             check(Path(name))

@@ -62,7 +62,7 @@ def _line(pair: str) -> Line:
     key, equals, value = pair.partition("=")
     if not equals or not key.strip():
         raise LabError(
-            f"{without_secrets(repr(pair))} is no setting. Hint: write KEY=VALUE, net.ipv4.tcp_syn_retries=3"
+            f"{without_secrets(repr(pair))} is not a setting. Hint: write KEY=VALUE, such as net.ipv4.tcp_syn_retries=3"
         )
     return Line(normalised(key.strip()), value.strip(), "--lab-sysctl", 0, 0)
 

@@ -18,18 +18,16 @@ __tracebackhide__ = True
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lab", "tcp-fault-lab")
-    group.addoption(
-        "--lab-strict", action="store_true", help="fail where a scenario would be skipped for want of an ability"
-    )
+    group.addoption("--lab-strict", action="store_true", help="fail instead of skipping what this machine cannot play")
     group.addoption(
         "--lab-slow", action="store_true",
-        help=f"allow the scheduler {SLOW_ALLOWANCE_S:g} s in place of {ALLOWANCE_S:g} s to wake who waits for a timer; "
-        "states and segments stay as exact as they are",
+        help=f"allow the scheduler {SLOW_ALLOWANCE_S:g} s instead of {ALLOWANCE_S:g} s to wake a process whose timer "
+        "has expired; states and segments are checked as strictly as before",
     )  # fmt: skip
     group.addoption(
         "--lab-show", action="store_true",
-        help="draw what happens, client left, server right: of each file the lesson's fault and its control, "
-        "or the stories that -k or a name chooses",
+        help="draw each story as a sequence diagram, client left, server right: the fault and the control of each "
+        "lesson, or the stories that -k or a name chooses",
     )  # fmt: skip
     group.addoption(
         "--lab-step",
@@ -38,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--lab-artifacts", metavar="DIR",
-        help="write each story into DIR: .pcapng for Wireshark, .mmd (Mermaid), .json; of a failure anyway",
+        help="write each story into DIR: .pcapng for Wireshark, .mmd (Mermaid), .json; failed tests always write them",
     )  # fmt: skip
     group.addoption(
         "--lab-report", metavar="DIR", help="write a page for each scenario into DIR, and an index: open DIR/index.html"
@@ -48,13 +46,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="play under the project's own values (reference), the kernel's defaults, or this host's",
     )  # fmt: skip
     group.addoption(
-        "--lab-sysctl-file", metavar="FILE", action="append", default=[], help="lay a sysctl.d file over them"
+        "--lab-sysctl-file",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="set the sysctls of FILE, for all stories; may be repeated",
     )
-    group.addoption("--lab-sysctl", metavar="KEY=VALUE", action="append", default=[], help="lay one value over them")
+    group.addoption(
+        "--lab-sysctl", metavar="KEY=VALUE", action="append", default=[],
+        help="set one sysctl, for all stories; may be repeated",
+    )  # fmt: skip
     group.addoption(
         "--lab-plain", action="store_true",
         help="for a class: --lab-artifacts (.pcapng, .mmd), --lab-report and --lab-show without the answer: no claim, "
-        "cause, cure, control, rule or finding, neutral names; only stories that are as expected",
+        "cause, cure, control, firewall rule or finding, and neutral names; only stories that passed",
     )  # fmt: skip
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
@@ -96,13 +101,13 @@ def _check_what_is_shown(option: argparse.Namespace) -> None:
 
 
 def _try_folders(option: argparse.Namespace) -> None:
-    """Whoever names a folder that cannot be written learns it before the run, not after: LabError."""
+    """LabError if a folder cannot be written: the user learns it before the run, not after."""
     for folder in filter(None, (option.lab_artifacts, option.lab_report)):
         files.check_folder(Path(folder))
 
 
 def _need_a_terminal(option: argparse.Namespace) -> None:
-    """LabError where nobody could see a step, or press Enter."""
+    """LabError if there is no terminal to show a step, and to press Enter in."""
     if getattr(option, "dist", "no") != "no":
         raise LabError("--lab-step waits for Enter, and a worker has no terminal. Hint: leave -n out")
     if option.capture != "no":

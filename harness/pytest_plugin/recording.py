@@ -40,10 +40,12 @@ _PLAY = pytest.StashKey[str]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lab", "tcp-fault-lab")
-    group.addoption("--lab-save", metavar="NAME", help=f"keep what this run finds, in {paths.FOLDER}/NAME.json")
-    group.addoption("--lab-compare", metavar="NAME|FILE", help="say what has moved since a run that was kept")
-    group.addoption("--lab-compare-fail", choices=["changed"], help="and fail where something has")
-    group.addoption("--lab-turns", metavar="FILE", help="of `python -m harness whatif`: play under several profiles")
+    group.addoption("--lab-save", metavar="NAME", help=f"save the findings of this run in {paths.FOLDER}/NAME.json")
+    group.addoption("--lab-compare", metavar="NAME|FILE", help="report what changed since a saved run")
+    group.addoption("--lab-compare-fail", choices=["changed"], help="fail if something changed (with --lab-compare)")
+    group.addoption(
+        "--lab-turns", metavar="FILE", help="internal to `python -m harness whatif`: play under several profiles"
+    )
 
 
 def is_asked_for(config: pytest.Config) -> bool:

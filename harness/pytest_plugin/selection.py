@@ -21,11 +21,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("lab", "tcp-fault-lab")
     group.addoption(
         "--lab-affected-by", metavar="KEY", action="append", default=[],
-        help="play only the scenarios that this sysctl governs (tcp_fin_timeout); again for another",
+        help="play only the scenarios that this sysctl governs, such as tcp_fin_timeout; may be repeated",
     )  # fmt: skip
     group.addoption(
         "--lab-max-wait", metavar="S", type=float, default=waiting.DEFAULT_MAX_WAIT_S,
-        help=f"wait for no kernel timer that is longer, and say so ({waiting.DEFAULT_MAX_WAIT_S:g} s)",
+        help="do not wait for kernel timers that are longer than S seconds; report 'not measured' instead "
+        f"(default: {waiting.DEFAULT_MAX_WAIT_S:g})",
     )  # fmt: skip
 
 
@@ -42,8 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if key not in profile.governing():
             known = {_last_name(each): each for each in sorted(profile.governing())}
             near = difflib.get_close_matches(_last_name(key), known, 1, _ALIKE)
-            hint = f"did you mean {known[near[0]]}?" if near else f"these govern some: {', '.join(known.values())}"
-            raise pytest.UsageError(f"no scenario hangs on {key!r}. Hint: {hint}")
+            hint = f"did you mean {known[near[0]]}?" if near else f"use one of {', '.join(known.values())}"
+            raise pytest.UsageError(f"no scenario is governed by {key!r}. Hint: {hint}")
 
 
 def _asked_keys(config: pytest.Config) -> list[str]:
