@@ -202,7 +202,7 @@ WANTED = {
     "test_blocked_too_late": ["crash died", "asleep in recv()", "ValueError", "after step 'calm'"],
     "test_ended_in_place_of_blocking": ["talk stays blocked", "last seen: the role's end, after step 'connected'"],
     "test_blocked_elsewhere": ["listen stays blocked", "it sleeps in accept", "after step 'listening'"],
-    "test_unknown_way_of_blocking": ["'nanosleep'", "Hint: say one of accept"],
+    "test_unknown_way_of_blocking": ["'nanosleep'", "Hint: use one of accept"],
     "test_step_that_never_comes": ["expected:  step 'clam'", "bad temper, after step 'calm'", "raise ValueError"],
     "test_end_before_the_step": ["talk reaches step 'disconnected'", "the role's end; its steps were 'connected'"],
     "test_died_unnoticed": ["print_and_fail 2 died", "ECONNRESET", "words on stdout", "lab: what happened"],
@@ -227,7 +227,7 @@ WANTED = {
     "test_unknown_errno": ["no error is called 'ECONRESET'", "Hint: name an errno"],
     "test_unknown_field": ["a socket has no recvq", "recv_q"],
     "test_unsendable_argument": ["the role's arguments cannot be sent", "Hint: pass plain values"],
-    "test_too_long_an_argument": ["the role's arguments are 70", "Hint: let the role make"],
+    "test_too_long_an_argument": ["the role's arguments are 70", "Hint: create large data"],
     "test_kill_after_the_end": ["as wanted"],
     "test_duration": ["a nap", "expected:  1.000 to 1.350 s", "last seen: 2.000 s"],
 }  # fmt: skip

@@ -30,7 +30,7 @@ def test_sockstat_counts_what_ss_counts(lab):
 
 
 def test_a_word_that_sockstat_does_not_have_is_refused(lab):
-    with pytest.raises(LabError, match=r"sockstat has no 'TCP tv'. Hint: say one of .*TCP tw"):
+    with pytest.raises(LabError, match=r"sockstat has no 'TCP tv'. Hint: use one of .*TCP tw"):
         lab.sockstat("TCP tv")
 
 

@@ -238,7 +238,7 @@ def test_max_wait_is_the_bound(play: Play) -> None:
 def test_no_time_to_wait_is_a_usage_error(play: Play, seconds: str) -> None:
     done = play(WAITS, f"--lab-max-wait={seconds}")
     assert done.returncode == 4, done.stdout
-    assert "Hint: say more than 0 seconds" in done.stderr
+    assert "Hint: give more than 0 seconds" in done.stderr
 
 
 def test_pytest_gives_more_time_where_longer_timers_are_waited_for(play: Play) -> None:

@@ -67,10 +67,10 @@ def test_applied_says_what_was_and_what_the_kernel_makes_of_it(of, keeper):
 def test_a_comment_after_a_value_is_told(of):
     ((kind, text),) = of((f"{TCP}retries2", "5 # soon"))
     assert kind == Kind.APPLIED
-    assert text.endswith("the kernel makes it 5; the '#' begins no comment: it is part of the value")
+    assert text.endswith("the kernel makes it 5; the '#' does not begin a comment: it is part of the value")
     ((kind, text),) = of((f"{TCP}syn_retries", "# 5"))
     assert kind == Kind.REFUSED
-    assert text == "takes 1 to 127; the '#' begins no comment: it is part of the value"
+    assert text == "takes 1 to 127; the '#' does not begin a comment: it is part of the value"
 
 
 def test_same_as_now(of):
@@ -238,7 +238,7 @@ RANGE = "net.ipv4.ip_local_port_range"
 )  # fmt: skip
 def test_what_a_range_of_ports_brings_with_it(of, value, parity, services):
     ((_, text),) = of((RANGE, value))
-    assert ("both ends are of one parity, and the kernel logs a warning" in text) == parity
+    assert ("both ends are even, or both odd, and the kernel logs a warning" in text) == parity
     assert (f"EADDRINUSE: {services}. Hint:" in text) == bool(services)
     assert ("EADDRINUSE" in text) == bool(services)
 
@@ -572,7 +572,7 @@ class TestTheCommand:
     @pytest.mark.parametrize(
         ("arguments", "says"),
         [(["-"], "stdin:1:1: no '=' in 'oops'"), (["/nope"], "/nope: cannot be read"),
-         (["-", "--jsn"], "no option --jsn"),
+         (["-", "--jsn"], "unknown option --jsn"),
          (["--before", "/nope", "harness/explain/profiles"], "/nope: cannot be read")],
     )  # fmt: skip
     def test_bad_input_is_exit_2(self, arguments, says):

@@ -312,7 +312,8 @@ class TestTheReport:
         assert (found.status, [each.verdict for each in found.rows]) == (0, [Verdict.NOT_MEASURED])
         assert found.shown()[0].note == "the story sets tcp_z itself"
         assert dict(sections(found))["Not measured"] == [
-            "full_accept_queue, it: tcp_y: without effect here; it has one in this story alone, which sets tcp_z itself"
+            "full_accept_queue, it: tcp_y: without effect here; it has an effect only in this story, "
+            "which sets tcp_z itself"
         ]
         found = report(row(verdict), changed=(Y,), without_effect=dead)
         assert found.status != 0, "here the kernel says otherwise"
@@ -474,7 +475,7 @@ class TestTheCommand:
         done = harness("whatif", "--before", "reference", conf(""), "--max-wait", seconds)
         assert done.returncode == 2, done.stdout + done.stderr
         assert done.stderr.startswith("--max-wait ")
-        assert "Hint: say more than 0 seconds" in done.stderr
+        assert "Hint: give more than 0 seconds" in done.stderr
 
 
 def test_a_fault_of_ours_claims_no_change(monkeypatch, conf, capsys) -> None:

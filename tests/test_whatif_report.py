@@ -57,7 +57,7 @@ class TestTheOrder:
 
     def test_stories_that_were_not_compared_are_counted_and_all_names_them(self) -> None:
         found = report(row(Verdict.CHANGED), not_compared=("scenarios/a.py::test_sets_it[1]", B))
-        assert "2 stories were not compared, as they set the changed keys themselves (--all" in as_text(found)
+        assert "2 stories were not compared, because they set the changed keys themselves (--all" in as_text(found)
         assert "sets it" not in as_text(found)
         assert "  a, “sets it[1]”\n  b, “x”\n" in as_text(replace(found, lists_all=True))
         assert json.loads(as_json(found))["not_compared"] == ["scenarios/a.py::test_sets_it[1]", B]

@@ -76,7 +76,7 @@ def new(asked: argparse.Namespace) -> int:
     from harness.lessons import new as new_scenario
 
     if asked.pytest_arguments:
-        raise LabError(f"there is no option {asked.pytest_arguments[0]} here. Hint: see --help")
+        raise LabError(f"unknown option {asked.pytest_arguments[0]}. Hint: see --help")
     written = [path.relative_to(lessons.FOLDER.parent) for path in new_scenario.write(asked.name, asked.theme)]
     for path in written:
         terminal.say(f"wrote {path}")

@@ -210,7 +210,7 @@ def _stdin_once(files: list[str], before: list[str]) -> None:
 
 def _nothing_else(asked: argparse.Namespace) -> None:
     if asked.pytest_arguments:
-        raise LabError(f"there is no option {asked.pytest_arguments[0]} here. Hint: see --help")
+        raise LabError(f"unknown option {asked.pytest_arguments[0]}. Hint: see --help")
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:

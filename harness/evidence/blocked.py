@@ -41,7 +41,7 @@ recvmsg is left out on purpose: an actor that waits for the harness sleeps in it
 def same_call(word: str, call: str | None) -> bool:
     """Whether `call` (a system call's name) is what a scenario means by `word`. LabError for a word not known here."""
     if word not in _WORDS:
-        raise LabError(f"no way of blocking is called {word!r}. Hint: say one of {', '.join(_WORDS)}")
+        raise LabError(f"no way of blocking is called {word!r}. Hint: use one of {', '.join(_WORDS)}")
     return call in _WORDS[word]
 
 

@@ -34,7 +34,7 @@ def of_the_text(value: str) -> str:
     """What a file's syntax has made part of a value, which its author may not have meant; else empty."""
     if value[:1] in ("'", '"') and value[-1:] == value[:1] and len(value) > 1:
         return "; the quotes are part of the value. Hint: take them out"
-    return "; the '#' begins no comment: it is part of the value" if "#" in value else ""
+    return "; the '#' does not begin a comment: it is part of the value" if "#" in value else ""
 
 
 def of_a_container(line: Line, *, refused: bool) -> str:
@@ -43,7 +43,7 @@ def of_a_container(line: Line, *, refused: bool) -> str:
         return ""
     if not _has_a_namespace(line.key):
         return (
-            "; a container that asks for it does not start: runc, Docker and Kubernetes refuse what is of no namespace "
+            "; a container that asks for it does not start: runc, Docker and Kubernetes refuse sysctls of no namespace "
             "(runc, validator.go, sysctl(); docker/cli, opts.go, ValidateSysctl(); kubelet: SysctlForbidden)"
         )
     if refused and line.key.startswith("net.") and line.key != _OF_GROUPS:
@@ -68,8 +68,8 @@ def of_ports(line: Line, effective_value: Callable[[str], str | None]) -> str:
         return ""
     low, high = map(int, ends)
     parity = (
-        "; both ends are of one parity, and the kernel logs a warning: connect() begins with ports of the parity of "
-        "the first, and leaves the others to bind() (set_local_port_range(); 07f4c90062f8)"
+        "; both ends are even, or both odd, and the kernel logs a warning: connect() begins with ports of the parity "
+        "of the first, and leaves the others to bind() (set_local_port_range(); 07f4c90062f8)"
     )
     served = _served(low, high, effective_value(_RESERVED) or "")
     return parity * ((low ^ high) % 2 == 0 and low < high) + served
@@ -85,7 +85,7 @@ def _served(low: int, high: int, reserved: str) -> str:
     named = ", ".join(f"{port} ({_SERVICES[port]})" for port in ports[:_NAMED])
     more = f" and {len(ports) - _NAMED} more" if len(ports) > _NAMED else ""
     return (
-        f"; connect() may take a port that a server is to listen on, whose bind() then fails with EADDRINUSE: "
+        f"; connect() may take a port that a server needs, whose bind() then fails with EADDRINUSE: "
         f"{named}{more}. Hint: name those in {_RESERVED} (ip-sysctl.rst)"
     )
 

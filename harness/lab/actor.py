@@ -281,7 +281,7 @@ def _passed(step: str | None, passed: list[str]) -> str:
     """What to add to a failure if a verb waits for a step that came before."""
     if step not in passed:
         return ""
-    return f"; it had already passed {step!r}. Hint: run_to() waits for the next time; name a step that is to come"
+    return f"; it had already passed {step!r}. Hint: run_to() waits for the next time; name a later step"
 
 
 def check_role(role: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -294,7 +294,7 @@ def check_role(role: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     name = getattr(role, "__qualname__", repr(role))
     if inspect.isgenerator(role):
         raise LabError(
-            f"{name}(...) was called. Hint: give the function and its arguments apart: lab.start({name}, ...)"
+            f"{name}(...) was called. Hint: give the function and its arguments separately: lab.start({name}, ...)"
         )
     if not inspect.isgeneratorfunction(role):
         raise LabError(f"{name} is not a role: it is not a generator function. Hint: `yield` the name of a step in it")

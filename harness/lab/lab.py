@@ -69,7 +69,7 @@ class Lab(Observer):
         check_role(role, arguments)
         path = inspect.getsourcefile(role) or ""
         if path != self._roles_from:
-            raise LabError(f"{role.__qualname__} is defined in {path}. Hint: roles stand in the scenario's own file")
+            raise LabError(f"{role.__qualname__} is defined in {path}. Hint: define it in the scenario's own file")
         title = self._free_name(name or role.__name__)
         pid, (channel, pidfd, output) = self._keeper.ask_for_fds(
             "start_role", path=path, role=role.__qualname__, arguments=_pickled(arguments), title=title
@@ -96,7 +96,7 @@ class Lab(Observer):
         if self._actors and len(unmoved := self.never_moved()) == len(self._actors):
             raise LabError(
                 f"nothing was played: {', '.join(unmoved)} started, and never moved. "
-                'Hint: let an actor go on, e.g. by run_to("listening")'
+                'Hint: run an actor, for example with run_to("listening")'
             )
 
     def _free_name(self, name: str) -> str:
@@ -214,5 +214,5 @@ def _pickled(arguments: tuple[Any, ...]) -> bytes:
     except Exception as error:
         raise LabError(f"the role's arguments cannot be sent: {error}. Hint: pass plain values") from None
     if len(data) > _ARGUMENTS_LIMIT:
-        raise LabError(f"the role's arguments are {len(data)} bytes. Hint: let the role make what is so large itself")
+        raise LabError(f"the role's arguments are {len(data)} bytes. Hint: create large data in the role itself")
     return data

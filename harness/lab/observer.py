@@ -54,7 +54,7 @@ class Observer(Recorder):
         """The segments between two steps (or moments), in order. Inconclusive where any segment was lost."""
         self._watch.settle()
         if lost := self._watch.lost():
-            raise Inconclusive(f"{lost} segments were lost, so no list is whole. Hint: run it again with less load")
+            raise Inconclusive(f"{lost} segments were lost, so no list is complete. Hint: run it again with less load")
         found = self.timeline.segments(self._moment(since), self._moment(until))
         return [segment for segment in found if port is None or port in segment.ports]
 
@@ -108,7 +108,7 @@ class Observer(Recorder):
 
         if unknown := set(fields) - set(Socket.__dataclass_fields__):
             known = ", ".join(Socket.__dataclass_fields__)
-            raise LabError(f"a socket has no {', '.join(unknown)}. Hint: say one of {known}")
+            raise LabError(f"a socket has no {', '.join(unknown)}. Hint: use one of {known}")
         rows: list[Socket | None] = []
 
         def look() -> dict[str, Any] | None:
@@ -228,7 +228,7 @@ class Observer(Recorder):
         """One number of /proc/net/sockstat, "TCP tw" or "TCP orphan", say. LabError for a name not known."""
         now = memory.sockstat(self._keeper.pid)
         if name not in now:
-            raise LabError(f"sockstat has no {name!r}. Hint: say one of {', '.join(now)}")
+            raise LabError(f"sockstat has no {name!r}. Hint: use one of {', '.join(now)}")
         return now[name]
 
     def slab(self, name: str) -> memory.Slab | None:
@@ -275,7 +275,7 @@ def _row_of(end: str, port: int | None, rows: Sequence[Socket]) -> Socket | None
 
 def _host(end: str) -> str:
     if end not in _HOSTS:
-        raise LabError(f"no host is called {end!r}. Hint: say one of {', '.join(_HOSTS)}")
+        raise LabError(f"no host is called {end!r}. Hint: use one of {', '.join(_HOSTS)}")
     return _HOSTS[end]
 
 

@@ -26,7 +26,7 @@ def check_max_wait(option: str, seconds: float) -> None:
     if not 0 < seconds <= _LONGEST_MAX_WAIT_S:  # nor nan
         raise LabError(
             f"{option} {seconds:g}: no time to wait for a timer. "
-            f"Hint: say more than 0 seconds, and at most a week ({_LONGEST_MAX_WAIT_S:g})"
+            f"Hint: give more than 0 seconds, and at most a week ({_LONGEST_MAX_WAIT_S:g})"
         )
 
 

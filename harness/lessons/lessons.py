@@ -162,6 +162,6 @@ def _made(kind: type[Any], path: Path, found: Mapping[str, Any], where: str = ""
     given += [name for name in _MAY_BE_EMPTY if name in found and name not in given]
     if missing := [field.name for field in fields(kind) if field.name not in given and field.default is MISSING]:
         raise LabError(
-            f"{path.name} lacks {', '.join(missing)}{where}. Hint: docs/writing-a-scenario.md says what it is"
+            f"{path.name} lacks {', '.join(missing)}{where}. Hint: docs/writing-a-scenario.md describes each"
         )
     return kind(**{name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in given})

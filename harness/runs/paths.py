@@ -14,5 +14,5 @@ def path_of(name: str) -> Path:
     if name.endswith(".json") or "/" in name:
         return Path(name)
     if not re.fullmatch(r"[\w+@-][\w.+@-]*", name):
-        raise LabError(f"{name!r} is no name for a record. Hint: letters, digits and . + @ - _, or a file NAME.json")
+        raise LabError(f"{name!r} is not a record's name. Hint: use letters, digits and . + @ - _, or a file NAME.json")
     return Path(FOLDER, f"{name}.json")

@@ -90,14 +90,16 @@ def load(path: Path) -> Run:
     """Read a record. LabError where it is none, is damaged, or is of a version that this program does not know."""
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise LabError(f"{path} has more than {_MOST_BYTES >> 20} MiB: no record. Hint: name one that was saved")
+            raise LabError(
+                f"{path} has more than {_MOST_BYTES >> 20} MiB, so it is not a record. Hint: name a saved one"
+            )
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise LabError(f"there is no record {path}. Hint: save one, with --lab-save") from None
     except OSError as error:
-        raise LabError(f"{path} cannot be read: {error.strerror}. Hint: name a record that was saved") from None
+        raise LabError(f"{path} cannot be read: {error.strerror}. Hint: name a saved record") from None
     except (ValueError, RecursionError) as error:
-        raise LabError(f"{path} is damaged ({error}). Hint: save it anew, with --lab-save") from None
+        raise LabError(f"{path} is damaged ({error}). Hint: save it again, with --lab-save") from None
     return _run(found, path)
 
 
@@ -106,7 +108,7 @@ def _run(found: Any, path: Path) -> Run:
     if version != VERSION or isinstance(version, bool):  # True == 1
         raise LabError(
             f"{path} is a record of version {version!r}, and this program knows version {VERSION}. "
-            "Hint: save it anew with this program, or compare it with the one that saved it"
+            "Hint: save it again with this program, or compare it with the one that saved it"
         )
     try:
         run = Run(
@@ -116,7 +118,7 @@ def _run(found: Any, path: Path) -> Run:
             tuple(_checked(each) for each in _a(list, found["plays"])),
         )
     except (KeyError, TypeError, OverflowError) as error:
-        raise LabError(f"{path} is damaged: {error}. Hint: save it anew, with --lab-save") from None
+        raise LabError(f"{path} is damaged: {error}. Hint: save it again, with --lab-save") from None
     return run
 
 

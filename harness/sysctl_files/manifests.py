@@ -71,7 +71,7 @@ _MERGES_LIMIT = 1000
 _DEEPEST_MERGE = 50
 
 _A_COMMAND = "a command that sets sysctls, and is too long to be read here. Hint: give it as a script"
-_NOT_READ = "a command that names a sysctl, and sets none that is found in it. Hint: give it as a script"
+_NOT_READ = "a command that names a sysctl, but contains no setting that can be read. Hint: give it as a script"
 _A_FILE = "settings as in a file of sysctls. Hint: give them as a file of their own"
 
 T = TypeVar("T")

@@ -324,9 +324,9 @@ def _reads_files(option: str, words: list[str]) -> list[str]:
 
 def _why_not_read(option: str, files: list[str]) -> str:
     if option.startswith("--system"):
-        return f"sysctl --system reads {files[0]}. Hint: give those themselves"
+        return f"sysctl --system reads {files[0]}. Hint: give those files"
     if {"-", "/dev/stdin"} & set(files):
-        return f"sysctl {option} reads its standard input. Hint: give what it is sent as a file of its own"
+        return f"sysctl {option} reads its standard input. Hint: give its input as a file"
     those = "that file itself" if len(files) == 1 else "those files themselves"
     return f"sysctl {option} reads {', '.join(files)}. Hint: give {those}" if files else ""
 

@@ -118,7 +118,7 @@ class Report:
             lines.append(f"{observables} the same, in {scenarios}{how}")
         if self.not_compared:
             stories = comparison.counted(len(self.not_compared), "story was", "stories were")
-            lines.append(f"{stories} not compared, as they set the changed keys themselves{how}")
+            lines.append(f"{stories} not compared, because they set the changed keys themselves{how}")
         return lines
 
     def _note(self, row: Row) -> str:
@@ -155,7 +155,7 @@ class Report:
             return self.reasons.get(row.story) or "no reason was given"
         if opened := self._opened_by(row):
             dead, own = (", ".join(map(short, keys)) for keys in (self.keys_behind(row), opened))
-            return f"{dead}: without effect here; it has one in this story alone, which sets {own} itself"
+            return f"{dead}: without effect here; it has an effect only in this story, which sets {own} itself"
         told = (each["why"] for each in _predictions(row))
         why = next(told, "no reason was given").replace("--lab-max-wait", "--max-wait")
         wait_s = self.wait_for(row)

@@ -49,7 +49,7 @@ class Trial:
             if each.kind in (Kind.HOST_WIDE, Kind.UNTRIED):
                 found[key] = f"{each.kind}: {each.text}"
             elif each.kind is Kind.APPLIED and key not in self.changed:
-                found[key] = "what it was, and has become, cannot be read"
+                found[key] = "its old and its new value cannot be read"
         return found
 
     def _value_before(self, key: str) -> str | None:
@@ -68,7 +68,9 @@ def trial(files: Sequence[str], before: Sequence[str], governing: Set[str], *, p
     """
     bases = [each for each in before if each in BASES]
     if bases and len(before) > 1:
-        raise LabError(f"--before is {bases[0]}, or files. Hint: give it alone (a file of that name is ./{bases[0]})")
+        raise LabError(
+            f"--before is {bases[0]}, or files. Hint: give it once, without files (a file of that name is ./{bases[0]})"
+        )
     base, old_files = (before[0], []) if bases else ("kernel", list(before))
     (lines, left_out), (old, also) = (read_as_asked(each, partial=partial) for each in (files, old_files))
     of_a_container = base == "host" and bool(lines) and all(line.container for line in lines)
