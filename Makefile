@@ -79,7 +79,7 @@ screenshot: setup ## take the picture in the README again
 readme: setup ## generate again the parts of the README and of docs/ that show real runs
 	$(RUN) tests.readme
 
-ladders: named setup ## record again what is certain of each lesson, in tests/ladders/; S= for one scenario
+ladders: named setup ## record again, in tests/ladders/, what is the same in every run of each lesson; S= for one scenario
 	$(RUN) tests.ladders $(S)
 
 setup: tools $(VENV)/ready

@@ -4,10 +4,10 @@
 
 The probing client of article 003 (`tcpping -R -i 0.1 -D 0.01`), to be pointed at a server of your own: with --reset and
 --delay 0 its RST may come before accept(), and a server must survive that. It needs Python and nothing else, so the
-file runs alone, too. It is no load generator: one connection at a time, 100 a second at most, never without an end.
+file runs alone, too. It is not a load generator: one connection at a time, 100 a second at most, never without an end.
 
 What the peer says is counted and never shown. The kernel may still hold some of it when the connection ends, and a
-close() would then reset in place of FIN; so FIN is sent by shutdown(), and close() comes after it.
+close() would then send RST instead of FIN; so FIN is sent by shutdown(), and close() comes after it.
 """
 
 import argparse
@@ -38,14 +38,14 @@ _RESET_ONCE_CONNECTED = (errno.ECONNRESET, errno.EPIPE)
 _ROW = "{:>6}  {:>5}  {:>13}  {:>10}  {}"
 
 _EPILOG = f"""
-probes begin --interval seconds apart, later where one takes longer. each is a line:
-  its number, the local port, connect() in ms (or the error that it failed with; "timeout" is --timeout),
-  the bytes heard, and how it ended: "RST sent", "FIN sent", "peer closed", or an error such as ECONNRESET.
+probes begin --interval seconds apart, or later if one takes longer. each prints one line:
+  its number, the local port, the time of connect() in ms (or its error; "timeout" is --timeout),
+  the bytes received, and how it ended: "RST sent", "FIN sent", "peer closed", or an error such as ECONNRESET.
 
 exit status: 0 every probe connected, 1 at least one did not, 2 bad usage or an address that does not resolve,
-74 its output cannot be written, 130 interrupted (the summary is printed all the same).
+74 its output cannot be written, 130 interrupted (the summary is still printed).
 
-this is no load generator: intervals from {SHORTEST_INTERVAL_S:g} s, --count up to {MOST_PROBES}, --duration up to \
+this is not a load generator: intervals from {SHORTEST_INTERVAL_S:g} s, --count up to {MOST_PROBES}, --duration up to \
 {LONGEST_DURATION_S:g} s.
 """
 
@@ -213,7 +213,7 @@ def _seconds(least: float, most: float, why: str = "") -> Callable[[str], float]
         except ValueError:
             seconds = math.nan
         if not least <= seconds <= most:
-            raise argparse.ArgumentTypeError(f"{text!r} is refused. Hint: say {least:g} to {most:g} seconds{why}")
+            raise argparse.ArgumentTypeError(f"{text!r} is refused. Hint: use {least:g} to {most:g} seconds{why}")
         return seconds
 
     return convert
@@ -222,7 +222,7 @@ def _seconds(least: float, most: float, why: str = "") -> Callable[[str], float]
 def _whole(most: int, why: str = "") -> Callable[[str], int]:
     def convert(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is refused. Hint: say a number from 1 to {most}{why}")
+            raise argparse.ArgumentTypeError(f"{text!r} is refused. Hint: use a number from 1 to {most}{why}")
         return int(text)
 
     return convert
@@ -233,28 +233,28 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m harness.prober", description=(__doc__ or "").splitlines()[0], epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
     )  # fmt: skip
-    no_load = "; this is no load generator"
+    no_load = "; this is not a load generator"
     wait = _seconds(0, _LONGEST_WAIT_S)
     parser.add_argument("address", metavar="ADDRESS", help="a host name (resolved once), an IPv4 or an IPv6 address")
     parser.add_argument("port", metavar="PORT", type=_whole(65535), help="its TCP port")
-    parser.add_argument("-R", "--reset", action="store_true", help="end with RST (SO_LINGER 0) in place of FIN")
+    parser.add_argument("-R", "--reset", action="store_true", help="end with RST (SO_LINGER 0) instead of FIN")
     parser.add_argument(
         "-i", "--interval", metavar="S", type=_seconds(SHORTEST_INTERVAL_S, LONGEST_DURATION_S, no_load), default=0.1,
-        help="least seconds from the beginning of one probe to that of the next (%(default)s)",
+        help="minimum seconds between the beginnings of two probes (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "-D", "--delay", metavar="S", type=wait, default=0.01,
-        help="seconds from connect() to the end; what the peer says meanwhile is read (%(default)s)",
+        help="seconds from connect() to the end; what the peer sends meanwhile is read (%(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--timeout", metavar="S", type=_seconds(0.001, _LONGEST_WAIT_S), default=3.0,
         help="how long one connect() may take (%(default)s)",
     )  # fmt: skip
     end = parser.add_mutually_exclusive_group()
-    end.add_argument("-c", "--count", metavar="N", type=_whole(MOST_PROBES, no_load), help="so many probes")
+    end.add_argument("-c", "--count", metavar="N", type=_whole(MOST_PROBES, no_load), help="number of probes")
     end.add_argument(
         "--duration", metavar="S", type=_seconds(SHORTEST_INTERVAL_S, LONGEST_DURATION_S, no_load),
-        help="probes that begin within so many seconds",
+        help="begin new probes for this many seconds",
     )  # fmt: skip
     return parser
 
@@ -264,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     asked = parser.parse_args(arguments)
     if asked.count is None and asked.duration is None:
-        parser.error("it does not probe without an end. Hint: say --count N, or --duration S")
+        parser.error("it does not probe without an end. Hint: use --count N, or --duration S")
     host = asked.address.removeprefix("[").removesuffix("]")
     try:
         found: tuple[Any, ...] = socket.getaddrinfo(host, asked.port, type=socket.SOCK_STREAM)[0]

@@ -80,17 +80,17 @@ def table(program):
 @pytest.mark.parametrize(
     ("arguments", "mend"),
     [
-        ([], "say --count N, or --duration S"),
-        (["-c", "0"], "say a number from 1 to 10000; this is no load generator"),
-        (["-c", "10001"], "say a number from 1 to 10000"),
-        (["-c", "9" * 5000], "say a number from 1 to 10000"),
+        ([], "use --count N, or --duration S"),
+        (["-c", "0"], "use a number from 1 to 10000; this is not a load generator"),
+        (["-c", "10001"], "use a number from 1 to 10000"),
+        (["-c", "9" * 5000], "use a number from 1 to 10000"),
         (["-c", "1", "--duration", "1"], "not allowed with argument"),
-        (["--duration", "3601"], "say 0.01 to 3600 seconds; this is no load generator"),
-        (["--duration", "inf"], "say 0.01 to 3600 seconds"),
-        (["-c", "1", "-i", "0.009"], "say 0.01 to 3600 seconds; this is no load generator"),
-        (["-c", "1", "-i", "nan"], "say 0.01 to 3600 seconds"),
-        (["-c", "1", "-D", "-1"], "say 0 to 300 seconds"),
-        (["-c", "1", "--timeout", "0"], "say 0.001 to 300 seconds"),
+        (["--duration", "3601"], "use 0.01 to 3600 seconds; this is not a load generator"),
+        (["--duration", "inf"], "use 0.01 to 3600 seconds"),
+        (["-c", "1", "-i", "0.009"], "use 0.01 to 3600 seconds; this is not a load generator"),
+        (["-c", "1", "-i", "nan"], "use 0.01 to 3600 seconds"),
+        (["-c", "1", "-D", "-1"], "use 0 to 300 seconds"),
+        (["-c", "1", "--timeout", "0"], "use 0.001 to 300 seconds"),
     ],
 )
 def test_what_it_refuses_names_its_mend(arguments, mend):
@@ -103,7 +103,7 @@ def test_what_it_refuses_names_its_mend(arguments, mend):
 def test_a_port_is_a_number(port):
     done = subprocess.run([*PROBER, "-c", "1", "--", "192.0.2.2", port], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "say a number from 1 to 65535" in done.stderr
+    assert "use a number from 1 to 65535" in done.stderr
 
 
 @pytest.mark.parametrize("host", ["nobody.invalid", "a" * 64, "", "192.0.2.2:80"])
@@ -117,7 +117,7 @@ def test_an_address_that_does_not_resolve_is_bad_usage(lab, host):
 def test_it_is_a_module_with_a_help_text_too():
     done = subprocess.run([sys.executable, "-m", "harness.prober", "-h"], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0
-    for words in ("--reset", "--interval", "--delay", "--count", "--duration", "--timeout", "no load generator"):
+    for words in ("--reset", "--interval", "--delay", "--count", "--duration", "--timeout", "not a load generator"):
         assert words in done.stdout
 
 
