@@ -159,7 +159,7 @@ def test_a_typo_in_a_key_of_interfaces_is_unknown(of, key):
 def test_read_only_everywhere(of):
     assert of((f"{TCP}available_congestion_control", "reno"))[0] == (
         Kind.READ_ONLY,
-        "the kernel lets nobody write it here",
+        "the kernel does not allow writing it here",
     )
 
 

@@ -253,7 +253,7 @@ class TestTheReport:
         assert "tcp_y" not in why
         assert json.loads(as_json(found))["observables"][0]["set_by_the_story"] == [Y]
         [(_, [why])] = sections(report(row(Verdict.CHANGED), changed=(Y,), pinned=own))
-        assert why.startswith("full_accept_queue, it: no key that changes is known to have a say in it, but those that")
+        assert why.startswith("full_accept_queue, it: no changed key is known to affect it, except those that")
 
     def test_which_of_several_keys_it_was_is_not_claimed(self) -> None:
         [(_, [why])] = sections(report(row(Verdict.CHANGED), changed=("net.core.somaxconn", Y)))
@@ -299,7 +299,7 @@ class TestTheReport:
     def test_a_line_that_the_kernel_does_not_take_is_counted_and_no_pass(self, kind) -> None:
         found = report(row(Verdict.SAME), lines=(line(kind),))
         assert found.status == 3
-        assert headline(found) == "Not all of it could be measured. 1 line could not be tried. 1 observable: 1 same"
+        assert headline(found) == "Not everything could be measured. 1 line could not be tried. 1 observable: 1 same"
         told = dict(sections(found))
         assert told == {"Lines that could not be tried": [f"x.conf:1: net.ipv4.tcp_y = 1: {kind}: why"]}
         assert headline(report(lines=(line(kind),) * 2, changed=())).endswith(". 2 lines could not be tried")

@@ -141,7 +141,7 @@ def test_a_story_without_a_timeline_is_named_and_one_with_half_is_drawn(shown, t
 def test_where_nothing_is_to_be_drawn_there_is_nothing_to_switch(shown, tmp_path) -> None:
     browser = shown(page(report(changed=()), tmp_path))
     assert text_of(browser, "h1") == ["reference + 99.conf"]
-    assert text_of(browser, ".claim") == ["Not all of it could be measured. 1 line could not be tried"]
+    assert text_of(browser, ".claim") == ["Not everything could be measured. 1 line could not be tried"]
     assert browser.run("document.querySelectorAll('.tools, .moves, figure').length") == 0
 
 

@@ -179,7 +179,7 @@ def _absent(line: Line) -> Verdict:
         return Verdict(line, Kind.NO_EFFECT, why)
     if _exists_outside(line.key):
         if not _writable_outside(line.key):
-            return Verdict(line, Kind.READ_ONLY, "the kernel lets nobody write it")
+            return Verdict(line, Kind.READ_ONLY, "the kernel does not allow writing it")
         of = "" if line.key.startswith("net.") else ", not of a network"
         return Verdict(line, Kind.HOST_WIDE, f"a key of the whole host{of}: it cannot be tried in a namespace")
     if why := known.removed(line.key):
@@ -209,7 +209,7 @@ def _read_only(line: Line) -> Verdict:
     """Root may write a key wherever its mode lets anybody (kernel/sysctl.c, test_perm)."""
     if _writable_outside(line.key) or known.only_of_the_host(line.key):
         return Verdict(line, Kind.HOST_WIDE, "only the host's own network may set it so: a namespace may not")
-    return Verdict(line, Kind.READ_ONLY, "the kernel lets nobody write it here")
+    return Verdict(line, Kind.READ_ONLY, "the kernel does not allow writing it here")
 
 
 def _writable_outside(key: str) -> bool:

@@ -140,7 +140,7 @@ class Report:
         """The sentences on the changed keys that have a say in it."""
         keys = self.keys_behind(row)
         if not keys:
-            return "no key that changes is known to have a say in it, but those that the story sets itself."
+            return "no changed key is known to affect it, except those that the story sets itself."
         told = " ".join(f"{short(key)}: {self.sentences[key]}" for key in keys)
         return told if len(keys) == 1 or _timer_of(row) is not None else f"one of these, or several together: {told}"
 
@@ -301,7 +301,7 @@ def _reason(report: Report, row: Row) -> str:
 
 def headline(report: Report) -> str:
     """What came of it, in one line."""
-    said = {0: "Nothing changed", 1: "Changed", 3: "Not all of it could be measured"}[report.status]
+    said = {0: "Nothing changed", 1: "Changed", 3: "Not everything could be measured"}[report.status]
     if not report.trial.changed and not report.status:
         said = "Nothing to try: no value would change"
     parts = [said]
@@ -326,7 +326,7 @@ def sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
         ("Not as expected: what happened instead", _together(report.otherwise(), report.rows)),
         ("Why", _together(why, report.rows)),
         ("Not measured", [*not_measured, *([report.offer()] if report.offer() else [])]),
-        ("Untested: no story says what these would do", untried),
+        ("Untested: no story shows what these would do", untried),
         ("Left out: these places cannot be read", list(map(str, report.trial.left_out))),
         ("Lines that could not be tried", _told_of(report.trial.not_tried())),
         ("Lines that change nothing here", report.not_applied()),
