@@ -112,7 +112,7 @@ def test_this_machine_has_memory():
 
 
 @pytest.mark.parametrize(("processors", "memory", "expected"), [
-    (2, 1024 * GIB, 12), (256, 2 * GIB, 8), (1, 512 * MIB, 2),
+    (2, 1024 * GIB, 18), (256, 2 * GIB, 8), (1, 512 * MIB, 2),
 ])  # fmt: skip
 def test_memory_bounds_what_if_too(monkeypatch, processors, memory, expected):
     monkeypatch.setattr(playing.os, "sched_getaffinity", lambda _: set(range(processors)))

@@ -20,7 +20,7 @@ BEFORE, AFTER = "before", "after"
 FIRST_BEFORE, FIRST_AFTER = f"{BEFORE}.1", f"{AFTER}.1"
 """The turns whose timelines are kept."""
 
-_WORKERS_A_PROCESSOR = 6
+_WORKERS_A_PROCESSOR = 9
 """Most plays wait for timers, under values that people use longer than under the reference profile."""
 
 _TOLD_BY_PYTEST = (0, 1, 5)
