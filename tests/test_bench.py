@@ -33,7 +33,7 @@ def test_each_missed_bar_is_named_and_is_an_exit_status(monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "MISSED: scenario"
     assert judged(monkeypatch, met | {"explain, ten keys": [13.0, 13.0], "collecting scenarios/": [2.0, 2.0]}) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "MISSED: scenario; explain; collecting"
-    assert judged(monkeypatch, met | {"all scenarios once": [0.4, 0.4]}) == 1
+    assert judged(monkeypatch, met | {"all scenarios once": [0.3, 0.3]}) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "MISSED: scenario; what-if"
 
 

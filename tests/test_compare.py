@@ -218,7 +218,7 @@ def test_any_json_is_read_or_refused(tmp_path_factory, found):
 
 @pytest.mark.parametrize("name", ["", "..", ".hidden", "a b", "a\nb", "$x"])
 def test_a_name_for_a_record_is_a_plain_one(name):
-    with pytest.raises(LabError, match="Hint: letters"):
+    with pytest.raises(LabError, match="Hint: use letters"):
         paths.path_of(name)
 
 

@@ -376,7 +376,7 @@ class TestTheCommand:
         assert done.returncode == 1, done.stdout + done.stderr
         assert "net.ipv4.tcp_abort_on_overflow: 0 → 1" in done.stdout
         assert "CHANGED" in done.stdout
-        assert "tcp_abort_on_overflow: where the accept queue is full" in " ".join(done.stdout.split())
+        assert "tcp_abort_on_overflow: if the accept queue is full" in " ".join(done.stdout.split())
         assert "no_such_key" in done.stdout
         assert "make lesson S=" in " ".join(done.stdout.split())
         assert "| CHANGED |" in told.read_text()
