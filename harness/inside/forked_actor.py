@@ -50,7 +50,7 @@ def fork(*, ahead: bool = False) -> ForkedActor:
         try:
             role_runner.become_actor(theirs.fileno(), output)
             if ahead:
-                _rehearse()
+                rehearse()
             os._exit(_play(theirs))
         except BaseException:  # this must not go on as a second keeper
             traceback.print_exc()
@@ -60,8 +60,10 @@ def fork(*, ahead: bool = False) -> ForkedActor:
     return ForkedActor(pid, ours, output)
 
 
-def _rehearse() -> None:
-    """Play a role that needs nobody, so that the pages that every role writes to are this process's own by now."""
+def rehearse() -> None:
+    """Play a role that needs no peer: this process then has what roles import, and its own copy of each page that they
+    all write to.
+    """
     theirs, ours = Channel.pair()
     for _ in range(2):
         ours.send("go on")

@@ -5,16 +5,14 @@ It makes labs on request and knows nothing more of them. It ends when its channe
 """
 
 import contextlib
-import encodings.idna  # noqa: F401  (every create_connection() needs it: here it is read once, not in each actor)
 import os
 import select
 import signal
 import socket
-import traceback
 
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import transitions
-from harness.inside import keeper, roles
+from harness.inside import forked_actor, keeper, roles
 from harness.inside.channel import Channel
 from harness.kernel import namespace, processors, sysctls
 
@@ -29,7 +27,7 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; a lab's own keeper undoes this
     os.set_inheritable(channel_fd, False)  # Popen's pass_fds had to make it so; a lab's programs must not have it
     signal.signal(signal.SIGINT, signal.default_int_handler)  # for actors: a command's pytest ignores it (child.py)
-    _warm_up()
+    forked_actor.rehearse()  # what a role imports when it first needs it (idna, for one), this process has
     with contextlib.suppress(EOFError, ConnectionError):  # the pytest that started this has gone
         _serve_until_unwatched(Channel.from_fd(channel_fd), watched_pids)
 
@@ -54,14 +52,6 @@ def _serve_until_unwatched(channel: Channel, watched_pids: list[int]) -> None:
     with slot_lock:
         while _next_request(channel, watched):
             _serve(channel, usual)
-
-
-def _warm_up() -> None:
-    """Import here, once, what traceback imports when it first formats an error: each failing role would do it anew."""
-    try:
-        raise LabError("for its traceback")
-    except LabError as error:
-        traceback.format_exception(error)
 
 
 def _take_slot() -> tuple[socket.socket, int]:
