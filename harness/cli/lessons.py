@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import LabError
 from harness.lessons import lessons
 from harness.lessons.lessons import Lesson
 from harness.output import files, terminal
@@ -75,8 +74,6 @@ def new(asked: argparse.Namespace) -> int:
     """Write the files of a new scenario, and say what comes next."""
     from harness.lessons import new as new_scenario
 
-    if asked.pytest_arguments:
-        raise LabError(f"unknown option {asked.pytest_arguments[0]}. Hint: see --help")
     written = [path.relative_to(lessons.FOLDER.parent) for path in new_scenario.write(asked.name, asked.theme)]
     for path in written:
         terminal.say(f"wrote {path}")

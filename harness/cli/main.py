@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     new = commands.add_parser("new", help="write the files of a new scenario; its tests fail until you fill them in")
     new.add_argument("name", help="the fault, as a phrase: reset_before_accept")
     new.add_argument("--theme", default="closing", help="its folder in scenarios/ (default: closing)")
-    new.set_defaults(run=cli_lessons.new)
+    new.set_defaults(run=_new)
     _about_sysctls(commands)
     return parser
 
@@ -168,6 +168,11 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
     compare = commands.add_parser("compare", help="report what changed between two runs saved with --lab-save")
     compare.add_argument("records", nargs=2, metavar="NAME|FILE")
     compare.set_defaults(run=_compare)
+
+
+def _new(asked: argparse.Namespace) -> int:
+    _nothing_else(asked)
+    return cli_lessons.new(asked)
 
 
 def _compare(asked: argparse.Namespace) -> int:
