@@ -28,19 +28,21 @@ def write(
         "mmd": mermaid(timeline, claim or story).encode(),
         "json": written(record).encode(),
     }
-    paths = {ending: folder / f"{name}.{ending}" for ending in contents}
-    for ending, path in paths.items():
-        files.write(path, contents[ending], named=folder)
-    return list(paths.values())
+    return _write_each(contents, folder, name)
 
 
 def write_plain(timeline: Timeline, folder: Path, story: str, played_by: str = "") -> list[Path]:
     """The same without the answer, for a class: only .pcapng and .mmd, under a name that does not give it away."""
     seen, name = plain(timeline), plain_name(story, played_by)
-    contents = {"pcapng": pcapng(seen), "mmd": mermaid(seen).encode()}
-    for ending, content in contents.items():
-        files.write(folder / f"{name}.{ending}", content, named=folder)
-    return [folder / f"{name}.{ending}" for ending in contents]
+    return _write_each({"pcapng": pcapng(seen), "mmd": mermaid(seen).encode()}, folder, name)
+
+
+def _write_each(contents: dict[str, bytes], folder: Path, name: str) -> list[Path]:
+    """Write a file for each ending; their paths."""
+    paths = {ending: folder / f"{name}.{ending}" for ending in contents}
+    for ending, path in paths.items():
+        files.write(path, contents[ending], named=folder)
+    return list(paths.values())
 
 
 def plain_name(story: str, played_by: str = "") -> str:
