@@ -64,10 +64,11 @@ def next_move(path: str, role_line: int, line: int | None) -> NextMove | None:
     here = [each for each in flow.follows if line and _yielded(each) and each.lineno <= line <= _last_line(each)]
     if line and not here:
         return None
-    return _move(flow, here[-1] if here else None, text.splitlines(), is_role=function is role)
+    return _move(flow, here[-1] if here else None, text, is_role=function is role)
 
 
-def _move(flow: "_Flow", here: ast.stmt | None, source: Sequence[str], *, is_role: bool) -> NextMove:
+def _move(flow: "_Flow", here: ast.stmt | None, source: str, *, is_role: bool) -> NextMove:
+    lines = source.splitlines()
     statements = list(flow.ahead(here))
     after = _last_line(here) if here else 0
     ordered = sorted((each for each in statements if each), key=lambda each: (each.lineno <= after, each.lineno))
@@ -77,7 +78,7 @@ def _move(flow: "_Flow", here: ast.stmt | None, source: Sequence[str], *, is_rol
     if not destinations:
         destinations.append(Destination(Kind.LOOP, ""))
     numbers = dict.fromkeys(number for each in ordered for number in flow.lines[each])
-    return NextMove(destinations, [(n, source[n - 1]) for n in numbers if source[n - 1].strip()])
+    return NextMove(destinations, [(n, lines[n - 1]) for n in numbers if lines[n - 1].strip()])
 
 
 def _around(functions: Sequence[_Function], line: int) -> _Function | None:
@@ -95,7 +96,7 @@ def _last_line(node: ast.stmt) -> int:
     return node.end_lineno or node.lineno
 
 
-def _destinations(statement: ast.stmt, source: Sequence[str]) -> Iterator[Destination]:
+def _destinations(statement: ast.stmt, source: str) -> Iterator[Destination]:
     for found in _yielded(statement):
         match found:
             case ast.Yield(value=ast.Constant(value=str(name))):
@@ -106,9 +107,9 @@ def _destinations(statement: ast.stmt, source: Sequence[str]) -> Iterator[Destin
                 yield Destination(Kind.EXPRESSION, _text(value, source) if value else "None")
 
 
-def _text(expression: ast.expr, source: Sequence[str]) -> str:
+def _text(expression: ast.expr, source: str) -> str:
     """As it is written, on one line."""
-    return " ".join((ast.get_source_segment("\n".join(source), expression) or "").split())
+    return " ".join((ast.get_source_segment(source, expression) or "").split())
 
 
 def _yielded(statement: ast.stmt) -> list[ast.Yield | ast.YieldFrom]:
