@@ -41,6 +41,11 @@ class Setting:
     optional: bool = False
 
 
+def short(key: str) -> str:
+    """A key without what nearly all have in common: tcp_fin_timeout."""
+    return key.removeprefix("net.ipv4.")
+
+
 def redact(key: str, value: str) -> str:
     """The value as it may be shown and kept: "(secret)" where it is one."""
     return "(secret)" if value and _SECRET.fullmatch(key) else value

@@ -1,6 +1,6 @@
 """The words of the scenarios, and what their docstrings say: NAME.toml and NAME.py in scenarios/THEME/.
 
-Imports: errors, output.
+Imports: errors, kernel, output.
 
 A new scenario: `python -m harness new NAME` writes its files (new.py, templates/); nothing here changes. A new field of
 a lesson: the dataclasses in lessons.py, and templates/lesson.txt.

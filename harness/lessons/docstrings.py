@@ -7,6 +7,7 @@ kernel does. "Observes: tcp_fin_timeout." names those of the lesson's sysctls th
 import re
 from functools import cache
 
+from harness.kernel import sysctls
 from harness.lessons.lessons import Lesson
 
 
@@ -40,13 +41,17 @@ def observed_by(lesson: Lesson, story: str) -> set[str]:
 @cache
 def observed_by_test(lesson: Lesson) -> dict[str, set[str]]:
     """The same for every test of the scenario, by its name."""
-    import ast  # 5 ms, which a role's process need not wait
-
-    functions = (node for node in ast.parse(lesson.source()).body if isinstance(node, ast.FunctionDef))
-    texts = {node.name: ast.get_docstring(node) or "" for node in functions if node.name.startswith("test_")}
-    told = {name: re.split(r"\.\s|\.$", text.partition("Observes:")[2])[0] for name, text in texts.items()}
+    told = {name: re.split(r"\.\s|\.$", text.partition("Observes:")[2])[0] for name, text in of_tests(lesson).items()}
     return {name: {key for key in lesson.sysctls if _names(text, key)} for name, text in told.items()}
 
 
 def _names(text: str, key: str) -> bool:
-    return bool(re.search(rf"\b{key.removeprefix('net.ipv4.')}\b", text))
+    return bool(re.search(rf"\b{sysctls.short(key)}\b", text))
+
+
+def of_tests(lesson: Lesson) -> dict[str, str]:
+    """The docstring of every test of the scenario, by its name; empty for a test without one."""
+    import ast  # 5 ms, which a role's process need not wait
+
+    functions = (node for node in ast.parse(lesson.source()).body if isinstance(node, ast.FunctionDef))
+    return {node.name: ast.get_docstring(node) or "" for node in functions if node.name.startswith("test_")}

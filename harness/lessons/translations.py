@@ -1,6 +1,5 @@
 """What each lesson has in a language other than English, and what it still lacks there."""
 
-import ast
 import tomllib
 
 from harness.lessons import docstrings
@@ -42,6 +41,5 @@ def _tables(lesson: Lesson) -> dict[str, dict[str, dict[str, list[str]]]]:
 
 
 def _english_advice(lesson: Lesson) -> dict[str, tuple[str, str]]:
-    tests = (node for node in ast.parse(lesson.source()).body if isinstance(node, ast.FunctionDef))
-    found = ((test.name, docstrings.advice(ast.get_docstring(test) or "")) for test in tests)
+    found = ((test, docstrings.advice(text)) for test, text in docstrings.of_tests(lesson).items())
     return {test: advice for test, advice in found if advice}

@@ -10,6 +10,7 @@ from harness.errors import LabUnavailable
 from harness.evidence import starvation
 from harness.explain import profile
 from harness.inside.installed import find_program
+from harness.kernel import sysctls
 from harness.pytest_plugin.keeping import plain_names, unwritten
 from harness.pytest_plugin.labs import effective_values, nursery_for
 from harness.pytest_plugin.verdicts import PROFILE, gap_of, message_of, verdict_of
@@ -51,7 +52,7 @@ def _not_the_host(base: str, effective_values: dict[str, str]) -> str:
     differ = [key for key, value in host.items() if value != effective_values[key]]
     if base == "host" or not differ:
         return ""
-    keys = ", ".join(key.removeprefix("net.ipv4.") for key in differ)
+    keys = ", ".join(sysctls.short(key) for key in differ)
     return f"; not this host's, which differs in {keys} (--lab-sysctls=host)"
 
 

@@ -16,8 +16,3 @@ def governed(lesson: Lesson, changed: Set[str]) -> dict[str, set[str]]:
         if keys := (observed or set(lesson.sysctls)) & changed:
             found[test] = keys
     return found
-
-
-def short(key: str) -> str:
-    """A key without what nearly all have in common."""
-    return key.removeprefix("net.ipv4.")

@@ -11,11 +11,11 @@ from typing import Any
 from harness.explain import explain
 from harness.explain.explain import Kind
 from harness.explain.folding import fold
+from harness.kernel.sysctls import short
 from harness.lessons.docstrings import observed_by
 from harness.lessons.lessons import Lesson
 from harness.runs.compare import ENDING, NOT_AS_EXPECTED, Row, Verdict
 from harness.views import comparison
-from harness.whatif.governing import short
 from harness.whatif.trial import Trial
 
 _TELL = (Verdict.CHANGED, Verdict.PREDICTED, Verdict.VARIES)
