@@ -19,9 +19,9 @@ from harness.pytest_plugin.verdicts import (
     EFFECTIVE_VALUES,
     LAB,
     PROFILE,
+    expectation_of,
     has_lab,
     keeping,
-    message_of,
     profile_of,
     verdict_of,
 )
@@ -101,9 +101,8 @@ def _told(item: pytest.Item, report: pytest.TestReport, lab: "Lab | None") -> Pl
 
 def _reason(report: pytest.TestReport) -> str:
     """Why it is not as expected, in one line: of an expectation, too, what was seen instead (harness/lab/expect.py)."""
-    first, *others = message_of(report).removeprefix("harness.errors.ExpectationFailed: ").splitlines() or [""]
-    named = (line.strip().partition(":") for line in others)
-    seen = [f"{name} {value.strip()}" for name, _, value in named if name in ("expected", "last seen")]
+    first, told = expectation_of(report)
+    seen = [f"{name.strip()} {value.strip()}" for name, _, value in (line.partition(":") for line in told)]
     return f"{first}: {', '.join(seen)}" if len(seen) > 1 else first
 
 

@@ -1,7 +1,6 @@
 """pytest's side of `--lab-report`: a page for each scenario, its fault and its control side by side, and an index."""
 
 import pickle
-import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from harness.errors import LabError
 from harness.lessons import lessons
 from harness.lessons.lessons import Lesson
 from harness.output import files
-from harness.pytest_plugin.verdicts import message_of, table_of, verdict_of
+from harness.pytest_plugin.verdicts import expectation_of, message_of, table_of, verdict_of
 from harness.story.timeline import Timeline
 from harness.views import html
 from harness.views.artifacts import plain_name
@@ -134,9 +133,8 @@ def _reason(report: pytest.TestReport) -> str:
     """Why it is not as expected: the first line, and what was expected and last seen, where it says that."""
     if report.skipped:
         return message_of(report)
-    first, *more = message_of(report).splitlines() or [""]
-    told = [line for line in more if line.startswith(("  expected: ", "  last seen: "))][:2]
-    lines = [re.sub(r"^harness\.errors\.\w+: ", "", first), *told]
+    first, told = expectation_of(report)
+    lines = [first, *told]
     return "\n".join(line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…" for line in lines)
 
 

@@ -4,6 +4,7 @@ Verdicts are pytest's three outcomes, and two of the lab's own: inconclusive (th
 while its processes were kept from running), and not measured.
 """
 
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -93,6 +94,16 @@ def message_of(report: pytest.TestReport) -> str:
         return report.longrepr[2].removeprefix("Skipped: ")
     crash = getattr(report.longrepr, "reprcrash", None)
     return str(crash.message if crash else report.longrepr or "")
+
+
+def expectation_of(report: pytest.TestReport) -> tuple[str, list[str]]:
+    """The first line of message_of(), without the class of an error of ours; and the lines of a failed expectation.
+
+    These say what was expected and what was last seen (lab/expect.py).
+    """
+    first, *more = message_of(report).splitlines() or [""]
+    told = [line for line in more if line.startswith(("  expected: ", "  last seen: "))][:2]
+    return re.sub(r"^harness\.errors\.\w+: ", "", first), told
 
 
 @contextmanager
