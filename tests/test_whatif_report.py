@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness.cli.whatif import _reasons, as_markdown, as_text
-from harness.pytest_plugin.recording import _reason
+from harness.pytest_plugin.saving import _reason
 from harness.runs.compare import ENDING, Row, Verdict, compare
 from harness.runs.record import Run
 from harness.whatif.page import page
