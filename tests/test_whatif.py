@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from harness.cli.main import main
-from harness.cli.whatif import as_markdown, run
+from harness.cli.whatif import run
 from harness.errors import LabError
 from harness.explain import explain
 from harness.explain.explain import Kind
@@ -24,7 +24,8 @@ from harness.runs import record
 from harness.runs.compare import ENDING, Row, Verdict
 from harness.sysctl_files.lines import Line
 from harness.views import comparison
-from harness.whatif.report import Report, as_json, headline, sections
+from harness.whatif.forms import as_json, as_markdown
+from harness.whatif.report import Report, headline, sections
 from harness.whatif.trial import Trial, trial
 from tests.playing import GENEROUS_S, ROOT, clean_environment, run_module
 

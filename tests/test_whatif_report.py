@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.cli.whatif import _reasons, as_markdown, as_text
 from harness.pytest_plugin.saving import _reason
 from harness.runs.compare import ENDING, Row, Verdict, compare
 from harness.runs.record import Run
+from harness.whatif.forms import as_json, as_markdown, as_text
+from harness.whatif.making import _reasons
 from harness.whatif.page import page
 from harness.whatif.playing import Played
-from harness.whatif.report import as_json, sections
+from harness.whatif.report import sections
 from tests.test_whatif import report, row
 
 A, B, C, D = (f"scenarios/{name}.py::test_x" for name in "abcd")

@@ -1,6 +1,6 @@
 """The commands of `python -m harness`: their options, exit statuses and help. The work itself is done in other rooms.
 
-Imports: errors, explain, kernel, lab, lessons, output, runs, story, sysctl_files, views, whatif. Commands import what
+Imports: errors, explain, kernel, lab, lessons, output, runs, sysctl_files, views, whatif. Commands import what
 they need when they run: `explain` takes 0.2 s, and must not wait for the libraries of the others.
 
 A new command: a module here, its parser in main.py, its exit statuses in its epilog. A VM runner that boots other

@@ -1,6 +1,5 @@
 """What a what-if has to say, once: the table, why, what was not tried. The same for the terminal, Markdown and JSON."""
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -21,7 +20,8 @@ from harness.whatif.trial import Trial
 _TELL = (Verdict.CHANGED, Verdict.PREDICTED, Verdict.VARIES)
 """What is told why."""
 
-_NOT_MEASURED = (Verdict.PREDICTED, Verdict.NOT_MEASURED)
+NOT_MEASURED = (Verdict.PREDICTED, Verdict.NOT_MEASURED)
+"""Rows whose values were not measured, at least on one side."""
 
 _ORDER = (
     Verdict.CHANGED, Verdict.VARIES, Verdict.GONE, Verdict.PREDICTED, Verdict.NOT_MEASURED, Verdict.SAME
@@ -123,7 +123,7 @@ class Report:
 
     def _note(self, row: Row) -> str:
         """The `--max-wait` that would measure it, or else which keys its story sets itself."""
-        if row.verdict in _NOT_MEASURED and (wait_s := self.wait_for(row)):
+        if row.verdict in NOT_MEASURED and (wait_s := self.wait_for(row)):
             return f"needs --max-wait {wait_s}"
         return self._not_tried_by(row)
 
@@ -146,7 +146,7 @@ class Report:
 
     def not_measured(self) -> Iterator[tuple[Row, str]]:
         """Each row that was not measured, and why."""
-        for verdict in _NOT_MEASURED:
+        for verdict in NOT_MEASURED:
             yield from ((row, self.reason(row)) for row in self.rows if row.verdict is verdict)
 
     def reason(self, row: Row) -> str:
@@ -247,56 +247,6 @@ def _told_of(verdicts: Iterable[explain.Verdict]) -> list[str]:
     return [
         f"{each.line.place}: {each.line.key} = {each.line.value}: {each.kind}: {each.text}" for each in fold(verdicts)
     ]
-
-
-def as_json(report: Report) -> str:
-    """Version 1: everything, with the value of each play."""
-    trial = report.trial
-    lines = [(each.line, each.kind, each.text) for each in trial.verdicts]
-    told = {
-        "version": 1,
-        "status": report.status,
-        "kernel": report.kernel,
-        "before": trial.before.name,
-        "after": trial.after.name,
-        "plays": report.plays,
-        "lines": [
-            {"place": line.place, "key": line.key, "value": line.value, "verdict": kind, "text": text}
-            for line, kind, text in lines
-        ],
-        "changed": {key: {"before": was, "after": now} for key, (was, now) in trial.changed.items()},
-        "observables": [_observable(report, row) for row in report.rows],
-        "untried": dict(report.untried),
-        "not_compared": list(report.not_compared),
-        "left_out": [
-            {"file": each.source, "line": each.line, "column": each.column, "text": each.why} for each in trial.left_out
-        ],
-    }
-    return json.dumps(told, indent=1) + "\n"
-
-
-def _observable(report: Report, row: Row) -> dict[str, object]:
-    before, after = row.measured
-    return {
-        "scenario": row.scenario,
-        "story": row.story,
-        "observable": row.observable,
-        "before": row.before,
-        "after": row.after,
-        "verdict": row.verdict,
-        "measured": {"before": before, "after": after},
-        "keys": report.keys_behind(row),
-        "set_by_the_story": report.set_by_the_story(row),
-        "reason": _reason(report, row),
-        "max_wait": report.wait_for(row) if row.verdict in _NOT_MEASURED else None,
-    }
-
-
-def _reason(report: Report, row: Row) -> str:
-    """Why it was not measured, or what happened instead of what was expected."""
-    if row.verdict in _NOT_MEASURED:
-        return report.reason(row)
-    return dict(report.otherwise()).get(row, "")
 
 
 def headline(report: Report) -> str:
