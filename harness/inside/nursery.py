@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 
+from harness import stock_roles
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import transitions
 from harness.inside import forked_actor, keeper, roles
@@ -28,6 +29,7 @@ def main(channel_fd: int, watched_pids: list[int]) -> None:
     os.set_inheritable(channel_fd, False)  # Popen's pass_fds had to make it so; a lab's programs must not have it
     signal.signal(signal.SIGINT, signal.default_int_handler)  # for actors: a command's pytest ignores it (child.py)
     forked_actor.rehearse()  # what a role imports when it first needs it (idna, for one), this process has
+    roles.load(stock_roles.__file__)
     with contextlib.suppress(EOFError, ConnectionError):  # the pytest that started this has gone
         _serve_until_unwatched(Channel.from_fd(channel_fd), watched_pids)
 

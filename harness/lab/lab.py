@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import stock_roles
 from harness.errors import LabError
 from harness.evidence import wire
 from harness.evidence.sockets import Endpoint
@@ -62,14 +63,18 @@ class Lab(Observer):
         return addresses.CLIENT, port
 
     def start(self, role: Callable[..., Any], *arguments: Any, name: str | None = None, to: str | None = None) -> Actor:
-        """A process that will play `role`, a generator function of the scenario's file; it waits for its first verb.
+        """A process that will play `role`, a generator function; it does nothing before its first verb.
 
-        With `to`, it has been run to that step when this returns.
+        The role is defined in the scenario's own file, or in harness/stock_roles.py. With `to`, it has been run to
+        that step when this returns.
         """
         check_role(role, arguments)
         path = inspect.getsourcefile(role) or ""
-        if path != self._roles_from:
-            raise LabError(f"{role.__qualname__} is defined in {path}. Hint: define it in the scenario's own file")
+        if path not in (self._roles_from, stock_roles.__file__):
+            raise LabError(
+                f"{role.__qualname__} is defined in {path}. Hint: define it in the scenario's own file, or use one of "
+                "harness/stock_roles.py"
+            )
         title = self._free_name(name or role.__name__)
         pid, (channel, pidfd, output) = self._keeper.ask_for_fds(
             "start_role", path=path, role=role.__qualname__, arguments=_pickled(arguments), title=title
@@ -139,6 +144,14 @@ class Lab(Observer):
         self._keeper.ask("write_sysctl", key=key, value=str(value))
         self.pinned.add(key)
         self.timeline.add(Change(time.monotonic_ns(), f"{key} = {value}"))
+
+    def protect_time_wait_from_late_acks(self) -> None:
+        """Let no RST end a TIME_WAIT (tcp_rfc1337 = 1), for stories that expect one and close both ends at once.
+
+        Each processor queues what it receives (enqueue_to_backlog), so an earlier ACK may be handled after the last
+        one, when its receiver is already CLOSED. That end answers with RST, and RST ends TIME_WAIT (RFC 1337).
+        """
+        self.set_sysctl("net.ipv4.tcp_rfc1337", 1)
 
     def set_ephemeral_ports(self, ports: Sequence[int]) -> None:
         """Whoever connects without a bind() is given one from the first of these to the last; none is reserved."""

@@ -72,6 +72,10 @@ class Observer(Recorder):
     def _moment(self, since: Since) -> Moment | None:
         return self.timeline.find(since) if isinstance(since, str) else since
 
+    def gap_s(self, first: Moment | Segment, second: Moment | Segment) -> float:
+        """Seconds from one segment (or step) to another, negative if the second one came first."""
+        return (second.time_ns - first.time_ns) / 1e9
+
     def sockets(self) -> list[Socket]:
         """The whole TCP socket table, once the wire is quiet."""
         self._watch.settle()

@@ -230,8 +230,7 @@ def test_a_stopped_server_lets_connect_succeed(lab):
 
 def test_an_exhausted_port_range_sends_nothing(lab):
     """Proves: 001-4"""
-    # A late ACK from another CPU (enqueue_to_backlog) must not end TIME_WAIT: RFC 1337.
-    lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)
+    lab.protect_time_wait_from_late_acks()
     lab.set_ephemeral_ports([ONLY_PORT])
     server = start_server(lab)
     come_and_go(lab, server, port=None)
@@ -263,6 +262,9 @@ def test_one_look_while_it_hangs_tells_each_from_every_other():
 
 def table():
     line = "{:28}{:12}{:12}{:8}{}\n    counters: {}; wire: {}; connect(): {}"
-    looks = (line.format(cause, *seen[:4], *(cell or "-" for cell in seen[4:])) for cause, seen in SYMPTOMS.items())
+    looks = (
+        line.format(cause, *seen[:4], *(cell or "-" for cell in seen[4:]))
+        for cause, seen in SYMPTOMS.items()
+    )
     headings = line.splitlines()[0].format("cause", "client", "server", "queue", "process")
     return "\n".join([headings, *looks])

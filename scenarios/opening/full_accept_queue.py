@@ -28,21 +28,13 @@ import socket
 import pytest
 
 from harness.predict import timers
+from harness.stock_roles import accept
 
 LATE, NEXT = 40001, 40005
 # They fill a backlog of 2. With a backlog of 1, older kernels would answer the SYN of the client
 # before them with a cookie (inet_csk_reqsk_queue_is_full).
 OTHERS = (40002, 40003, 40004)
 FIRST_REPETITION = timers.one_timer(1.0, timers.tick_s())
-
-
-def serve(address, backlog=2):
-    listener = socket.create_server(address, backlog=backlog)
-    yield "listening"
-    connections = []
-    while True:
-        connections.append(listener.accept())
-        yield "accepted"
 
 
 def call(address, port):
@@ -67,7 +59,7 @@ def fill_the_queue(lab):
 
 def play(lab, backlog=2):
     """Until the last ACK may arrive."""
-    server = lab.start(serve, lab.server_address, backlog, to="listening")
+    server = lab.start(accept, lab.server_address, backlog, to="listening")
     late = fill_the_queue(lab)
     lab.restore()
     return server, late
@@ -80,7 +72,7 @@ def test_the_last_ack_that_finds_the_queue_full_is_ignored(lab):
     lab.expect_wire(["client S", "server SA", "client A", "server SA", "client A"], port=LATE)
     syn, _, _, repeated, _ = lab.segments(port=LATE)
     # Its timer starts before the first SYN-ACK is sent (tcp_conn_request).
-    after_s = (repeated.time_ns - syn.time_ns) / 1e9
+    after_s = lab.gap_s(syn, repeated)
     lab.expect_duration("the repeated SYN-ACK", after_s, FIRST_REPETITION)
     lab.expect_states(client="ESTABLISHED", server="SYN_RECV", port=LATE)
     assert lab.counter("TcpExtListenOverflows") == lab.counter("TcpExtListenDrops") == 1
@@ -106,7 +98,7 @@ def test_control_with_one_place_more_the_next_segment_is_enough(lab):
 def test_a_syn_that_finds_the_queue_full_is_dropped(lab, abort, ends):
     """Proves: 001-6, 003-6. tcp_abort_on_overflow changes nothing for a SYN, as it is for ACKs."""
     lab.set_sysctl("net.ipv4.tcp_abort_on_overflow", abort)
-    lab.start(serve, lab.server_address, to="listening")
+    lab.start(accept, lab.server_address, 2, to="listening")
     late = fill_the_queue(lab)
     client = lab.start(call, lab.server_address, NEXT)
     client.stay_blocked(in_="connect")

@@ -192,8 +192,7 @@ def test_after_late_accept_the_second_send_fails_with_epipe(lab):
 
 def test_control_a_thread_per_connection_accepts_in_time(lab):
     """Proves: 002-1, 002-2, 002-3, 002-4, 002-5, by the cure."""
-    # A late ACK from another CPU (enqueue_to_backlog) must not end TIME_WAIT: RFC 1337.
-    lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)
+    lab.protect_time_wait_from_late_acks()
     server = lab.start(threaded_server, lab.server_address, 2, name="server", to="listening")
     lab.start(client, lab.server_address, SERVED, to="connected")
     server.run_to("accepted")

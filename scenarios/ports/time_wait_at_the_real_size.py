@@ -70,9 +70,7 @@ def one_more(address):
 
 def play(lab, ports):
     """One connection from each port; the client closes each before it opens the next."""
-    # An ACK that is late, from another CPU (enqueue_to_backlog), finds the server CLOSED; at 0 the
-    # RST that answers it would end the TIME_WAIT (RFC 1337).
-    lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)
+    lab.protect_time_wait_from_late_acks()
     lab.start(echo_server, lab.server_address, to="listening").resume()
     for start in range(0, len(ports), WINDOW):
         window = ports[start : start + WINDOW]

@@ -27,16 +27,11 @@ import socket
 
 from harness.explain.profile import host_values
 from harness.predict import limits
+from harness.stock_roles import listen
 
 SACK, SCALING, ECN = 2, 4, 8  # include/uapi/linux/tcp.h, TCPI_OPT_…
 ALL_OPTIONS = SACK | SCALING | ECN
 OPTION_SYSCTLS = ("net.ipv4.tcp_sack", "net.ipv4.tcp_window_scaling", "net.ipv4.tcp_ecn")
-
-
-def listen(address):
-    listener = socket.create_server(address)
-    yield "listening"
-    listener.accept()
 
 
 def call(address):

@@ -64,8 +64,7 @@ def bind_again(address, reuse_address):
 
 
 def start_server(lab, address=None):
-    # A late ACK (enqueue_to_backlog) must not end TIME_WAIT: RFC 1337.
-    lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)
+    lab.protect_time_wait_from_late_acks()
     return lab.start(serve, address or lab.server_address, to="listening")
 
 

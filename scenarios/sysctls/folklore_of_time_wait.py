@@ -51,8 +51,7 @@ def call(address):
 
 
 def start_server(lab):
-    # A late ACK (enqueue_to_backlog) must not end TIME_WAIT: RFC 1337.
-    lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)
+    lab.protect_time_wait_from_late_acks()
     return lab.start(serve, lab.server_address, to="listening")
 
 

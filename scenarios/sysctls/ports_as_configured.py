@@ -121,7 +121,7 @@ def test_a_time_wait_is_taken_over_when_it_is_old_enough(lab):
     assert third.finish(interval.at_most_s + 5)
     *_, fin, _ = lab.segments(until="use_ports: enough")
     syn, *_ = lab.segments(since="use_ports: finished")
-    lab.expect_duration(name, (syn.time_ns - fin.time_ns) / 1e9, interval)
+    lab.expect_duration(name, lab.gap_s(fin, syn), interval)
 
 
 def test_no_more_time_waits_than_configured(lab):

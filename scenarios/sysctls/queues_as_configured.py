@@ -22,6 +22,7 @@ tcp_syn_flood_action, tcp_check_req.
 import socket
 
 from harness.predict import limits
+from harness.stock_roles import listen
 
 ANY_BACKLOG = 2**31 - 1
 BACKLOG, CLIENTS = 4, 12
@@ -29,12 +30,6 @@ LATE = 40001
 OTHERS = (40002, 40003, 40004)
 FIRST_PORT = 10001
 MOST = 1000
-
-
-def listen(address, backlog):
-    listener = socket.create_server(address, backlog=backlog)
-    yield "listening"
-    listener.accept()
 
 
 def send_syns(address, count):

@@ -36,6 +36,7 @@ import time
 import pytest
 
 from harness.predict import timers
+from harness.stock_roles import listen
 
 PORT = 40001
 USER_TIMEOUT_MS = 500
@@ -46,12 +47,6 @@ SCHEDULE = {  # of repetitions, apart from what this file is about
     "tcp_rto_min_us": 200_000,
 }
 LONGEST_TIMER_S = 2**32 // 1000  # that sock_diag shows (idiag_expires: 32 bits of milliseconds)
-
-
-def serve(address):
-    listener = socket.create_server(address)
-    yield "listening"
-    listener.accept()
 
 
 def call(address, port):
@@ -80,7 +75,7 @@ def keep_alive(address, port):
 def play(lab, role, *arguments, to="connected"):
     for key, value in SCHEDULE.items():
         lab.set_sysctl(f"net.ipv4.{key}", value, optional=True)
-    lab.start(serve, lab.server_address, to="listening")
+    lab.start(listen, lab.server_address, to="listening")
     return lab.start(role, lab.server_address, PORT, *arguments, to=to)
 
 
@@ -121,7 +116,9 @@ def test_unacknowledged_data_ends_when_configured(lab):
     retries2 = int(lab.sysctl("net.ipv4.tcp_retries2"))
     others = lab.rto_max_s(), timers.tick_s()
     name = "data without an ACK"
-    lab.skip_if_longer_than_max_wait(name, timers.unacknowledged_data(retries2, timers.RTO_MIN_S, *others))
+    lab.skip_if_longer_than_max_wait(
+        name, timers.unacknowledged_data(retries2, timers.RTO_MIN_S, *others)
+    )
     interval = timers.unacknowledged_data(retries2, rto_s(client), *others)
     expect_timeout(lab, name, client, "connected", interval)
     lab.expect_socket("server", state="ESTABLISHED", recv_q=5)

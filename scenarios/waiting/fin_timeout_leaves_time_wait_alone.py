@@ -22,37 +22,18 @@ tcp_keepalive_timer (FIN_WAIT2); tcp_time_wait, tcp_timewait_state_process (TIME
 inet_twsk_diag_fill (what `ss` shows).
 """
 
-import socket
 import time
 
 import pytest
 
 from harness.errors import LabError
 from harness.predict import timers
+from harness.stock_roles import call, serve
 
 RECYCLE = "net.ipv4.tcp_tw_recycle"
 PORT = 40001
 CLOSED_BY_BOTH = (40001, 40002, 40003)
 CLOSED_BY_CLIENT = 40004
-
-
-def serve(address):
-    listener = socket.create_server(address)
-    yield "listening"
-    while True:
-        connection, _ = listener.accept()
-        yield "accepted"
-        connection.recv(1)
-        connection.close()
-        yield "closed"
-
-
-def call(address, port):
-    connection = socket.create_connection(address, source_address=("", port))
-    yield "connected"
-    connection.shutdown(socket.SHUT_WR)
-    yield "half closed"
-    connection.close()
 
 
 def start_server(lab, fin_timeout):

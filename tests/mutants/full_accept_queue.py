@@ -5,7 +5,7 @@ from tests.mutants import Mutant
 LAST_ACK_IGNORED = "test_the_last_ack_that_finds_the_queue_full_is_ignored"
 SYN_DROPPED = "test_a_syn_that_finds_the_queue_full_is_dropped"
 RESET = "test_abort_on_overflow_answers_the_last_ack_with_a_reset"
-ONE_PLACE_MORE = ("serve, lab.server_address, to=", "serve, lab.server_address, 3, to=")
+ONE_PLACE_MORE = ("accept, lab.server_address, 2, to=", "accept, lab.server_address, 3, to=")
 
 MUTANTS = [
     Mutant(LAST_ACK_IGNORED, "def play(lab, backlog=2)", "def play(lab, backlog=3)"),

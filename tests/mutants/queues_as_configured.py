@@ -6,8 +6,8 @@ MUTANTS = [
     Mutant("test_listen_is_given_no_more_than_somaxconn", "ANY_BACKLOG = 2**31 - 1", "ANY_BACKLOG = -1"),
     Mutant(
         "test_listen_is_given_no_more_than_somaxconn",
-        "backlog=backlog)\n",
-        "backlog=min(backlog, 128))\n",
+        "lab.start(listen, lab.server_address, ANY_BACKLOG,",
+        "lab.start(listen, lab.server_address, 128,",
     ),
     Mutant("test_the_accept_queue_holds_one_more_than_the_backlog", "CLIENTS = 4, 12", "CLIENTS = 4, 4"),
     Mutant("test_syncookies_decide_about_a_syn_that_finds_the_queue_full", "CLIENTS = 4, 12", "CLIENTS = 4, 5"),
