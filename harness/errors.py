@@ -1,28 +1,28 @@
-"""The one family of errors. Each message says what was wrong and how to mend it."""
+"""The one family of errors. Each message names the problem and, after "Hint:", the remedy."""
 
 
 class LabError(Exception):
-    """The lab was asked for something that it cannot do as asked; the message names the mend."""
+    """The lab cannot do what it was asked to do; the message names the remedy."""
 
 
 class LabUnavailable(LabError):
-    """This machine lacks an ability that the scenario needs. pytest skips; `--lab-strict` fails."""
+    """This machine lacks an ability that the scenario needs: the test is skipped, or fails under `--lab-strict`."""
 
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(f"{what}. Hint: {mend}")
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(f"{what}. Hint: {hint}")
         self.what = what
-        self.mend = mend
+        self.hint = hint
 
     def __reduce__(self) -> tuple[type["LabUnavailable"], tuple[str, str]]:
-        return LabUnavailable, (self.what, self.mend)
+        return LabUnavailable, (self.what, self.hint)
 
 
 def unwritable(path: object, error: OSError, other: str = "file") -> LabError:
-    """What is said of a file, or of a folder, that was asked for and cannot be had."""
+    """The error for an output file or folder that cannot be written."""
     return LabError(f"{path} cannot be written: {error.strerror or error}. Hint: name another {other}")
 
 
-ASSERTS_ARE_NEEDED = "PYTHONOPTIMIZE, or python -O, leaves out the asserts that this program is made of. Hint: unset it"
+ASSERTS_ARE_NEEDED = "PYTHONOPTIMIZE (or python -O) removes asserts, and this program depends on them. Hint: unset it"
 
 
 class UnknownSysctl(LabError):
@@ -30,28 +30,28 @@ class UnknownSysctl(LabError):
 
 
 class ReadOnlySysctl(LabError):
-    """The key is there, and cannot be written in a network namespace."""
+    """The key exists, but cannot be written in a network namespace."""
 
 
 class SharedSysctl(LabError):
-    """The key is there, but is not known to belong to a network namespace: writing it might change the host."""
+    """The key exists, but is not known to belong to a network namespace: writing it might change the host."""
 
 
 class RefusedValue(LabError):
-    """The kernel does not take this value for this key."""
+    """The kernel refuses this value for this key."""
 
 
 class NotOfANetwork(LabError):
-    """The key is not of a network namespace: it is the host's, or none."""
+    """The key does not belong to a network namespace: it is a key of the host, or does not exist."""
 
 
 class Inconclusive(LabError):
-    """The evidence has a hole (segments were lost), so neither yes nor no would be honest."""
+    """The evidence is incomplete (segments were lost), so the test can neither pass nor fail."""
 
 
 class NotMeasured(LabError):
-    """Under the sysctls in force the kernel would take longer (or it would take more) than this run may spend."""
+    """Under the current sysctls, measuring this needs more time, or more resources, than this run may use."""
 
 
 class ExpectationFailed(LabError, AssertionError):
-    """The kernel showed something else: expected, last seen, for how long."""
+    """The kernel did something else: the message has what was expected, what was last seen, and the time waited."""

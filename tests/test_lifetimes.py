@@ -90,7 +90,7 @@ def test_a_late_look_is_no_late_end(expect_fin_wait2, second_look_late) -> None:
 
 
 def test_an_end_that_nobody_saw_and_no_timer_told_is_inconclusive(expect_fin_wait2, second_look_late) -> None:
-    with pytest.raises(Inconclusive, match="nobody looked between"):
+    with pytest.raises(Inconclusive, match="no look came between"):
         expect_fin_wait2(Interval(1.5, 1.6))
 
 

@@ -211,7 +211,7 @@ def test_results_are_told_by_name():
         ("dropped from here on: tcp dport 8000", ["lab: dropped from here on: tcp dport (server)"]),
         ("provoked: R to client:51234", ["lab: provoked: R to client"]),
         ("provoked: FA to other server:8000", ["lab: provoked: FA to other server"]),
-        ("3 state changes found no room in the tracepoint's buffer", []),
+        ("3 state changes were lost: the tracepoint's buffer was full", []),
     ],
 )
 def test_what_the_lab_changed_is_told_without_a_workers_port(text, told):

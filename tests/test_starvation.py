@@ -23,7 +23,7 @@ def test_fails(lab):
     actor = lab.start(be_slow, to="here")
     told = actor._channel.send
     def late(message):
-        actor._resumed_ns -= GAP_NS
+        actor._asked_ns -= GAP_NS
         told(message)
     actor._channel.send = late
     actor.run_to("there")
@@ -51,7 +51,7 @@ def test_the_longest_gap_is_kept_with_what_it_was_between(lab):
     actor = lab.start(be_at_two_places, to="here")
     lab.longest_gap = type(lab.longest_gap)(0.0, "", "")
     actor.resume()
-    actor._resumed_ns -= 3 * 10**8
+    actor._asked_ns -= 3 * 10**8
     actor.run_to("there")
     assert (lab.longest_gap.who, lab.longest_gap.when) == ("be_at_two_places", "after 'here'")
     assert lab.longest_gap.seconds >= 0.3

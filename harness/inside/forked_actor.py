@@ -66,7 +66,7 @@ def rehearse() -> None:
     """
     theirs, ours = Channel.pair()
     for _ in range(2):
-        ours.send("go on")
+        ours.send("resume")
     role_runner.run(theirs, _rehearsal, ())
     theirs.close()
     ours.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Reached:
     """A step: when the role had gone on from the one before, and when it came here."""
 
-    went_on_ns: int
+    resumed_ns: int
     time_ns: int
     step: str
     line: int
@@ -18,7 +18,7 @@ class Reached:
 class Finished:
     """The end of a role that went well, and what it returned."""
 
-    went_on_ns: int
+    resumed_ns: int
     time_ns: int
     value: object
     step: str = "finished"
@@ -28,7 +28,7 @@ class Finished:
 class Failed:
     """The end of a role by an exception: its errno's name, or its class if it has none. `hint`: what to do instead."""
 
-    went_on_ns: int
+    resumed_ns: int
     time_ns: int
     name: str
     text: str

@@ -83,7 +83,7 @@ class _Line:
         if self._is_open():
             self._channel.send(
                 Failed(
-                    report.went_on_ns, report.time_ns, "LabError",
+                    report.resumed_ns, report.time_ns, "LabError",
                     f"it forked, and both processes go on: the child came to {came}", "",
                     hint="end the child with os._exit(), or by exec, before the role's next step",
                 )
@@ -96,24 +96,24 @@ class _Line:
 def run(channel: Channel, role: Callable[..., object], arguments: tuple[object, ...]) -> int:
     """Go one step for each word from the channel, and report it there; the exit status."""
     line = _Line(channel)
-    went_on = 0
+    resumed_ns = 0
     try:
-        went_on = line.wait()
+        resumed_ns = line.wait()
         steps = iter(role(*arguments))  # type: ignore[call-overload]
         while True:
             step = _checked(next(steps))
-            line.report(Reached(went_on, time.monotonic_ns(), step, _line_of(steps)))
-            went_on = line.wait()
+            line.report(Reached(resumed_ns, time.monotonic_ns(), step, _line_of(steps)))
+            resumed_ns = line.wait()
     except _HarnessGone:
         return 1
     except StopIteration as end:
-        _finish(line, Finished(went_on, time.monotonic_ns(), end.value))
+        _finish(line, Finished(resumed_ns, time.monotonic_ns(), end.value))
     except BaseException as error:
         at = time.monotonic_ns()
         number = error.errno if isinstance(error, OSError) else None
         name = errno.errorcode.get(number or 0, type(error).__name__)
         hint = "return from the role: sys.exit() is an exception here" if isinstance(error, SystemExit) else ""
-        _finish(line, Failed(went_on, at, name, str(error), _role_traceback(error), hint=hint))
+        _finish(line, Failed(resumed_ns, at, name, str(error), _role_traceback(error), hint=hint))
     return 0
 
 
@@ -142,7 +142,7 @@ def _finish(line: _Line, report: Finished | Failed) -> None:
     except Exception as error:
         text = f"the role's result cannot be sent: {error}"
         hint = "return plain values (numbers, strings, tuples of them), and few"
-        line.report(Failed(report.went_on_ns, report.time_ns, type(error).__name__, text, "", hint=hint))
+        line.report(Failed(report.resumed_ns, report.time_ns, type(error).__name__, text, "", hint=hint))
 
 
 def _role_traceback(error: BaseException) -> str:

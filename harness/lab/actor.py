@@ -1,4 +1,4 @@
-"""The parent's side of an actor: drive a role step by step; see it block, end, or fail."""
+"""The parent's side of an actor: run a role step by step, and see it block, end or fail."""
 
 import builtins
 import contextlib
@@ -22,7 +22,7 @@ _FIRST_MOVE = 'move it to a step first, e.g. by run_to("listening")'
 
 
 class Actor(Process):
-    """A role under way. It moves only while a verb of this class lets it."""
+    """A role in a process of its own. It runs only when a verb of this class resumes it."""
 
     def __init__(
         self, role: Callable[..., Any], role_arguments: tuple[Any, ...], channel: Channel, *arguments: Any
@@ -33,50 +33,50 @@ class Actor(Process):
         self._line: int | None = None
         self._channel = channel
         self._moving = False
-        self._resumed_ns = 0
+        self._asked_ns = 0
         self.moved = False
-        """Whether any verb has let it go on."""
+        """Whether any verb has resumed it."""
         self._last_step = "(not started)"
         self._moment: Moment | None = None
-        self._came_ns: dict[str, int] = {}
+        self._reached_ns: dict[str, int] = {}
         self._left_ns: dict[str, int] = {}
         self._unread_failure: Failed | None = None
         self._over = False
         self._finished = False
 
     def run_to(self, step: str, within_s: float | None = None) -> Moment:
-        """Let it go on, through any steps before, until it reaches `step`; it stops there.
+        """Resume the role, through any steps before, until it reaches `step`, where it stops.
 
-        The moment returned is when the wire had become quiet after it. ExpectationFailed where the step does not
-        come in time, where the role ends before it, or dies.
+        Returns the moment when the wire was quiet after that step. ExpectationFailed if the role does not reach the
+        step in time, ends before it, or dies.
         """
         what = f"{self.name} reaches step {step!r}"
-        passed = list(self._came_ns)
-        report = self._go_on(what, within_s, step)
+        passed = list(self._reached_ns)
+        report = self._resume_until(what, within_s, step)
         if isinstance(report, Failed):
             raise self._died(report, expected=f"step {step!r}")
         if isinstance(report, Finished):
-            steps = ", ".join(map(repr, list(self._came_ns)[:-1])) or "none"
+            steps = ", ".join(map(repr, list(self._reached_ns)[:-1])) or "none"
             raise failure(what, repr(step), f"the role's end; its steps were {steps}{_passed(step, passed)}", 0.0)
         assert self._moment is not None
         return self._moment
 
     def resume(self) -> None:
-        """Let it go on without waiting: for a call that is meant to block."""
+        """Resume the role without waiting, for a call that is meant to block."""
         if self._over:
             raise LabError(f"{self.name} has ended. Hint: start another actor")
         if not self._moving:
             self._lab.about_to_move(Move(self.name, self._role, self._role_arguments, self._last_step, self._line))
             self._moving = self.moved = True
-            self._resumed_ns = time.monotonic_ns()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died: whoever waits for it sees
-                self._channel.send("go on")
+            self._asked_ns = time.monotonic_ns()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died: the next wait for it fails
+                self._channel.send("resume")
 
     def stay_blocked(self, in_: str, for_s: float = 0.0) -> None:
-        """Let it go on, and expect it to sleep in one system call (accept, connect, recv, send, poll, or any name).
+        """Resume the role, and expect it to sleep in one system call (accept, connect, recv, send, poll, or any name).
 
-        Blocked is a state that holds until somebody acts or a timer fires, so one look at a quiet wire is enough;
-        `for_s` keeps looking, where the claim is about a timer that must not fire.
+        A blocked process stays blocked until something else acts or a timer expires, so one look at a quiet wire is
+        enough. For a timer that must not expire, `for_s` keeps looking for that many seconds.
         """
         self.resume()
         deadline = time.monotonic() + self._lab.deadline_s
@@ -93,21 +93,21 @@ class Actor(Process):
         self._lab.record(Step(time.monotonic_ns(), self.name, f"blocked in {in_}"))
 
     def finish(self, within_s: float | None = None) -> Any:
-        """Let it go on to its end, through any steps; the role's return value.
+        """Resume the role until it ends, through any steps, and return its value.
 
         Its process is gone when this returns, so every fd that it alone held is closed.
         """
-        report = self._go_on(f"{self.name} finishes", within_s)
+        report = self._resume_until(f"{self.name} finishes", within_s)
         if isinstance(report, Failed):
             raise self._died(report)
         assert isinstance(report, Finished)
         return report.value
 
     def fail_with(self, name: str, within_s: float | None = None) -> None:
-        """Let it go on, and expect it to end with this error: ECONNRESET, or the exception's class where no errno."""
+        """Resume the role, and expect it to end with this error: an errno (ECONNRESET), else the exception's class."""
         if name not in errno.errorcode.values() and not _is_exception(name):
             raise LabError(f"no error is called {name!r}. Hint: name an errno (ECONNRESET), or an exception's class")
-        report = self._go_on(f"{self.name} fails with {name}", within_s)
+        report = self._resume_until(f"{self.name} fails with {name}", within_s)
         if isinstance(report, Finished):
             raise failure(f"{self.name} fails", name, f"success: it returned {report.value!r}", 0.0)
         assert isinstance(report, Failed)
@@ -116,18 +116,17 @@ class Actor(Process):
         self._unread_failure = None
 
     def elapsed_s(self, since: str, until: str) -> float:
-        """Seconds from its going on from one step to its coming to another, by its own clock.
+        """Seconds between leaving step `since` and reaching step `until`, by the role's own clock.
 
-        The end of a role is "finished" or "failed". The time that it stood at a step, waiting for the harness, is not
-        counted at either end.
+        The end of a role is "finished" or "failed". Time spent at either step, waiting for the harness, is not counted.
         """
-        for step, times in ((since, self._left_ns), (until, self._came_ns)):
+        for step, times in ((since, self._left_ns), (until, self._reached_ns)):
             if step not in times:
                 raise LabError(f"{self.name} has not been through {step!r}. Hint: name one of {list(times)}")
-        return (self._came_ns[until] - self._left_ns[since]) / 1e9
+        return (self._reached_ns[until] - self._left_ns[since]) / 1e9
 
     def complain(self) -> None:
-        """ExpectationFailed if it died and no verb has said so, or if its forked child comes back after its end."""
+        """ExpectationFailed if it died and no verb has reported it, or if a child that it forked runs on after it."""
         if not self._over and readable(self._channel.fileno(), within_s=0.0):
             self._take(self._received())
         elif self._finished and readable(self._channel.fileno(), within_s=0.0):
@@ -147,15 +146,15 @@ class Actor(Process):
         self._channel.close()
         super().close()
 
-    def _go_on(self, what: str, within_s: float | None, step: str | None = None) -> Report:
-        """Let it go on until it comes to `step`, or to its end; what it reported there."""
+    def _resume_until(self, what: str, within_s: float | None, step: str | None = None) -> Report:
+        """Resume the role until it reaches `step` or ends, and return its report."""
         limit_s = time_limit_s(within_s, self._lab.deadline_s)
         deadline = time.monotonic() + limit_s
-        passed = list(self._came_ns)
+        passed = list(self._reached_ns)
         while True:
             asked = time.monotonic()
             self.resume()
-            deadline += time.monotonic() - asked  # nobody's time: somebody may be looking (Lab.before_move)
+            deadline += time.monotonic() - asked  # a user who steps by hand may take any time (Observer.before_move)
             remaining_s = max(0.0, deadline - time.monotonic())
             if not self._lab.wait_for(self._channel.fileno(), self._pidfd, within_s=remaining_s):
                 raise self._hangs(what, limit_s, _passed(step, passed))
@@ -172,10 +171,10 @@ class Actor(Process):
                 assert isinstance(report, Report)
                 return report
             except EOFError:
-                # A process that ends gives its memory up before its descriptors (kernel/exit.c, do_exit).
+                # A process that ends frees its memory before it closes its fds (kernel/exit.c, do_exit).
                 if not blocked.has_ended(self.pid):
                     return self._closed_its_channel()
-            except Exception as error:  # a class that only the role's own process knows
+            except Exception as error:  # a class that exists only in the role's process
                 text = f"the role's result cannot be read outside its process: {error}"
                 return _failed(type(error).__name__, text, "return plain values (numbers, strings, tuples of them)")
         return self._ended_without_a_report()
@@ -190,20 +189,20 @@ class Actor(Process):
     def _ended_without_a_report(self) -> Failed:
         status = self._wait_for_end(self._lab.deadline_s)
         if status < 0:
-            how, hint = f"signal {signal.Signals(-status).name}", "see what sent it: another actor, or `dmesg`"
+            how, hint = f"signal {signal.Signals(-status).name}", "find what sent it: another actor, or see `dmesg`"
         else:
             how, hint = (
                 f"exit status {status}",
-                "a role ends by return; os._exit() leaves the harness without its result",
+                "end a role by return: os._exit() leaves the harness without a result",
             )
         return _failed("death", f"its process ended without a report ({how})", hint)
 
     def _take(self, report: Report) -> None:
-        """Keep what a report says, and enter it in the timeline; at an end, when the process is gone."""
+        """Keep a report and add it to the timeline: the report of a role's end once its process is gone."""
         self._moving = False
         self._note_gaps(report)
-        self._left_ns[self._last_step] = report.went_on_ns
-        self._came_ns[report.step] = report.time_ns
+        self._left_ns[self._last_step] = report.resumed_ns
+        self._reached_ns[report.step] = report.time_ns
         detail = ""
         match report:
             case Reached():
@@ -219,9 +218,9 @@ class Actor(Process):
         self._moment = self._lab.record(Step(report.time_ns, self.name, report.step, detail))
 
     def _note_gaps(self, report: Report) -> None:
-        """How long it was kept from going on, and how long it waited for a processor on its way to what it reports."""
+        """Note how long it took to resume, and how long it then waited for a processor before its report."""
         between = f"between {self._last_step!r} and {report.step!r}"
-        self._lab.note_gap((report.went_on_ns - self._resumed_ns) / 1e9, self.name, f"after {self._last_step!r}")
+        self._lab.note_gap((report.resumed_ns - self._asked_ns) / 1e9, self.name, f"after {self._last_step!r}")
         self._lab.note_gap(self._run_delay.lap_s(), self.name, between)
 
     def _end(self) -> None:
@@ -232,7 +231,7 @@ class Actor(Process):
         self._unread_failure = None
         hint = f"\nHint: {trouble.hint}" if trouble.hint else ""
         if trouble.name == "ECONNREFUSED" and (unmoved := ", ".join(self._lab.never_moved())):
-            hint = f"\n{unmoved} was started but never moved, so it is not listening. Hint: {_FIRST_MOVE}"
+            hint = f"\n{unmoved}: started but never run, so not listening yet. Hint: {_FIRST_MOVE}"
         error = f"{trouble.name}: {trouble.text}" if trouble.text else trouble.name
         seen = f"{error}, after step {self._last_step!r}{hint}\n{trouble.traceback}"
         return failure(f"{self.name} died", expected, f"{seen}{self._output_tail()}", 0.0)
@@ -267,28 +266,25 @@ class Actor(Process):
 
 
 def _is_exception(name: str) -> bool:
-    """Built in, or a class of some library's ("xmlrpc.client" calls one Fault): those begin with a capital letter."""
+    """Whether it is a built-in exception or may be a library's class (xmlrpc.client.Fault): a capital letter first."""
     return hasattr(builtins, name) or (name[:1].isupper() and not name.isupper())
 
 
 def _failed(name: str, text: str, hint: str) -> Failed:
-    """An end that the role itself did not report."""
+    """A report of an end that the role itself did not report."""
     now = time.monotonic_ns()
     return Failed(now, now, name, text, "", hint=hint)
 
 
 def _passed(step: str | None, passed: list[str]) -> str:
-    """What to add to a failure if a verb waits for a step that came before."""
+    """What to add to a failure if a verb waits for a step that the role has already passed."""
     if step not in passed:
         return ""
-    return f"; it had already passed {step!r}. Hint: run_to() waits for the next time; name a later step"
+    return f"; it had already passed {step!r}. Hint: run_to() waits until the role reaches it again; name a later step"
 
 
 def check_role(role: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """LabError if `role` cannot be played with these arguments.
-
-    It must be a generator function at the top level of its file.
-    """
+    """LabError unless `role` is a generator function at the top level of its file that takes these arguments."""
     import inspect
 
     name = getattr(role, "__qualname__", repr(role))
@@ -299,9 +295,11 @@ def check_role(role: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     if not inspect.isgeneratorfunction(role):
         raise LabError(f"{name} is not a role: it is not a generator function. Hint: `yield` the name of a step in it")
     if "<" in name:
-        raise LabError(f"{name} cannot be found from another process. Hint: define it at the top level of its file")
+        raise LabError(f"another process cannot import {name}. Hint: define it at the top level of its file")
     takes = inspect.signature(role)
     try:
         takes.bind(*arguments)
     except TypeError as error:
-        raise LabError(f"{name}() does not take these arguments: {error}. Hint: it is {name}{takes}") from None
+        raise LabError(
+            f"{name}() does not take these arguments: {error}. Hint: its signature is {name}{takes}"
+        ) from None

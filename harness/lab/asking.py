@@ -1,4 +1,4 @@
-"""The parent's side of a keeper: ask a command, wait for its answer."""
+"""The parent's side of a keeper: send a command, wait for its answer."""
 
 import contextlib
 import os
@@ -13,29 +13,29 @@ CLOSED = "this lab is closed. Hint: use a lab only in the test that asked for it
 
 
 class KeeperHandle:
-    """The line to one keeper: the process that owns a private network."""
+    """The connection to one keeper, the process that owns a private network."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._asked = 0
 
     def wait_until_ready(self) -> list[int]:
-        """Wait until the network is set up; from then on the keeper answers. Returns the fds that it hands out."""
+        """Wait until the network is set up; from then on the keeper answers. Returns the fds that it passes out."""
         (self.not_set, self.refused), fds = self._answer(0, "set up a network")
-        """Of the profile, where its lines forgive that: keys that cannot be set here; KEY = VALUE that is refused."""
+        """Profile lines that may fail and did: keys that cannot be set here; each refused KEY = VALUE."""
         return fds
 
     def ask(self, command: str, **arguments: object) -> Any:
-        """Run one of the keeper's commands and return its value; LabError says why not."""
+        """Run one of the keeper's commands and return its value. LabError if it fails."""
         value, _ = self.ask_for_fds(command, **arguments)
         return value
 
     def ask_for_fds(self, command: str, **arguments: object) -> tuple[Any, list[int]]:
-        """The same, for a command whose answer carries fds: they are the caller's to close."""
+        """The same for a command whose answer carries fds, which the caller must close."""
         if self._channel.fileno() < 0:
             raise LabError(CLOSED)
         self._asked += 1
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is gone: the answer says so
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is gone: reading the answer fails
             self._channel.send((self._asked, command, arguments))
         return self._answer(self._asked, command)
 
@@ -44,7 +44,7 @@ class KeeperHandle:
             (answered, value), fds = received(self._channel, doing)
             if answered == number:
                 break
-            for fd in fds:  # the answer to a question that a signal (Ctrl-C, pytest-timeout) made us forget
+            for fd in fds:  # the answer to a command that a signal (Ctrl-C, pytest-timeout) interrupted
                 os.close(fd)
         if isinstance(value, LabError):
             raise value
@@ -56,12 +56,12 @@ class KeeperHandle:
 
 
 def died(doing: str) -> LabError:
-    """What a caller is told when a helper is gone, and what it was asked for."""
-    return LabError(f"the helper process died (asked to {doing}). Hint: see what ended it, e.g. `dmesg`")
+    """The error for a helper that died, and what it had been asked to do."""
+    return LabError(f"the helper process died (asked to {doing}). Hint: look for the cause, for example with `dmesg`")
 
 
 def received(channel: Channel, doing: str) -> tuple[Any, list[int]]:
-    """The next message and its fds. LabError when the helper is gone, or when that is its message."""
+    """The next message and its fds. LabError if the helper is gone, or if its message is a LabError."""
     try:
         value, fds = channel.receive()
     except EOFError:

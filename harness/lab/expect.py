@@ -1,4 +1,4 @@
-"""Polling to a deadline, and what a failure says: expected, last seen, for how long."""
+"""Polling to a deadline, and the message of a failure: expected, last seen, for how long."""
 
 import time
 from collections.abc import Callable
@@ -9,21 +9,21 @@ from harness.errors import ExpectationFailed
 __tracebackhide__ = True
 
 POLL_S = 0.002
-"""Between two looks: long enough to leave the processor to the actors, short beside any timer of TCP."""
+"""The interval between two looks: long enough to leave the processor to the actors, short beside any TCP timer."""
 
 _LONGEST_POLL_S = 0.02
-"""Who has waited long looks less often: a look costs a millisecond, and the actors want the processor."""
+"""The interval grows to this during a long wait: a look costs a millisecond, and the actors need the processor."""
 
 Seen = TypeVar("Seen")
 
 
 def time_limit_s(within_s: float | None, deadline_s: float) -> float:
-    """Seconds that a verb may wait: what its caller says (0: it looks once), or else the lab's own limit."""
+    """Seconds that a verb may wait: `within_s` (0 looks once) if given, else the lab's limit."""
     return deadline_s if within_s is None else within_s
 
 
 def poll(what: str, expected: object, look: Callable[[], Seen], within_s: float) -> Seen:
-    """Look until what is seen equals `expected`; ExpectationFailed when `within_s` seconds have passed."""
+    """Look until what is seen equals `expected`, and return it; ExpectationFailed after `within_s` seconds."""
     start = time.monotonic()
     while True:
         seen = look()
@@ -36,5 +36,5 @@ def poll(what: str, expected: object, look: Callable[[], Seen], within_s: float)
 
 
 def failure(what: str, expected: object, seen: object, waited_s: float) -> ExpectationFailed:
-    """The one form that every failed expectation has."""
+    """An ExpectationFailed in the form that all of them have."""
     return ExpectationFailed(f"{what}\n  expected:  {expected}\n  last seen: {seen}\n  for:       {waited_s:.3f} s")

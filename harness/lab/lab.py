@@ -1,4 +1,4 @@
-"""One run: a private network, its actors and all evidence of it. Opens everything, closes it in reverse order."""
+"""One run: a private network, its actors and all its evidence. Opens everything, and closes it in reverse order."""
 
 import contextlib
 import inspect
@@ -34,7 +34,7 @@ _ARGUMENTS_LIMIT = MESSAGE_LIMIT - 4096
 
 
 class Lab(Observer):
-    """What a scenario has in its hand: it starts and sets here, and sees as an Observer."""
+    """What a scenario uses: the methods here start and change things, those of Observer look at them."""
 
     def __init__(self, nursery: Nursery, roles_from: str, allowance_s: float) -> None:
         port = FIRST_SERVER_PORT + nursery.slot
@@ -45,11 +45,11 @@ class Lab(Observer):
         self._actors: list[Actor | Program] = []
         keeper = nursery.open_lab(roles_from)
         self.pinned: set[str] = set()
-        """The sysctls that the story itself has set: whatever the profile says of them, it was not tried here."""
+        """The sysctls that the story itself has set, so that this run did not try the profile's values of them."""
         self.not_set = keeper.not_set
-        """Keys of the profile that a network namespace here does not have, or not to be set."""
+        """Keys of the profile that a network namespace does not have on this kernel, or that cannot be set in one."""
         self.refused = keeper.refused
-        """What the kernel refused of the profile, as KEY = VALUE."""
+        """Lines of the profile, as KEY = VALUE, that the kernel refused."""
         with contextlib.ExitStack() as opened:
             opened.callback(keeper.close)
             timeline = Timeline(time.monotonic_ns())
@@ -59,14 +59,14 @@ class Lab(Observer):
             opened.pop_all()
 
     def client_address(self, port: int) -> Endpoint:
-        """The client's host with a port of the scenario's choice: nobody else is in this network."""
+        """The client's host with any port: nothing else uses ports in this network."""
         return addresses.CLIENT, port
 
     def start(self, role: Callable[..., Any], *arguments: Any, name: str | None = None, to: str | None = None) -> Actor:
-        """A process that will play `role`, a generator function; it does nothing before its first verb.
+        """Start a process that plays `role`, a generator function; it does nothing before its first verb.
 
-        The role is defined in the scenario's own file, or in harness/stock_roles.py. With `to`, it has been run to
-        that step when this returns.
+        The role is defined in the scenario's own file, or in harness/stock_roles.py. With `to`, also run it to that
+        step.
         """
         check_role(role, arguments)
         path = inspect.getsourcefile(role) or ""
@@ -86,21 +86,21 @@ class Lab(Observer):
         return actor
 
     def run_program(self, argv: list[str], name: str | None = None) -> Program:
-        """A real program inside the lab. LabUnavailable where it is not installed (find_program names its package)."""
+        """Start a real program in the lab. LabUnavailable, with the package's name, if it is not installed."""
         pid, (pidfd, output) = self._keeper.ask_for_fds("start_program", argv=[find_program(argv[0]), *argv[1:]])
         program = Program(self._free_name(name or Path(argv[0]).name), self, self._keeper, pid, pidfd, output)
         self._actors.append(program)
         return program
 
     def never_moved(self) -> list[str]:
-        """The names of the actors that no verb has let go on yet."""
+        """The names of the actors that no verb has resumed yet."""
         return [actor.name for actor in self._actors if isinstance(actor, Actor) and not actor.moved]
 
     def check_played(self) -> None:
-        """LabError if actors were started and none was ever moved: such a play shows nothing."""
+        """LabError if actors were started but none was ever resumed: such a play shows nothing."""
         if self._actors and len(unmoved := self.never_moved()) == len(self._actors):
             raise LabError(
-                f"nothing was played: {', '.join(unmoved)} started, and never moved. "
+                f"nothing was played: {', '.join(unmoved)} started, but never run. "
                 'Hint: run an actor, for example with run_to("listening")'
             )
 
@@ -113,32 +113,35 @@ class Lab(Observer):
         return free
 
     def folder(self) -> str:
-        """An empty folder in memory, for programs that need files: actors started from now on see it, nobody else.
+        """The path of an empty folder in memory, for programs that need files: only actors started later can see it.
 
-        It is a file system of the lab's own (mount_namespaces(7)), so it goes with the lab, however that ends.
+        It is a file system in the lab's own mount namespace, so it disappears with the lab, however the lab ends.
         """
         path: str = self._keeper.ask("folder")
         return path
 
     def write_file(self, name: str, text: str) -> str:
-        """Write a file for a program into folder(), and return its path."""
+        """Write a file into folder(), for a program to read, and return its path."""
         path: str = self._keeper.ask("write_file", name=name, text=text)
         return path
 
     def provoke(self, segment: Segment, payload: bytes = b"") -> None:
-        """Send a made-up segment, to prove by its answer what the kernel remembers or forgot.
+        """Send a made-up segment, to prove by the answer what the kernel remembers or has forgotten.
 
-        A worker's first one waits 300 ms for scapy: not while a timer is measured.
+        The first call in a worker takes 300 ms to import scapy, so do not make it while a timer is measured.
         """
         host, port = segment.destination
         data = wire.build(segment.source, segment.destination, segment.flags, segment.seq, segment.ack, payload)
-        with processors.only(self._processors):  # where the marks go that prove it handled (evidence/ring.py)
+        with processors.only(self._processors):  # so that the marks follow it in the same queues (evidence/ring.py)
             self._keeper.raw.sendto(data, (host, 0))
         to = f"{addresses.HOSTS.get(host, host)}:{port}"
         self.record(Change(time.monotonic_ns(), f"provoked: {segment.flags} to {to}"))
 
     def set_sysctl(self, key: str, value: object, *, optional: bool = False) -> None:
-        """Set a sysctl of this lab's network alone; it is on the record. LabError for a key that there is not."""
+        """Set a sysctl in this lab's network only, and record the change. LabError for a key that does not exist.
+
+        With `optional`, a key that does not exist is ignored.
+        """
         if optional and not self.sysctl(key, default=""):
             return
         self._keeper.ask("write_sysctl", key=key, value=str(value))
@@ -154,14 +157,14 @@ class Lab(Observer):
         self.set_sysctl("net.ipv4.tcp_rfc1337", 1)
 
     def set_ephemeral_ports(self, ports: Sequence[int]) -> None:
-        """Whoever connects without a bind() is given one from the first of these to the last; none is reserved."""
+        """Set the ephemeral port range to ports[0] .. ports[-1], and reserve no port."""
         if self.sysctl(_RESERVED_PORTS):
             self.set_sysctl(_RESERVED_PORTS, "")
         self.pinned.add(_RESERVED_PORTS)
         self.set_sysctl("net.ipv4.ip_local_port_range", f"{ports[0]} {ports[-1]}")
 
     def sysctl(self, key: str, default: str | None = None) -> str:
-        """The value in force; `default` where this kernel does not have the key."""
+        """The current value of a sysctl, or `default` if this kernel does not have the key."""
         try:
             value: str = self._keeper.ask("read_sysctl", key=key)
         except LabError:
@@ -171,23 +174,23 @@ class Lab(Observer):
         return value
 
     def rto_max_s(self) -> float:
-        """The longest wait between two repetitions under the sysctls in force."""
+        """The longest retransmission timeout under the current sysctls, in seconds."""
         return int(self.sysctl("net.ipv4.tcp_rto_max_ms", default=str(round(timers.RTO_MAX_S * 1000)))) / 1000
 
     def drop(self, match: str) -> None:
-        """Drop every segment that matches (nftables syntax) as it arrives; the wire still shows it."""
+        """Drop every arriving segment that matches (nftables syntax); wire() still shows it."""
         self._keeper.ask("drop", match=match)
         self.record(Change(time.monotonic_ns(), f"dropped from here on: {match}"))
 
     def restore(self) -> None:
-        """Let everything through again: no drop() holds any more."""
+        """Let all segments through again, by removing every drop()."""
         self._keeper.ask("restore")
         self.record(Change(time.monotonic_ns(), "nothing is dropped from here on"))
 
     def connect_timeout(self, first_s: float = timers.TIMEOUT_INIT_S) -> timers.Interval:
-        """How long a connect() without an answer takes under the sysctls in force (timers.connect_timeout).
+        """How long an unanswered connect() takes under the current sysctls (timers.connect_timeout).
 
-        NotMeasured where that is longer than this run waits.
+        NotMeasured if that is longer than this run waits.
         """
         interval = timers.connect_timeout(
             int(self.sysctl("net.ipv4.tcp_syn_retries")),
@@ -199,16 +202,17 @@ class Lab(Observer):
         return self.skip_if_longer_than_max_wait("connect() without an answer", interval)
 
     def starvation(self) -> Gap | None:
-        """The longest time for which a process of this story was kept from running, if it is more than the allowance.
+        """The longest time for which a process of this story waited for a processor; None if within the allowance.
 
-        Then timers may have expired that the story did not mean to wait for: a failure says nothing about the kernel.
+        After a longer wait, timers may have expired that the story did not mean to wait for, so a failure is no
+        evidence about the kernel.
         """
         for actor in self._actors:
             actor.note_starvation()
         return self.longest_gap if self.longest_gap.seconds > self.allowance_s else None
 
     def close(self) -> None:
-        """End everything and wait for its end; then ExpectationFailed if a role had died unnoticed."""
+        """End everything and wait until it has ended; then ExpectationFailed if a role died and no verb reported it."""
         try:
             for actor in self._actors:
                 if isinstance(actor, Actor):

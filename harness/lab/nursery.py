@@ -1,4 +1,4 @@
-"""The parent's side of the nursery: start one clean helper process, ask it for labs, hear what it may do."""
+"""The parent's side of the nursery: start one clean helper process, learn what it may do, and ask it for labs."""
 
 import contextlib
 import json
@@ -22,12 +22,12 @@ _BOOT = (
 )
 
 _SPARES = 2
-"""Labs that stand before they are wanted. Setting one up takes longer than a short story, mostly in the kernel's waits,
-so with a single one each short story would wait for its lab."""
+"""The number of labs that are set up ahead of use. Setting one up, mostly waiting in the kernel, takes longer than a
+short story, so with a single spare lab each short story would wait."""
 
 
 class LabKeeper(KeeperHandle):
-    """The line to one lab's keeper, and the sockets that the keeper has opened inside."""
+    """The connection to one lab's keeper, and the sockets that the keeper has opened inside."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(channel)
@@ -36,7 +36,7 @@ class LabKeeper(KeeperHandle):
         self._end = select.poll()
 
     def wait_until_ready(self) -> list[int]:
-        """Take what the keeper hands out when the lab stands: from then on it may be asked for things."""
+        """Wait until the lab is set up, and take the fds that its keeper passes out. Returns no fds."""
         *opened, pidfd = super().wait_until_ready()
         self._sockets = [socket.socket(fileno=fd) for fd in opened]
         self.capture, self.table, self.raw = self._sockets
@@ -51,7 +51,7 @@ class LabKeeper(KeeperHandle):
         return []
 
     def frames_sent(self) -> int:
-        """How many frames `lo` of the lab has ever sent; each is counted once it is queued, before it is received.
+        """The number of frames that the lab's `lo` has ever sent: each counts once queued, before it is received.
 
         drivers/net/loopback.c, loopback_xmit: netif_rx(), then dev_lstats_add(), with bottom halves off. LabError if
         the lab is closed, or if its keeper has died and everything in it with it.
@@ -64,7 +64,7 @@ class LabKeeper(KeeperHandle):
         return int(line.split(None, 2)[1])
 
     def close(self) -> None:
-        """End everything that runs in the lab, and wait for its end; the namespaces follow by themselves."""
+        """End everything that runs in the lab, and wait until it has ended; the namespaces then end by themselves."""
         with contextlib.suppress(LabError):
             self.ask("end")
         super().close()
@@ -77,10 +77,10 @@ class LabKeeper(KeeperHandle):
 
 
 class Nursery:
-    """One a worker. Opening a lab costs two forks and two namespaces."""
+    """The helper process, one for each worker. Opening a lab costs two forks and two namespaces."""
 
     def __init__(self, profile: list[Setting], also_watch: list[int] | None = None) -> None:
-        """Start the helper, whose labs will have the sysctls of `profile`, and hear its greeting.
+        """Start the helper, whose labs will have the sysctls of `profile`, and receive its greeting.
 
         It ends with this process, or with any of `also_watch` (pids).
         """
@@ -103,12 +103,12 @@ class Nursery:
         self._spares: list[LabKeeper] = []
         self.events: transitions.Events | None = None
         try:
-            self._hear_greeting()
+            self._receive_greeting()
         except BaseException:
             self.close()
             raise
 
-    def _hear_greeting(self) -> None:
+    def _receive_greeting(self) -> None:
         hello, fds = received(self._channel, "start the nursery")
         self.unavailable: LabUnavailable | None = hello.get("unavailable")
         self.isolation: str = hello.get("isolation", "none")
@@ -123,10 +123,10 @@ class Nursery:
         return self._process.poll() is None
 
     def open_lab(self, roles_from: str, *, spare: bool = True) -> LabKeeper:
-        """A fresh lab, in which the roles of one file may be played. LabUnavailable says what is missing.
+        """A fresh lab, in which the roles of one file may be played. LabUnavailable names what is missing.
 
-        The next ones, if there will be any, are ordered at the same time, and stand before they are wanted: the
-        kernel's own waits while a namespace is set up (evidence/ring.py) are then nobody's.
+        With `spare`, the next labs are ordered at the same time, so that no story waits while the kernel sets up their
+        namespaces (evidence/ring.py).
         """
         if self.unavailable:
             raise self.unavailable
@@ -149,14 +149,14 @@ class Nursery:
         except BaseException as error:
             ours.close()
             if isinstance(error, OSError):
-                raise LabError(f"the helper process has died ({error.strerror}). Hint: see what ended it") from None
+                raise LabError(f"the helper process has died ({error.strerror}). Hint: look for the cause") from None
             raise
         finally:
             theirs.close()
         return LabKeeper(ours)
 
     def close(self) -> None:
-        """End the helper and wait for its end."""
+        """End the helper and wait until it has ended."""
         if self.events:
             self.events.close()
         for keeper in self._spares:
@@ -166,7 +166,7 @@ class Nursery:
 
 
 def pid_of(pidfd: int) -> int:
-    """The number in this namespace of the process behind a pidfd; -1 once it is gone."""
+    """The PID, in this namespace, of the process behind a pidfd; -1 once it is gone."""
     with open(f"/proc/self/fdinfo/{pidfd}") as file:
         fields = dict(line.split(":", 1) for line in file)
     return int(fields["Pid"])

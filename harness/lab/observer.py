@@ -25,33 +25,33 @@ __tracebackhide__ = True
 
 _HOSTS = {name: host for host, name in addresses.HOSTS.items()}
 Since = str | Moment | None
-_BETWEEN_LOOKS_S = 0.02
+_LOOKS_APART_S = 0.02
 
 _LONGEST_PAUSE_S, _DENSE_FROM_S, _PAUSE_WHILE_DUE_S = 0.25, 0.05, 0.005
-"""Between two looks at a state that must last; before its end, when looks become dense; once its end would be right,
-which may take 2 s after a minute (timers.wheel_granularity_s)."""
+"""How often to look at a state that must last: at first; how long before its end the looks become dense; from the
+earliest correct end on, which for a timer of a minute may be 2 s early or late (timers.wheel_granularity_s)."""
 
 
 class Observer(Recorder):
-    """Hosts are "client", "server" and "other server"; times are seconds.
+    """What a test may see. Hosts are "client", "server" and "other server"; times are in seconds.
 
-    A connection is named by `port`: any one port that it alone has. Without it there must be but one connection.
+    `port` selects a connection: any port that only this connection uses. Without it, there must be exactly one.
     """
 
     before_move: Callable[[Move, list[Socket]], None] | None = None
-    """Called before an actor goes on, with the sockets: it may wait for somebody."""
+    """Called with the sockets before an actor is resumed; it may wait for the user."""
 
     def __init__(self, keeper: LabKeeper, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
         self._counters_before = counters.texts(keeper.pid)  # first: if it fails, nothing is open yet
         super().__init__(keeper, watch, timeline, allowance_s)
 
     def about_to_move(self, move: Move) -> None:
-        """If somebody steps by hand, show them where the story is, and wait for them."""
+        """Call before_move, if there is one: it shows the sockets to a user who steps by hand, and waits."""
         if self.before_move:
             self.before_move(move, self.sockets())
 
     def segments(self, since: Since = None, until: Since = None, port: int | None = None) -> list[Segment]:
-        """The segments between two steps (or moments), in order. Inconclusive where any segment was lost."""
+        """The segments between two steps (or moments), in order. Inconclusive if any segment was lost."""
         self._watch.settle()
         if lost := self._watch.lost():
             raise Inconclusive(f"{lost} segments were lost, so no list is complete. Hint: run it again with less load")
@@ -59,14 +59,14 @@ class Observer(Recorder):
         return [segment for segment in found if port is None or port in segment.ports]
 
     def wire(self, since: Since = None, until: Since = None, port: int | None = None) -> list[str]:
-        """The same as sender and flags: ["client S", "server SA", "client A"]. Those of ECN are segments()'s alone."""
+        """The same as sender and flags, without ECN's flags: ["client S", "server SA", "client A"]."""
         return [
             f"{addresses.HOSTS.get(segment.source[0], segment.source[0])} {segment.flags}"
             for segment in self.segments(since, until, port)
         ]
 
     def expect_wire(self, expected: list[str], since: Since = None, port: int | None = None) -> None:
-        """Wait until the wire shows exactly this since a step: for what a timer sends (a delayed ACK, a repetition)."""
+        """Wait until the wire shows exactly this since a step: for segments that a timer sends (a retransmission)."""
         expect.poll("the wire", expected, lambda: self.wire(since, port=port), self.deadline_s)
 
     def _moment(self, since: Since) -> Moment | None:
@@ -84,11 +84,11 @@ class Observer(Recorder):
         return rows
 
     def socket(self, end: str, port: int | None = None) -> Socket | None:
-        """One end of a connection, as the kernel has it now; None where it has none (CLOSED)."""
+        """One end of a connection as the kernel has it now; None if it has none (CLOSED)."""
         return _row_of(end, port, self.sockets())
 
     def state(self, end: str, port: int | None = None) -> State:
-        """The state of one end, CLOSED where the table has no row."""
+        """The state of one end; CLOSED if the socket table has no row for it."""
         row = self.socket(end, port)
         return row.state if row else State.CLOSED
 
@@ -96,7 +96,7 @@ class Observer(Recorder):
         self, *, client: str | None = None, server: str | None = None, port: int | None = None,
         within_s: float | None = None,
     ) -> None:  # fmt: skip
-        """Wait until both ends (or the one named) of a connection are in these states at the same look."""
+        """Wait until both ends of a connection (or the one given) are in these states in the same look."""
         wanted = {end: _state(state) for end, state in (("client", client), ("server", server)) if state}
 
         def look() -> dict[str, str]:
@@ -127,10 +127,10 @@ class Observer(Recorder):
         self, end: str, state: str, interval: timers.Interval, since: Moment | Segment, port: int | None = None,
         begun_by: Moment | Segment | None = None,
     ) -> None:  # fmt: skip
-        """One end stays in `state` until a time in `interval`, counted from the segment (or step) that began it.
+        """Expect one end to leave `state` within `interval` after `since`, the segment or step that began the state.
 
-        Where a call began it, which leaves no segment, that was between `since` and `begun_by`. What it took is a
-        finding. NotMeasured where that is longer than this run waits.
+        If a call began the state without a segment, it began between `since` and `begun_by`. The time that it lasted is
+        recorded as a finding. NotMeasured if the interval is longer than this run waits.
         """
         name = f"the {end}'s {state} lasts"
         self.skip_if_longer_than_max_wait(name, interval)
@@ -148,22 +148,23 @@ class Observer(Recorder):
             seen = row.state if row else State.CLOSED
             gone_s = passed_s()
             if row and seen == state:
-                # What its timer says lasts, even if the next look comes late; the quickest look says it best.
+                # The timer still proves how long the state lasts if the next look is late; the quickest look is best.
                 held_s = max(held_s, looked_s + row.timer.expires_s)
                 due_s = gone_s + row.timer.expires_s
                 pause_s = _pause_s(interval.at_least_s - gone_s, row.timer.expires_s)
-        # A look that came too late, on a busy host, does not say when it ended; what its timer said last does.
+        # A look that came too late, on a busy host, does not show when it ended; the last reading of its timer does.
         took_s = gone_s if gone_s in allowed else min(gone_s, due_s)
         self.finding(name, Duration(took_s, allowed))
         if seen == state or gone_s < interval.at_least_s or took_s > allowed.at_most_s:
             raise expect.failure(f"the {end}'s {state} ends{_named(port)}", f"after {allowed}", seen, gone_s)
-        if held_s < interval.at_least_s - _BETWEEN_LOOKS_S:
+        if held_s < interval.at_least_s - _LOOKS_APART_S:
             raise Inconclusive(
-                f"nobody looked between {held_s:.3f} and {gone_s:.3f} s, so {state} may have ended early"
+                f"no look came between {held_s:.3f} and {gone_s:.3f} s, so {state} may have ended early. "
+                "Hint: run it again with less load"
             )
 
     def expect_table(self, within_s: float | None = None, **states: int) -> None:
-        """Wait until the whole table has exactly so many sockets in each state: LISTEN=1, CLOSE_WAIT=300."""
+        """Wait until the socket table has exactly these numbers of sockets in each state: LISTEN=1, CLOSE_WAIT=300."""
         wanted = {str(_state(state)): count for state, count in states.items()}
 
         def look() -> dict[str, int]:
@@ -172,23 +173,24 @@ class Observer(Recorder):
         expect.poll("the sockets in each state", wanted, look, expect.time_limit_s(within_s, self.deadline_s))
 
     def accept_queue(self, end: str = "server") -> int:
-        """Connections that the end's one listener has not yet handed to accept()."""
+        """The number of connections in the accept queue of the end's one listener."""
         listeners = [row for row in self.sockets() if row.state == State.LISTEN and row.local[0] == _host(end)]
         if len(listeners) != 1:
             raise LabError(f"{len(listeners)} listeners at the {end}. Hint: ask while there is exactly one")
         return listeners[0].recv_q
 
     def holders(self, end: str, port: int | None = None) -> list[str]:
-        """The programs (or roles) that have an end open, sorted; empty where no process has it."""
+        """The programs (or roles) that have this end's socket open, sorted; empty if no process has."""
         row = self.socket(end, port)
         if row is None or row.inode == 0:
             return []
         return sorted(holder.program for holder in holders.read(self._keeper.pid) if holder.inode == row.inode)
 
     def expect_holders(self, end: str, programs: list[str], port: int | None = None) -> None:
-        """Wait until these programs (sorted) have an end open: exec() closes fds before it gives the new name.
+        """Wait until these programs (sorted) have this end's socket open.
 
-        fs/exec.c, begin_new_exec: do_close_on_exec(), later __set_task_comm().
+        exec() closes fds before it sets the new name (fs/exec.c, begin_new_exec: do_close_on_exec(), later
+        __set_task_comm()), so a single look may find the old name.
         """
         expect.poll(
             f"who holds the {end}'s socket{_named(port)}", programs, lambda: self.holders(end, port), self.deadline_s
@@ -205,20 +207,20 @@ class Observer(Recorder):
         return [change.new for change in changes]
 
     def counter(self, name: str) -> int:
-        """How much a counter (nstat's name) has grown since the lab was ready. LabError for a name not known.
+        """How much a counter (named as by nstat) has grown since the lab was ready. LabError for an unknown name.
 
-        The kernel names some counters only once they are not 0 (IcmpMsgInType3): those began at 0.
+        The kernel lists some counters only once they are not 0 (IcmpMsgInType3): they are taken to have begun at 0.
         """
         self._watch.settle()
         grown = self._grown()
         if name not in grown:
-            raise LabError(f"this kernel has no counter {name}. Hint: see `nstat -azs` for the names")
+            raise LabError(f"this kernel has no counter {name}. Hint: `nstat -azs` lists the names")
         return grown[name]
 
     def count(self) -> None:
-        """Put the counters that have moved on the record."""
-        told = tuple((name, by) for name, by in self._grown().items() if by and name.startswith("TcpExt"))
-        self.timeline.add(Counted(time.monotonic_ns(), told))
+        """Record the TcpExt counters that have changed, and by how much."""
+        changed = tuple((name, by) for name, by in self._grown().items() if by and name.startswith("TcpExt"))
+        self.timeline.add(Counted(time.monotonic_ns(), changed))
 
     def _grown(self) -> dict[str, int]:
         now = counters.numbers(counters.texts(self._keeper.pid))
@@ -229,34 +231,34 @@ class Observer(Recorder):
         return counters.numbers(self._counters_before)
 
     def sockstat(self, name: str) -> int:
-        """One number of /proc/net/sockstat, "TCP tw" or "TCP orphan", say. LabError for a name not known."""
+        """One number of /proc/net/sockstat, for example "TCP tw" or "TCP orphan". LabError for an unknown name."""
         now = memory.sockstat(self._keeper.pid)
         if name not in now:
             raise LabError(f"sockstat has no {name!r}. Hint: use one of {', '.join(now)}")
         return now[name]
 
     def slab(self, name: str) -> memory.Slab | None:
-        """A cache of kernel objects, of the whole machine ("tw_sock_TCP"); None where only root may see it."""
+        """A slab cache ("tw_sock_TCP") of the whole machine; None if only root may read it."""
         return memory.slab(name)
 
     def expect_duration(self, what: str, seconds: float, interval: timers.Interval) -> None:
-        """A measured time lies in the interval, its upper end widened by the scheduling allowance; it is a finding."""
+        """Record a time as a finding, and expect it in the interval, whose upper end gets the scheduling allowance."""
         allowed = interval.with_allowance(self.allowance_s)
         self.finding(what, Duration(seconds, allowed))
         if seconds not in allowed:
             raise ExpectationFailed(f"{what}\n  expected:  {allowed}\n  last seen: {seconds:.3f} s")
 
     def evidence(self) -> tuple[int, int]:
-        """Segments captured and segments lost so far, in an ACK storm as well."""
+        """The numbers of segments captured and lost so far; it works during an ACK storm, too."""
         with contextlib.suppress(ExpectationFailed):
             self._watch.settle()
         return self._watch.captured, self._watch.lost()
 
 
 def _pause_s(to_earliest_s: float, expires_s: float) -> float:
-    """How long to wait between two looks at a state: until shortly before its row's timer, or its right end, is due.
+    """Seconds to wait between two looks at a state: until shortly before its timer, or its earliest correct end.
 
-    An end that comes too early is seen _LONGEST_PAUSE_S later at most, and before the earliest end that is right.
+    An end that comes too early is seen at most _LONGEST_PAUSE_S later, and before the earliest correct end.
     """
     if to_earliest_s <= 0:
         return _PAUSE_WHILE_DUE_S
@@ -273,7 +275,7 @@ def _row_of(end: str, port: int | None, rows: Sequence[Socket]) -> Socket | None
     ]
     if len(found) > 1:
         which = ", ".join(f"{row.local[1]}→{row.remote[1]} {row.state}" for row in found)
-        raise LabError(f"{len(found)} sockets at the {end}: {which}. Hint: name one by port=")
+        raise LabError(f"{len(found)} sockets at the {end}: {which}. Hint: select one with port=")
     return found[0] if found else None
 
 

@@ -1,4 +1,4 @@
-"""Something that runs inside a lab, as the harness sees it from outside; a real program is just that."""
+"""A process inside a lab, as the harness sees it from outside, and the real programs among them."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ __tracebackhide__ = True
 
 
 class Move(NamedTuple):
-    """An actor that is about to go on: from the step at this line of its source, or (None) from its start."""
+    """An actor that is about to be resumed from a step, at this line of its source, or (None) from its start."""
 
     actor: str
     role: Callable[..., Any]
@@ -31,31 +31,31 @@ class Move(NamedTuple):
 
 
 class Recorder(Protocol):
-    """What an actor needs of its lab."""
+    """What an actor needs from its lab."""
 
     deadline_s: float
 
     def record(self, entry: Step | Change) -> Moment:
-        """Wait until the wire is quiet, then enter one record."""
+        """Wait until the wire is quiet, then add one entry to the timeline."""
 
     def wait_for(self, *fds: int, within_s: float) -> list[int]:
-        """Those of `fds` that can be read, as soon as one of them can; the capture is drained meanwhile."""
+        """The readable ones of `fds`, as soon as there is one; the capture is drained meanwhile."""
 
     def note_gap(self, seconds: float, who: str, when: str) -> None:
-        """A process waited so long for a processor: the longest such gap is kept."""
+        """Note that a process waited this long for a processor: the longest such gap is kept."""
 
     def drain(self) -> None:
-        """Take what was captured so far out of the ring, between two looks at something else."""
+        """Take what was captured so far out of the ring, for loops that do not wait in wait_for()."""
 
     def never_moved(self) -> list[str]:
-        """The names of the actors that have not been let go on yet."""
+        """The names of the actors that have never been resumed."""
 
     def about_to_move(self, move: Move) -> None:
-        """An actor is let go on: now, if somebody steps by hand, is the time to look."""
+        """Called before an actor is resumed, so that a user who steps by hand can look."""
 
 
 class Process:
-    """Something that runs inside the lab: a role or a real program."""
+    """A process inside the lab: a role or a real program."""
 
     def __init__(self, name: str, lab: Recorder, keeper: KeeperHandle, inner_pid: int, pidfd: int, output: int) -> None:
         self.name = name
@@ -65,50 +65,50 @@ class Process:
         self._pidfd = pidfd
         self._output = output
         self.pid = pid_of(pidfd)
-        """The process's number on the host."""
+        """The process's PID on the host."""
         self._run_delay = RunDelay(self.pid)
 
     def output(self) -> str:
-        """What it and its children have written to stdout and stderr so far."""
+        """Everything that it and its children have written to stdout and stderr so far."""
         size = os.fstat(self._output).st_size
         return os.pread(self._output, size, 0).decode(errors="replace")
 
     def blocked_in(self) -> str | None:
-        """The system call that its main thread sleeps in, by the kernel's name; None while it runs."""
+        """The kernel's name of the system call that its main thread sleeps in; None while it runs."""
         return blocked.blocked_in(self.pid)
 
     def doing(self) -> str:
-        """In words: "runs", "sleeps in accept4()" (its main thread), or "is stopped"."""
+        """What its main thread does, in words: "runs", "sleeps in accept4()", or "is stopped"."""
         if blocked.is_stopped(self.pid):
             return "is stopped"
         call = self.blocked_in()
         return f"sleeps in {call}()" if call else "runs"
 
     def stop(self) -> Moment:
-        """SIGSTOP, and wait until it stands still: from then on the kernel alone answers for its sockets."""
+        """Send SIGSTOP, and wait until it is stopped: from then on only the kernel acts on its sockets."""
         self._signal(signal.SIGSTOP)
         stopped = f"{self.name} is stopped"
-        expect.poll(stopped, True, self._stands_still, self._lab.deadline_s)
+        expect.poll(stopped, True, self._is_stopped, self._lab.deadline_s)
         return self._lab.record(Change(time.monotonic_ns(), stopped))
 
     def resume_process(self) -> Moment:
-        """SIGCONT, after stop()."""
+        """Send SIGCONT, after stop()."""
         self._signal(signal.SIGCONT)
-        return self._lab.record(Change(time.monotonic_ns(), f"{self.name} goes on"))
+        return self._lab.record(Change(time.monotonic_ns(), f"{self.name} is resumed"))
 
     def kill(self) -> Moment:
-        """SIGKILL, and wait until it is gone: the kernel has closed what it held."""
+        """Send SIGKILL, and wait until it is gone: the kernel has then closed every fd that it alone held."""
         self._signal(signal.SIGKILL)
         self._wait_for_end(self._lab.deadline_s)
         return self._lab.record(Change(time.monotonic_ns(), f"{self.name} is killed"))
 
-    def _stands_still(self) -> bool:
+    def _is_stopped(self) -> bool:
         if self._has_ended():
             raise LabError(f"{self.name} has ended. Hint: stop it while it runs")
         return blocked.is_stopped(self.pid)
 
     def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it has ended, and whoever wants to know will hear of it
+        with contextlib.suppress(ProcessLookupError):  # it has ended: the next wait for it notices
             signal.pidfd_send_signal(self._pidfd, number)
 
     def _has_ended(self, within_s: float = 0.0) -> bool:
@@ -117,12 +117,12 @@ class Process:
     def _wait_for_end(self, within_s: float) -> int:
         if not self._has_ended(within_s):
             raise failure(f"{self.name} ends", "an ended process", f"it {self.doing()}", within_s)
-        self.note_starvation()  # it cannot be read any more once the process is reaped
+        self.note_starvation()  # before the process is reaped: after that it cannot be read
         status: int = self._keeper.ask("exit_status", pid=self._inner_pid)
         return status
 
     def note_starvation(self) -> None:
-        """Report how long it has waited for a processor since the last time."""
+        """Note how long it has waited for a processor since the last call."""
         self._lab.note_gap(self._run_delay.lap_s(), self.name, "while it ran")
 
     def close(self) -> None:
@@ -132,14 +132,14 @@ class Process:
 
 
 class Program(Process):
-    """A real program. Its end is seen, its output kept."""
+    """A real program: the harness sees its end and keeps its output."""
 
     def expect_output(self, text: str, within_s: float | None = None) -> None:
         """Wait until it has written `text`."""
         limit_s = time_limit_s(within_s, self._lab.deadline_s)
         deadline = time.monotonic() + limit_s
         while True:
-            ended = self._has_ended()  # first: what it writes last, it writes before its end
+            ended = self._has_ended()  # before reading its output, which is then complete
             if text in self.output():
                 return
             if ended or time.monotonic() >= deadline:
@@ -148,15 +148,15 @@ class Program(Process):
             time.sleep(POLL_S)
 
     def finish(self, within_s: float | None = None) -> int:
-        """Wait for its end; its exit status, -N where signal N ended it."""
+        """Wait until it ends, and return its exit status, or -N if signal N ended it."""
         status = self._wait_for_end(time_limit_s(within_s, self._lab.deadline_s))
         self._lab.record(Step(time.monotonic_ns(), self.name, "finished", f"exit status {status}"))
         return status
 
 
 def readable(*fds: int, within_s: float) -> list[int]:
-    """Those of `fds` that can be read now, or as soon as the first of them can."""
+    """The readable ones of `fds`, as soon as there is one; empty after `within_s` seconds."""
     poller = select.poll()
     for fd in fds:
         poller.register(fd, select.POLLIN)
-    return [fd for fd, _ in poller.poll(max(0.0, within_s) * 1000)]  # a negative time would be for ever
+    return [fd for fd, _ in poller.poll(max(0.0, within_s) * 1000)]  # a negative timeout would wait for ever

@@ -1,4 +1,4 @@
-"""What goes on the record of a lab, and how long is waited for it. The looks at the lab are observer.py's."""
+"""Adds entries to a lab's timeline, and waits for processes. The methods that look at the lab are in observer.py."""
 
 import math
 import select
@@ -17,35 +17,35 @@ from harness.story.timeline import Change, Finding, Look, Moment, Step, Timeline
 __tracebackhide__ = True
 
 _SHORTEST_TURN_S, _LONGEST_TURN_S = 0.005, 0.04
-"""Between two times that the capture is drained. In the longer one the ring has room for 800,000 frames a second."""
+"""The interval between two drains of the capture. In the longer one the ring has room for 800,000 frames a second."""
 
 _MANY_FRAMES = 1000
 
 
 class Recorder:
-    """One lab's timeline, its limits of time, and the gaps in which its processes were kept from running."""
+    """One lab's timeline, its time limits, and the gaps in which its processes waited for a processor."""
 
     deadline_s = 5.0
-    """How long a verb waits for what should come at once."""
+    """Seconds that a verb waits for what should happen at once."""
 
     max_wait_s: float = math.inf
     """The longest kernel timer that this run waits for (`--lab-max-wait`)."""
 
     looks_closely = False
-    """Whether each step is followed by a look at the sockets and their owners: for whoever will see the story."""
+    """Whether to look at the sockets and their owners after each step, for a story that will be shown."""
 
     def __init__(self, keeper: LabKeeper, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
         self.allowance_s = allowance_s
-        """Time that the scheduler may take to wake who waits for a timer."""
+        """Seconds that the scheduler may take to wake a process whose timer has expired."""
         self.timeline = timeline
         self._keeper = keeper
         self._watch = watch
         self._run_delay = RunDelay("self")
-        self.longest_gap = Gap(0.0, "nobody", "")
-        """The longest time for which a process of this story, or pytest itself, was kept from running."""
+        self.longest_gap = Gap(0.0, "no process", "")
+        """The longest time for which a process of this story, or pytest itself, waited for a processor."""
 
     def record(self, entry: Step | Change | Finding) -> Moment:
-        """Wait until the wire is quiet, then enter one record; the moment is the place after it."""
+        """Wait until the wire is quiet, then add one entry to the timeline; returns the moment after it."""
         self._watch.settle()
         what = entry.text if isinstance(entry, Change) else entry.name
         self.note_gap(self._run_delay.lap_s(), "pytest", f"before {what!r}")
@@ -57,9 +57,9 @@ class Recorder:
         return moment
 
     def wait_for(self, *fds: int, within_s: float) -> list[int]:
-        """Those of `fds` that can be read, as soon as one of them can; none when the time is over.
+        """The readable ones of `fds`, as soon as there is one; empty after `within_s` seconds.
 
-        The capture is drained meanwhile, or a step that sends many segments would overrun the ring.
+        It drains the capture meanwhile: otherwise a step that sends many segments would overrun the ring.
         """
         poller = select.poll()
         for fd in fds:
@@ -76,31 +76,31 @@ class Recorder:
             turn_s = _SHORTEST_TURN_S if self._watch.drain() > _MANY_FRAMES else min(2 * turn_s, _LONGEST_TURN_S)
 
     def note_gap(self, seconds: float, who: str, when: str) -> None:
-        """A process waited so long for a processor: the longest such gap is kept."""
+        """Note that a process waited this long for a processor: the longest such gap is kept."""
         if seconds > self.longest_gap.seconds:
             self.longest_gap = Gap(seconds, who, when)
 
     def drain(self) -> None:
-        """Take what was captured so far out of the ring: for loops that wait in another way than wait_for()."""
+        """Take what was captured so far out of the ring, for loops that do not wait in wait_for()."""
         self._watch.drain()
 
     @property
     def keeper_pid(self) -> int:
-        """The number of the process that owns the lab's network, for `nsenter --target`."""
+        """The PID of the process that owns the lab's network, for `nsenter --target`."""
         return self._keeper.pid
 
     def finding(self, name: str, value: object) -> None:
-        """Put an observable and its value on the record, for whoever reads the transcript."""
+        """Record an observable and its value, to be shown in the transcript."""
         self.record(Finding(time.monotonic_ns(), name, value))
 
     def not_measured(self, name: str, predicted: object, why: str) -> NoReturn:
-        """Put on the record that an observable was left at its prediction, and end the story: NotMeasured."""
+        """Record that an observable was only predicted, and end the story with NotMeasured."""
         known = predicted if isinstance(predicted, Interval) else str(predicted)
         self.finding(name, Untried(known, why))
         raise NotMeasured(f"{name}: {why}, by the prediction of {predicted}")
 
     def skip_if_longer_than_max_wait(self, name: str, interval: Interval) -> Interval:
-        """The interval, where this run may wait for it; otherwise not_measured()."""
+        """Return the interval if this run may wait for it; otherwise not_measured()."""
         if why := waiting.exceeds(interval, self.max_wait_s):
             self.not_measured(name, interval, why)
         return interval

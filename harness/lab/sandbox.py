@@ -1,4 +1,4 @@
-"""A network in which nothing is played: its sysctls are read and written, to try what the kernel takes."""
+"""A private network without actors, in which sysctls are read and written to find out what the kernel accepts."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ __tracebackhide__ = True
 
 @contextlib.contextmanager
 def network(profile: list[Setting]) -> Iterator[KeeperHandle]:
-    """A private network with these sysctls. LabUnavailable says what is missing.
+    """A private network with these sysctls. LabUnavailable names what is missing.
 
     Its keeper is a fork of this process: no second interpreter starts, and a network without actors and segments needs
     neither PID namespace nor capture (making and closing one waits for RCU: harness/evidence/ring.py).
@@ -39,12 +39,12 @@ def _reaped(pid: int) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored, the kernel reaps
+        with contextlib.suppress(ChildProcessError):  # if SIGCHLD is ignored, the kernel reaps it
             os.waitpid(pid, 0)
 
 
 def _keep(channel: Channel, profile: list[Setting], host_network: int) -> None:
-    os.setsid()  # Ctrl-C is for the parent, whose end is the keeper's
+    os.setsid()  # Ctrl-C is for the parent; when it ends, so does the keeper
     # The parent's end of this channel, and of another sandbox's, would keep them open after the parent has closed them.
     os.closerange(3, channel.fileno())
     os.closerange(channel.fileno() + 1, os.sysconf("SC_OPEN_MAX"))

@@ -1,4 +1,4 @@
-"""Keeps the timeline up to date: reads the capture and the tracepoint until nothing is under way any more."""
+"""Keeps the timeline up to date: reads the capture and the tracepoint until no segment is under way."""
 
 import time
 from collections.abc import Iterator
@@ -21,11 +21,14 @@ _CLOCK_PAIR_NS = 20_000
 _CLOCK_PAIRS = 10
 
 _ENDLESS = 10_000
-"""So many bare ACKs with nothing else between them are two ends that correct each other for ever: an ACK storm."""
+"""This many bare ACKs in a row are an ACK storm: two ends that correct each other for ever."""
 
 
 class Watch:
-    """The observers of one lab. No settle time: marks and a count of all frames prove that the capture is complete."""
+    """The capture and the tracepoint of one lab.
+
+    It needs no settle time: marks and a count of all frames prove that the capture is complete.
+    """
 
     def __init__(
         self, keeper: LabKeeper, events: Events | None, port: int, timeline: Timeline, processors: list[int]
@@ -38,7 +41,7 @@ class Watch:
         self._marks = ring.Marks(keeper.capture, processors)
         self._latest_look: list[object] = []
         self.captured = 0
-        """Frames that came out of the capture, marks left out."""
+        """The number of frames that came out of the capture, without the marks."""
         self._no_room = 0
         self._storm = ""
         self._marks_seen = 0
@@ -54,7 +57,7 @@ class Watch:
             raise
 
     def _start_counting(self) -> int:
-        """Read away what the set-up itself may have sent; the number of frames until then."""
+        """Discard frames that the set-up itself may have sent; returns the number of frames sent so far."""
         while True:
             sent = self._keeper.frames_sent()
             for _ in self._ring.read(0):
@@ -67,8 +70,8 @@ class Watch:
 
         If nothing has been sent since the wire was last quiet, it still is; otherwise rounds of marks prove it. Timers
         and running processes may always send again; if they never stop, it returns after a second, and the caller's
-        expectations report what they miss. An ACK storm is an ExpectationFailed, now and at each later call: nobody
-        could read, or wait for, all of it.
+        expectations report what they miss. An ACK storm, which never ends, raises ExpectationFailed, now and at each
+        later call.
         """
         deadline = time.monotonic() + _QUIET_WITHIN_S
         done = bool(self._storm) or self._keeper.frames_sent() == self._quiet_at
@@ -82,12 +85,12 @@ class Watch:
                 if change.local[0] in addresses.HOSTS:  # others on this machine may use the same port
                     self._timeline.add(change)
             if self._events.lost:
-                text = f"{self._events.lost} state changes found no room in the tracepoint's buffer"
+                text = f"{self._events.lost} state changes were lost: the tracepoint's buffer was full"
                 self._timeline.add(Change(time.monotonic_ns(), text))
                 self._events.lost = 0
 
     def drain(self) -> int:
-        """Take what has been captured so far into the timeline, so that the ring has room; the number of frames."""
+        """Move what was captured so far into the timeline, to make room in the ring; returns the number of frames."""
         if self._storm:
             return 0
         frames = sum(mark is None for mark in islice(self._take(), ring.FRAMES))
@@ -95,18 +98,18 @@ class Watch:
         return frames
 
     def _is_storm(self) -> bool:
-        """Whether two ends acknowledge each other without end; what there is of that is cut short."""
+        """Whether two ends acknowledge each other without end; if so, cut those ACKs out of the timeline."""
         if self.captured >= _ENDLESS and (left_out := self._timeline.cut_bare_acks(_ENDLESS)):
-            self._storm = f"bare ACKs without end: {left_out} more in a row are left out, and all that came later"
+            self._storm = f"bare ACKs without end: {left_out} more in a row, and everything later, are left out"
             self._timeline.add(Change(time.monotonic_ns(), self._storm))
         return bool(self._storm)
 
     def _round(self) -> bool:
-        """One round of marks. Whether it proves that nothing is under way.
+        """Send one round of marks; returns whether it proves that nothing is under way.
 
-        When a mark is captured, all that was captured before it on its processor has been handled, and what that
-        provoked has been sent (evidence/ring.py). So nothing is under way if no frame was captured after the first mark
-        of the round, and if all frames that `lo` has sent are captured.
+        When a mark is captured, every frame captured before it on its processor has been handled, and every answer to
+        it sent (evidence/ring.py). So nothing is under way if no frame was captured after the first mark of the round,
+        and if all frames that `lo` has sent are captured.
         """
         marks = self._send_marks()
         awaited = set(marks)
@@ -117,16 +120,16 @@ class Watch:
                 late |= mark is None and len(awaited) < len(marks)
                 new += mark is None
                 awaited.discard(mark or (0, 0))
-                if new >= _ENDLESS:  # in a storm there is always another frame, and no slot for the marks
+                if new >= _ENDLESS:  # in a storm there is always another frame, and no free slot for the marks
                     return False
             if not awaited:
                 break
             self._ring.wait(_MARK_LOST_AFTER_S)
             waited_s = time.monotonic() - began
-            if waited_s > _MARK_LOST_AFTER_S and self.lost():  # the ring was full: the marks themselves found no slot
+            if waited_s > _MARK_LOST_AFTER_S and self.lost():  # the ring was full, and lost the marks themselves
                 return False
             if waited_s > _MARK_WITHIN_S:
-                raise LabError("the capture does not show its own marks. Hint: see that lo of the lab is up")
+                raise LabError("the capture does not show its own marks. Hint: check that the lab's lo is up")
         return not late and self._all_captured()
 
     def _send_marks(self) -> set[ring.Mark]:
@@ -134,15 +137,17 @@ class Watch:
             if marks := self._marks.send():
                 return marks
         except OSError as error:
-            raise LabError(f"no mark can be sent ({error.strerror}). Hint: see that lo of the lab is up") from None
-        raise LabError("this process may use none of the lab's processors. Hint: see `taskset -p` of pytest's process")
+            raise LabError(f"no mark can be sent ({error.strerror}). Hint: check that the lab's lo is up") from None
+        raise LabError(
+            "this process may run on none of the lab's processors. Hint: see `taskset -p` for pytest's process"
+        )
 
     def _all_captured(self) -> bool:
         """Whether every frame that `lo` has sent has come out of the capture; then the wire is known to be quiet.
 
-        It may still be queued on a processor that no mark visits: the timers of an idle processor can expire on any
-        other (kernel/time/timer_migration.c). But if two rounds, with nothing sent between them, miss the same number,
-        these are frames that the capture will never show.
+        A missing frame may still be queued on a processor that no mark visits: the timers of an idle processor can
+        expire on any other (kernel/time/timer_migration.c). But if two rounds, with nothing sent between them, miss the
+        same number of frames, the capture will never show these.
         """
         sent = self._keeper.frames_sent()
         uncaptured = sent - self._sent_before - self.captured - self._marks_seen
@@ -156,7 +161,7 @@ class Watch:
         return known
 
     def _take(self) -> Iterator[ring.Mark | None]:
-        """Put all that was captured so far into the timeline. Yields each mark, and None for each other frame."""
+        """Move everything captured so far into the timeline. Yields each mark, and None for every other frame."""
         add = self._timeline.add_captured
         for time_ns, data, length in self._ring.read(self._real_minus_monotonic_ns()):
             mark = ring.marked(data)
@@ -168,10 +173,10 @@ class Watch:
             yield mark
 
     def _real_minus_monotonic_ns(self) -> int:
-        """The capture stamps CLOCK_REALTIME; the lab's one clock is CLOCK_MONOTONIC.
+        """CLOCK_REALTIME, which stamps the capture, minus CLOCK_MONOTONIC, the lab's one clock.
 
-        The tightest of a few pairs of readings: a process that loses the processor between two readings has no pair.
-        How far apart they were is kept in the timeline.
+        It takes the closest of a few pairs of readings, because the process may lose the processor between the two
+        readings of a pair. The timeline keeps how far apart they were.
         """
         spread_ns, offset_ns = _clock_pair()
         for _ in range(_CLOCK_PAIRS):
@@ -182,13 +187,13 @@ class Watch:
         return offset_ns
 
     def lost(self) -> int:
-        """Frames that the capture, or the timeline, had no room for; any above 0 makes every list inconclusive."""
+        """The number of frames that the capture or the timeline had no room for; any makes every list inconclusive."""
         return self._ring.lost() + self._no_room
 
     def looked(self, rows: list[Socket]) -> None:
-        """Keep a look at the socket table where it differs from the one before."""
+        """Add a look at the socket table to the timeline if it differs from the one before."""
         seen: list[object] = [(row.state, row.local, row.remote, row.recv_q, row.send_q, row.inode) for row in rows]
-        if seen != self._latest_look:  # timers run down between any two looks, and are no news
+        if seen != self._latest_look:  # timers, which run down between any two looks, are not compared
             self._latest_look = seen
             self._timeline.add(Look(time.monotonic_ns(), tuple(rows)))
 

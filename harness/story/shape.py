@@ -29,7 +29,7 @@ from harness.story.timeline import Change, Event, Finding, Step, Timeline
 
 _MANY = 40
 _LONGEST_RESULT = 80
-_NO_ROOM = "found no room in the tracepoint's buffer"
+_CHANGES_LOST = "the tracepoint's buffer was full"
 """What the watch enters of a burst (harness/lab/watch.py): only root has a tracepoint, and the lab changed nothing."""
 
 _LASTING = (State.ESTABLISHED, State.CLOSE_WAIT)
@@ -55,7 +55,7 @@ def _story(events: list[Event], server_ports: set[int]) -> Iterator[str]:
         match event:
             case Step():
                 yield f"{_name(event.actor)}: {event.name}{_result(event)}"
-            case Change() if not event.text.endswith(_NO_ROOM):
+            case Change() if not event.text.endswith(_CHANGES_LOST):
                 yield f"lab: {_change(event.text, server_ports)}"
             case Finding():
                 yield f"finding: {event.name}"
