@@ -1,11 +1,11 @@
 #!/bin/sh
-# System tools and real servers that the lab and its tests use. As root they are added through apt; otherwise they are
-# named, with what is skipped without each. LAB_APT=no never adds anything.
+# System tools and real servers that the lab and its tests use. If run by root, it installs the missing ones through apt;
+# otherwise it lists them, with what is skipped without each. LAB_APT=no installs nothing.
 #
 # Nothing that runs on this machine is stopped, started, enabled, disabled, upgraded or removed. So a package is installed
-# only if apt would add packages and do nothing else, and if no maintainer script of theirs starts or enables a service.
+# only if apt would do nothing but add packages, and if none of their maintainer scripts starts or enables a service.
 # Otherwise (HAProxy) its files are unpacked into .tools/, where find_program() looks, and the package is not installed.
-# There is no state to put back afterwards, so the script may be killed at any point.
+# The script may be killed at any point: there is no state to restore afterwards.
 set -eu
 
 TOOLS=$(cd "$(dirname "$0")/.." && pwd)/.tools
@@ -15,15 +15,15 @@ missing=""
 want() { # program, Debian package, what is skipped without it
     command -v "$1" >/dev/null 2>&1 && return
     missing="$missing $1:$2"
-    echo "tcp-fault-lab: $1 is not there; without it, $3"
+    echo "tcp-fault-lab: $1 is not installed; without it, $3"
 }
 
-starts_something() { # the folder with what dpkg-deb -e takes out of a package
+starts_something() { # the folder with the control files that dpkg-deb -e takes out of a package
     scripts=$(cat "$1/preinst" "$1/postinst" 2>/dev/null || true)
     printf '%s\n' "$scripts" | grep -v 'deb-systemd-invoke try-restart' |
         grep -qE 'invoke-rc\.d|update-rc\.d|deb-systemd-invoke|systemctl .*(start|enable)|\bservice +[a-z]|snap +install' &&
         return 0
-    # debhelper's snippet for a unit that is not to be enabled does so only if Debian had enabled it before.
+    # debhelper's snippet for a unit that is not enabled by default enables it only if Debian had enabled it before.
     enabled=$(printf '%s\n' "$scripts" | grep -c 'deb-systemd-helper enable')
     guarded=$(printf '%s\n' "$scripts" | grep -c 'deb-systemd-helper debian-installed')
     [ "$enabled" -gt "$guarded" ]
@@ -40,14 +40,14 @@ why_not_installed() { # apt's plan, the folder with the packages that it would a
     done
 }
 
-libraries_in() { # a folder that packages are unpacked in, as LD_LIBRARY_PATH
+libraries_in() { # the library folders of unpacked packages, as LD_LIBRARY_PATH
     for folder in "$1"/usr/lib/*-linux-gnu* "$1"/lib/*-linux-gnu*; do printf '%s:' "$folder"; done
 }
 
 unpack() { # program, the folder with its packages
     for deb in "$2"/*.deb; do dpkg-deb -x "$deb" "$2/root" || return 1; done
     for place in usr/sbin usr/bin none; do [ ! -x "$2/root/$place/$1" ] || break; done
-    # A library that is neither on this machine nor in these packages: the program would not run.
+    # If a library is neither on this machine nor in these packages, the program does not run.
     if ! linked=$(LD_LIBRARY_PATH=$(libraries_in "$2/root") ldd "$2/root/$place/$1"); then return 1; fi
     case "$linked" in *"not found"*) return 1 ;; esac
     cat >"$2/program" <<END
@@ -69,20 +69,20 @@ add() { # program, package
         echo "tcp-fault-lab: apt installs ${added:-nothing new }for $1"
         apt-get -qq -y --no-install-recommends --no-remove -o Dir::Cache::archives="$work" install "$2"
     else
-        echo "tcp-fault-lab: $2 is not installed ($why); its files go into .tools/$1, for the lab alone"
+        echo "tcp-fault-lab: $2 is not installed ($why); its files go into .tools/$1, for use by the lab only"
         unpack "$1" "$work"
     fi
 }
 
 want nft nftables "scenarios that drop a segment are skipped"
-want ip iproute2 "tests with ss as their witness, and a control that sets a route, are skipped"
-want tcpdump tcpdump "tests with tcpdump as their witness, and the scenario where it inherits a socket, are skipped"
-want tshark tshark "tests with tshark as their witness are skipped"
-want chromium chromium "tests that look at a page in a browser are skipped"
+want ip iproute2 "tests that compare with ss, and a control that sets a route, are skipped"
+want tcpdump tcpdump "tests that compare with tcpdump, and the scenario in which it inherits a socket, are skipped"
+want tshark tshark "tests that compare with tshark are skipped"
+want chromium chromium "tests that open a page in a browser are skipped"
 want mariadbd mariadb-server-core "scenarios with a real MariaDB are skipped"
 want haproxy haproxy "scenarios with a real HAProxy are skipped"
 if ! command -v "${PYTHON:-python3}" >/dev/null 2>&1; then
-    echo "tcp-fault-lab: there is no ${PYTHON}. Hint: make PYTHON=python3, or another of 3.11 or later" >&2
+    echo "tcp-fault-lab: ${PYTHON} is not installed. Hint: make PYTHON=python3, or another Python from 3.11 on" >&2
     exit 2
 fi
 if ! "${PYTHON:-python3}" -c 'import ensurepip, venv' >/dev/null 2>&1; then
@@ -92,14 +92,14 @@ fi
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && [ "${LAB_APT:-yes}" != no ] && command -v apt-get >/dev/null 2>&1; then
-    echo "tcp-fault-lab: they are added through apt now (Hint: LAB_APT=no leaves the system alone)"
+    echo "tcp-fault-lab: installing them through apt now (Hint: LAB_APT=no installs nothing)"
     # needrestart would restart services that use what was installed, without asking.
     export DEBIAN_FRONTEND=noninteractive LC_ALL=C NEEDRESTART_SUSPEND=1 NEEDRESTART_MODE=l
     apt-get -qq update || true
     mkdir -p "$TOOLS"
-    rm -rf "$TOOLS"/work.* # of a run that was killed
+    rm -rf "$TOOLS"/work.* # left by a run that was killed
     failed=""
-    for each in $missing; do # one by one: a package that this release does not have must not cost the others
+    for each in $missing; do # one by one: a package that this release lacks must not prevent the others
         work=$(mktemp -d "$TOOLS/work.XXXXXX")
         mkdir "$work/partial"
         add "${each%%:*}" "${each#*:}" </dev/null || failed="$failed $each"
@@ -107,7 +107,7 @@ if [ "$(id -u)" = 0 ] && [ "${LAB_APT:-yes}" != no ] && command -v apt-get >/dev
     done
     [ -n "$failed" ] || exit 0
     missing="$failed"
-    echo "tcp-fault-lab: apt could not add everything; going on without"
+    echo "tcp-fault-lab: apt could not install everything; continuing without the rest"
 fi
 packages=""
 for each in $missing; do packages="$packages ${each#*:}"; done

@@ -33,7 +33,7 @@ def test_a_scenario_without_its_programs_is_skipped_and_never_fails(tmp_path: Pa
     found = verdicts_without_programs(tmp_path, *STARTERS)
     missing = {story: why for story, why in found.items() if why}
     assert len(missing) >= 5, "programs were missing"
-    assert [why for why in missing.values() if not re.search(r"the program \S+ is not there\. Hint: ", why)] == []
+    assert [why for why in missing.values() if not re.search(r"the program \S+ is not installed\. Hint: ", why)] == []
 
 
 def test_an_undeclared_program_is_found_out(tmp_path: Path) -> None:

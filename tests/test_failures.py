@@ -222,8 +222,8 @@ WANTED = {
     "test_unknown_host": ["no host is called 'sever'", "client, server, other server"],
     "test_unknown_state": ["no state is called 'FIN_WAIT_2'", "FIN_WAIT2"],
     "test_two_connections": ["2 sockets at the client", "Hint: name one by port="],
-    "test_missing_rule_syntax": ["nft does not understand 'tcp flogs rst'", "syntax error"],
-    "test_unknown_port_in_a_rule": ["nft does not understand 'tcp dport 70000'", "Correct the rule"],
+    "test_missing_rule_syntax": ["nft refuses 'tcp flogs rst'", "syntax error"],
+    "test_unknown_port_in_a_rule": ["nft refuses 'tcp dport 70000'", "Hint: correct the rule"],
     "test_unknown_errno": ["no error is called 'ECONRESET'", "Hint: name an errno"],
     "test_unknown_field": ["a socket has no recvq", "recv_q"],
     "test_unsendable_argument": ["the role's arguments cannot be sent", "Hint: pass plain values"],
@@ -272,5 +272,5 @@ def test_a_role_file_that_cannot_be_imported(play: Play) -> None:
         "if '_pytest' not in sys.modules:\n    raise RuntimeError('not here')\n"
     )
     assert done.returncode == 1
-    assert "cannot be imported. Hint:" in done.stdout
+    assert "cannot be imported. Hint: correct" in done.stdout
     assert "RuntimeError: not here" in done.stdout

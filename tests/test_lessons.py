@@ -239,7 +239,7 @@ def test_the_list_of_what_is_missing(translated, capsys):
     translated("[zh]\nsymptom = '卡住'\n")
     assert main(["list", "--missing", "zh"]) == 0
     shown = capsys.readouterr().out
-    assert re.fullmatch(r"\S+/waiting/x\.toml lacks in \[zh\]: cause, cure, claim, .*, because\n", shown)
+    assert re.fullmatch(r"\S+/waiting/x\.toml: missing in \[zh\]: cause, cure, claim, .*, because\n", shown)
 
 
 def test_the_list_of_what_is_missing_when_nothing_is(translated, capsys):
@@ -390,7 +390,7 @@ def {lesson.control}(reported, lab):
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "verdict"), [("2\n", 0, "Right."), ("1\n", 6, "You said 1."), ("", 6, "-")]
+    ("answer", "status", "verdict"), [("2\n", 0, "Right."), ("1\n", 6, "Your answer was 1."), ("", 6, "-")]
 )
 def test_a_quiz_works_in_a_pipe(answer, status, verdict):
     done = run("quiz", "close_with_unread_data", answer=answer)
@@ -438,7 +438,7 @@ def broken(tmp_path):
 def test_a_story_that_fails_is_no_wrong_answer(command, broken):
     done = run(command, "close_with_unread_data", "-p", "broken", answer="1\n", **broken)
     assert done.returncode == 1, done.stdout
-    assert "You said" not in done.stdout
+    assert "Your answer was" not in done.stdout
     assert "The kernel shows" not in done.stdout
     assert "AssertionError" in done.stdout, "what pytest has to say of it"
 

@@ -121,7 +121,7 @@ def test_without_anything_to_show_it_is_a_usage_error(tmp_path):
     path.write_text(STORY)
     done = run_pytest(path, "--lab-plain")
     assert done.returncode == 4
-    assert "--lab-plain has nothing to make. Hint: add --lab-artifacts, --lab-report or --lab-show" in done.stderr
+    assert "--lab-plain alone makes no output. Hint: add --lab-artifacts, --lab-report or --lab-show" in done.stderr
 
 
 @pytest.mark.parametrize("language", lessons.LANGUAGES)

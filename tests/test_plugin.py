@@ -93,15 +93,15 @@ def test_a_missing_ability_skips_with_reason_and_mend(play: Play) -> None:
     done = play(UNAVAILABLE)
     assert done.returncode == 0, done.stdout
     assert "1 skipped" in done.stdout
-    reason = "the program no-such-program is not there. Hint: install it, e.g. apt install no-such-program"
+    reason = "the program no-such-program is not installed. Hint: install it: apt install no-such-program"
     assert f"skipped 1: {reason}" in done.stdout
 
 
 def test_strict_turns_the_skip_into_a_failure(play: Play) -> None:
     done = play(UNAVAILABLE, "--lab-strict")
     assert done.returncode == 1, done.stdout
-    assert "no-such-program is not there" in done.stdout
-    assert "--lab-strict lets nothing be skipped" in done.stdout
+    assert "no-such-program is not installed" in done.stdout
+    assert "--lab-strict fails instead of skipping" in done.stdout
 
 
 def test_lost_segments_are_a_third_verdict_and_never_green(play: Play) -> None:
@@ -440,7 +440,7 @@ def test_begins():
     assert done.returncode == 1, done.stdout + done.stderr
     assert "INTERNALERROR" not in done.stdout + done.stderr
     assert "1 failed, 1 passed" in done.stdout
-    assert "what it has shown cannot be kept: " in done.stdout
+    assert "the evidence of this test cannot be kept: " in done.stdout
     assert ("Timeout (>60.0s)" if what == "a real alarm" else "it was eaten") in done.stdout
     assert "0 as expected, 1 not" in done.stdout
     assert '"verdict":"failed"' in record.read_text().replace(": ", ":")

@@ -100,7 +100,7 @@ def test_a_secret_that_a_lab_cannot_have_is_a_usage_error_like_any_other(play: P
 
 @pytest.mark.parametrize("pair", ["net.ipv4.tcp_retries2", "=5", ""])
 def test_what_is_no_pair_is_refused(pair: str) -> None:
-    with pytest.raises(LabError, match="Hint: write KEY=VALUE"):
+    with pytest.raises(LabError, match="Hint: write it like "):
         profile.chosen("kernel", (), [pair])
 
 
@@ -116,8 +116,8 @@ def test_a_lab_has_what_was_chosen(play: Play, tmp_path) -> None:
     changed = {"tcp_fin_timeout": "20", "tcp_retries2": "6"}
     for key in ("tcp_syn_retries", "tcp_retries2", "tcp_fin_timeout", "tcp_rfc1337"):
         assert told(laid_over.stdout, key) == changed.get(key, told(kernel.stdout, key))
-    assert "not set, as a network namespace here cannot have them: fs.file-max\n" in laid_over.stdout
-    assert "not set, as the kernel refuses these values: net.ipv4.tcp_rfc1337 = nonsense\n" in laid_over.stdout
+    assert "not set, because they cannot be set in a network namespace here: fs.file-max\n" in laid_over.stdout
+    assert "not set, because the kernel refuses these values: net.ipv4.tcp_rfc1337 = nonsense\n" in laid_over.stdout
     assert told(kernel.stdout, "tcp_syn_retries") != "2"
     assert told(play(TELLS, "-rP").stdout, "tcp_syn_retries") == "2"
 
@@ -181,11 +181,11 @@ def test_nobody_believes_that_a_run_has_tested_the_host() -> None:
     host = read("net.ipv4.tcp_fin_timeout")
     other = str(int(host) + 1)
     differs = header("--lab-sysctl", f"net.ipv4.tcp_fin_timeout={other}")
-    assert re.search(r"not this host's, which differs in .*\btcp_fin_timeout\b.*\(--lab-sysctls=host\)", differs)
+    assert re.search(r"not this host's values, which differ in .*\btcp_fin_timeout\b.*\(--lab-sysctls=host\)", differs)
     for base in ("reference", "kernel"):
         over = ["--lab-sysctl", f"net.ipv4.tcp_fin_timeout={host}", f"--lab-sysctls={base}"]
         assert "tcp_fin_timeout" not in header(*over).partition(";")[2]
-    assert "not this host's" not in header("--lab-sysctls=host")
+    assert "not this host's values" not in header("--lab-sysctls=host")
 
 
 @pytest.mark.parametrize("base", ["reference", "kernel", "host"])
@@ -200,7 +200,9 @@ os.execv(sys.executable, {[*command, f"--lab-sysctls={base}"]})
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT,
                           env=clean_environment())  # fmt: skip
     line = next(line for line in done.stdout.splitlines() if line.startswith("tcp-fault-lab:"))
-    told = re.search(r"; not this host's, which differs in .*\btcp_invalid_ratelimit\b.*\(--lab-sysctls=host\)", line)
+    told = re.search(
+        r"; not this host's values, which differ in .*\btcp_invalid_ratelimit\b.*\(--lab-sysctls=host\)", line
+    )
     assert bool(told) == (base != "host"), line
 
 

@@ -37,7 +37,7 @@ def test_a_program_is_found_where_debian_keeps_the_administrators(monkeypatch):
 
 def test_a_program_that_is_not_there_has_its_package_in_the_mend():
     with pytest.raises(
-        LabUnavailable, match=r"the program nosuchd is not there. Hint: install it, e.g. apt install nosuch"
+        LabUnavailable, match=r"the program nosuchd is not installed. Hint: install it: apt install nosuch"
     ):
         find_program("nosuchd", "nosuch")
 
@@ -62,7 +62,7 @@ def test_the_next_lab_has_a_folder_of_its_own(lab):
 
 @pytest.mark.parametrize("name", ["../escaped", "/etc/escaped", "a/b", "", ".."])
 def test_a_file_stays_in_the_folder(lab, name):
-    with pytest.raises(LabError, match="is no file name"):
+    with pytest.raises(LabError, match="is not a file name"):
         lab.write_file(name, "")
 
 

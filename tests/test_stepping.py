@@ -59,7 +59,7 @@ def test_it_waits_before_each_step_and_tells_how_to_look_inside(terminal: Termin
     greeting = terminal.read_to(PROMPT)
     ways_in = re.findall(r"^  (.* -.*?) +#", greeting.replace("\r", ""), re.M)
     assert [way.split()[-2:] for way in ways_in] == [["ss", "-tanpoe"], ["nstat", "-azs"], ["lo", "tcp"]]
-    assert 'serve starts, and goes to "listening":' in greeting
+    assert 'serve starts, and runs to "listening":' in greeting
     assert re.search(r"serve\(address=\('192.0.2.2', 80\d\d\), read_bytes=0\)", greeting)
     assert re.search(r"^ +\d+ +listener = socket.create_server\(address\)\r?$", greeting, re.M)
     terminal.enter()
@@ -83,7 +83,7 @@ def test_it_waits_before_each_step_and_tells_how_to_look_inside(terminal: Termin
         before = seen
         assert entered < STEPS, seen
     assert entered == STEPS
-    assert 'request goes from "half closed" to its end:' in before
+    assert 'request runs from "half closed" to its end:' in before
     assert re.search(r"^ +\d+ +connection.recv\(1\)\r?$", before, re.M)
     assert terminal.process.wait() == 0
 
@@ -111,10 +111,10 @@ def test_it(lab):
     assert done.returncode == 0, done.stdout + done.stderr
     moves = re.findall(r"^hand_over .*:$", done.stdout, re.M)
     assert moves == [
-        'hand_over starts, and goes to "begun":',
-        'hand_over goes from "begun" to a step of close(address, closes):',
-        'hand_over goes from "in the other" to "closed" or "left":',
-        'hand_over goes from "left" to the end of close():',
+        'hand_over starts, and runs to "begun":',
+        'hand_over runs from "begun" to a step of close(address, closes):',
+        'hand_over runs from "in the other" to "closed" or "left":',
+        'hand_over runs from "left" to the end of close():',
     ]
 
 
@@ -152,7 +152,7 @@ def test_it(lab):
 
 @pytest.mark.parametrize(
     ("arguments", "mend"),
-    [([], "Hint: add -s"), (["--capture=tee-sys"], "Hint: add -s"), (["-s", "-n", "1"], "Hint: leave -n out")],
+    [([], "Hint: add -s"), (["--capture=tee-sys"], "Hint: add -s"), (["-s", "-n", "1"], "Hint: remove -n")],
 )
 def test_without_a_terminal_it_is_a_usage_error(play, arguments: list[str], mend: str) -> None:  # type: ignore[no-untyped-def]
     done = stepped(play, *arguments)

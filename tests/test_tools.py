@@ -142,10 +142,10 @@ def test_what_is_added_and_why_is_said_before_it_is(make: Run) -> None:
     lines = make().splitlines()
     asked, begins = (
         lines.index("INSTALL nftables"),
-        next(n for n, line in enumerate(lines) if "added through apt" in line),
+        next(n for n, line in enumerate(lines) if "installing them through apt" in line),
     )
-    assert lines[0] == "tcp-fault-lab: nft is not there; without it, scenarios that drop a segment are skipped"
-    assert sum("is not there; without it" in line for line in lines[:begins]) == len(EVERY) + 1
+    assert lines[0] == "tcp-fault-lab: nft is not installed; without it, scenarios that drop a segment are skipped"
+    assert sum("is not installed; without it" in line for line in lines[:begins]) == len(EVERY) + 1
     assert lines[asked - 1] == "tcp-fault-lab: apt installs nftables for nft"
 
 

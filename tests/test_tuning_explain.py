@@ -75,7 +75,7 @@ def test_a_comment_after_a_value_is_told(of):
 
 def test_same_as_now(of):
     now = host_value(f"{TCP}keepalive_time")
-    assert of((f"{TCP}keepalive_time", now), before=host_value) == [(Kind.SAME, f"{now} is in force already")]
+    assert of((f"{TCP}keepalive_time", now), before=host_value) == [(Kind.SAME, f"already {now}")]
     assert (
         of((f"{TCP}rmem", "4096\t131072  6291456"), before={f"{TCP}rmem": "4096 131072 6291456"}.get)[0][0] == Kind.SAME
     )
@@ -128,11 +128,11 @@ def test_host_wide_is_known_in_a_container_too(of, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("key", "why"),
-    [("kernel.shmmax", "of an IPC namespace (ipc/ipc_sysctl.c): a lab has a network of its own, and no more"),
-     ("kernel.sem", "of an IPC namespace (ipc/ipc_sysctl.c): a lab has a network of its own, and no more"),
-     ("fs.mqueue.msg_max", "of an IPC namespace (ipc/mq_sysctl.c): a lab has a network of its own, and no more"),
-     ("kernel.hostname", "of a UTS namespace (kernel/utsname_sysctl.c): a lab has a network of its own, and no more"),
-     ("user.max_net_namespaces", "of a user namespace (kernel/ucount.c): a lab has a network of its own, and no more"),
+    [("kernel.shmmax", "of an IPC namespace (ipc/ipc_sysctl.c): a lab has only a network namespace"),
+     ("kernel.sem", "of an IPC namespace (ipc/ipc_sysctl.c): a lab has only a network namespace"),
+     ("fs.mqueue.msg_max", "of an IPC namespace (ipc/mq_sysctl.c): a lab has only a network namespace"),
+     ("kernel.hostname", "of a UTS namespace (kernel/utsname_sysctl.c): a lab has only a network namespace"),
+     ("user.max_net_namespaces", "of a user namespace (kernel/ucount.c): a lab has only a network namespace"),
      ("net.ipv4.conf.wan7.rp_filter", "of the interface wan7, which a lab does not have"),
      ("net.ipv4.conf.wan7/200.rp_filter", "of the interface wan7.200, which a lab does not have"),
      ("net.ipv4.neigh.wan7.gc_stale_time", "of the interface wan7, which a lab does not have")],
@@ -201,7 +201,7 @@ def test_a_secret_is_not_told(of):
     ((kind, text),) = of((FASTOPEN_KEY, SECRETS[0]), before={FASTOPEN_KEY: SECRETS[1]}.get)
     assert (kind, text) == (Kind.APPLIED, "was (secret)")
     ((kind, text),) = of((FASTOPEN_KEY, SECRETS[0]), before={FASTOPEN_KEY: SECRETS[0]}.get)
-    assert (kind, text) == (Kind.SAME, "(secret) is in force already")
+    assert (kind, text) == (Kind.SAME, "already (secret)")
     ((kind, text),) = of((FASTOPEN_KEY, f"oops-{SECRETS[1]}"))
     assert (kind, SECRETS[0] in text, SECRETS[1] in text) == (Kind.REFUSED, False, False)
     ((kind, text),) = of((FASTOPEN_KEY, "1-2-3-4"))
@@ -212,7 +212,7 @@ def test_a_secret_is_not_told(of):
 def test_quotes_that_became_part_of_a_value_are_told(of, value):
     ((kind, text),) = of((f"{TCP}fin_timeout", value))
     assert kind == Kind.REFUSED
-    assert text.endswith("; the quotes are part of the value. Hint: take them out")
+    assert text.endswith("; the quotes are part of the value. Hint: remove them")
     assert "quotes" not in of((f"{TCP}syn_retries", "0"))[0][1]
 
 
@@ -259,7 +259,7 @@ def test_what_keeps_a_container_from_starting_is_told(keeper, tmp_path):
             "kernel.shmmax": 1, "kernel.hostname": "x"}  # fmt: skip
     text = "services: {a: {image: x, sysctls: {" + ", ".join(f"{key}: {value}" for key, value in keys.items()) + "}}}"
     found = dict(of_containers(keeper, text, tmp_path))
-    stuck = [key for key, text in found.items() if "; a container that asks for it does not start: " in text]
+    stuck = [key for key, text in found.items() if "; a container with this setting does not start: " in text]
     assert stuck == ["vm.max_map_count", "net.core.rmem_max", f"{TCP}nope", f"{TCP}syn_retries", "kernel.hostname"]
     assert "runc, Docker and Kubernetes refuse" in found["vm.max_map_count"]
     assert "runc cannot write it" in found["net.core.rmem_max"]
@@ -332,12 +332,12 @@ def test_a_typo_is_not_host_wide_where_the_hosts_keys_can_be_seen(of, monkeypatc
 def test_a_forgiven_unknown_key_is_said_to_be_so_and_by_what(keeper, tmp_path, name, text, by):
     (tmp_path / name).write_text(text)
     (verdict,) = explain(read([str(tmp_path / name)]), host_value, keeper)
-    assert verdict.text == f"no such key in Linux, and forgiven by {by}"
+    assert verdict.text == f"no such key in Linux, which {by} allows"
 
 
 def test_overridden(of, keeper):
     assert of((f"{TCP}retries2", "9"), (f"{TCP}retries2", "7")) == [
-        (Kind.OVERRIDDEN, "a.conf:2 comes later, and decides"), (Kind.APPLIED, "was 15")
+        (Kind.OVERRIDDEN, "a.conf:2 comes later, and takes precedence"), (Kind.APPLIED, "was 15")
     ]  # fmt: skip
     assert keeper.ask("read_sysctl", key=f"{TCP}retries2") == "7"
 
@@ -357,7 +357,7 @@ def test_of_a_script_only_what_the_kernel_takes_decides(keeper, tmp_path):
     (tmp_path / "a.conf").write_text(f"{TCP}retries1 = 5\n")
     (tmp_path / "b.sh").write_text(SCRIPT)
     found = explain(read([str(tmp_path / "a.conf"), str(tmp_path / "b.sh")]), {f"{TCP}retries1": "3"}.get, keeper)
-    decides = f"{tmp_path}/b.sh:2 comes later, and decides"
+    decides = f"{tmp_path}/b.sh:2 comes later, and takes precedence"
     assert [(each.kind, each.text) for each in found] == [
         (Kind.OVERRIDDEN, decides), (Kind.OVERRIDDEN, decides), (Kind.APPLIED, "was 3"),
         (Kind.REFUSED, "takes 0 to 255")
@@ -491,7 +491,7 @@ class TestTheCommand:
             for before in ("host", "kernel", "reference", str(file))
         }
         assert [each["text"] for each in said.values()] == [
-            f"was {host_value(f'{TCP}fin_timeout')}", "was 60", "was 1", "17 is in force already"
+            f"was {host_value(f'{TCP}fin_timeout')}", "was 60", "was 1", "already 17"
         ]  # fmt: skip
 
     def test_of_a_file_before_what_the_kernel_takes_of_it_was_in_force(self, nursery, tmp_path):
@@ -543,7 +543,7 @@ class TestTheCommand:
         (tmp_path / "a.sh").write_text(f"sysctl -w {TCP}retries2=9\ndocker run --sysctl {TCP}retries2=9 x\n")
         found = json.loads(on_a_host_with(f"{TCP}retries2", "9", "explain", "--json", str(tmp_path / "a.sh")))
         assert [(each["verdict"], each["text"]) for each in found] == [
-            ("same as now", "9 is in force already"),
+            ("same as now", "already 9"),
             ("applied", "was 15; a container begins with the kernel's own values"),
         ]
         (tmp_path / "a.sh").write_text(f"docker run --sysctl {TCP}mtu_probing=1 x\n")
@@ -567,7 +567,7 @@ class TestTheCommand:
         assert not any(secret in done.stdout for secret in SECRETS)
 
     def test_nothing_to_say(self, nursery):
-        assert run("-", stdin="# nothing").stdout == "No sysctl is set there.\n"
+        assert run("-", stdin="# nothing").stdout == "These files set no sysctl.\n"
 
     @pytest.mark.parametrize(
         ("arguments", "says"),

@@ -149,9 +149,9 @@ class TestOtherSyntax:
 
     @pytest.mark.parametrize(
         ("line", "why"),
-        [(f"{FIN}=>15", f"{FIN}=>15: tuned compares it with the value in force, and may keep that"),
-         (f"{FIN}=${{f:x}}", f"{FIN}=${{f:x}}: what tuned puts there is not known here"),
-         (f" {FIN}=1", f"'{FIN}=1': tuned takes an indented line as part of the value before it"),
+        [(f"{FIN}=>15", f"{FIN}=>15: tuned compares this with the current value, and may keep that"),
+         (f"{FIN}=${{f:x}}", f"{FIN}=${{f:x}}: the value that tuned inserts is not known here"),
+         (f" {FIN}=1", f"'{FIN}=1': tuned reads an indented line as part of the value before it"),
          ("oops", "no '=' in 'oops'")],
     )  # fmt: skip
     def test_what_only_tuned_knows_is_named(self, given, line, why):
@@ -180,7 +180,7 @@ class TestOtherSyntax:
     @pytest.mark.parametrize("option", [f"--sysctl {FIN}=$X", f"--sysctl={FIN}=%i"])
     def test_quadlet_arguments_that_systemd_expands_are_named(self, given, option):
         (place,) = refused(given("a.container", f"[Container]\nPodmanArgs={option}\n"))
-        assert place == (2, f"{option[9:]}: what systemd puts there is not known here")
+        assert place == (2, f"{option[9:]}: the value that systemd inserts is not known here")
 
     @pytest.mark.parametrize("parent", ["throughput", "throughput # why", "a, throughput"])
     def test_the_parent_of_a_tuned_profile_is_named(self, given, parent):
@@ -194,7 +194,7 @@ class TestOtherSyntax:
          f"cmdline=quiet\n  sysctl.{SACK}=0"],
     )  # fmt: skip
     def test_a_sysctl_on_the_kernel_command_line_is_named(self, given, line):
-        why = f"{SACK} is set on the kernel command line, which is not read. Hint: give it as a sysctl.d file"
+        why = f"{SACK} is set on the kernel command line, which is not supported. Hint: give it as a sysctl.d file"
         text = f"[sysctl]\n{FIN}=15\n[bootloader]\n{line}\n"
         assert refused(given("tuned.conf", text)) == [(4 + line.count("\n"), why)]
 
@@ -235,7 +235,7 @@ class TestForeignFormats:
     )  # fmt: skip
     def test_a_foreign_format_is_refused_in_one_sentence_that_says_what_to_give(self, given, name, text, what):
         ((_, why),) = refused(given(name, text))
-        assert why.startswith(f"this looks like {what}, which is not read. Hint: ")
+        assert why.startswith(f"this looks like {what}, which is not supported. Hint: ")
         assert read_some([given(name, text)])[0] == [], "nothing is used with --partial either"
 
     @pytest.mark.parametrize("value", ["{{ x }}", "<%= x %>", "${x}", "@X@", "a{% if b %}c{% endif %}"])
@@ -248,7 +248,7 @@ class TestForeignFormats:
         text = f"{FIN} = 15\n" + "some words that set nothing\n" * 50
         ((line, why),) = refused(given("notes", text))
         assert line == 2
-        assert why.startswith("of no format that is read (50 lines like this one are not settings). Hint: ")
+        assert why.startswith("not in any supported format (50 lines like this one are not settings). Hint: ")
         assert read_some([given("notes", text)])[0] == []
 
     @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ class TestScripts:
     )  # fmt: skip
     def test_a_variable_that_may_be_something_else_is_not_known(self, given, text):
         found = refused(given("a.sh", text.format(f"sysctl -w {FIN}")))
-        assert all(why.endswith("what the shell puts there is not known here") for _, why in found)
+        assert all(why.endswith("the value that the shell inserts is not known here") for _, why in found)
 
     @pytest.mark.parametrize(
         "change",
@@ -338,7 +338,7 @@ class TestScripts:
     )  # fmt: skip
     def test_a_variable_that_is_changed_by_other_means_is_not_known(self, given, change):
         text = f"N=15\nP=/proc/sys/net/ipv4/tcp_fin_timeout\n{{}}\nsysctl -w {FIN}=$N\necho 1 > $P\n"
-        why = "what the shell puts there is not known here"
+        why = "the value that the shell inserts is not known here"
         for name, troubles in (("N", [f"{FIN}=$N: {why}"]), ("P", [f"/proc/sys/$P=1: {why}"])):
             changed = change.replace("N", name)
             if "$" in change.replace("$(", "") and name == "P":  # which variable it is, is not known

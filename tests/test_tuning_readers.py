@@ -90,9 +90,10 @@ def test_a_secret_is_in_no_complaint(given, name, text):
 
 @pytest.mark.parametrize(
     ("name", "text", "why"),
-    [("a.sh", f"sysctl -w {KEY}={SECRET}$X", f"{KEY} (secret): what the shell puts there is not known here"),
+    [("a.sh", f"sysctl -w {KEY}={SECRET}$X", f"{KEY} (secret): the value that the shell inserts is not known here"),
      ("a.sh", f"cat x > {PROC}", f"what cat writes to {PROC} is not known here"),
-     ("a.sh", f"ssh host sysctl -w {KEY}={SECRET}", "a sysctl is set here in a way that is not read: ssh … (secret)"),
+     ("a.sh", f"ssh host sysctl -w {KEY}={SECRET}",
+      "a sysctl is set here in a way that is not supported: ssh … (secret)"),
      ("a.sh", f"ssh host 'echo {KEY}={SECRET} >> /etc/sysctl.d/a.conf'",
       "a file of sysctls is written here: ssh … (secret). Hint: give that file itself"),
      ("a.sh", f"cat x > /etc/sysctl.d/{KEY}.conf",
@@ -131,7 +132,7 @@ class TestSysctlD:
         [("net.a = 1\n  net.b\n", [(2, 3, "no '=' in 'net.b'")]),
          ("=1\n-\n", [(1, 1, "no key before '='"), (2, 1, "no key before '='")]),
          ("a b = 1", [(1, 1, "a space in the key 'a b'")]),
-         ("\ta/../b = 1", [(1, 2, "'a/../b' names nothing below /proc/sys")]),
+         ("\ta/../b = 1", [(1, 2, "'a/../b' cannot be a name below /proc/sys")]),
          ("a = \x1b[2J", [(1, 1, "a control character")]),
          (f"a = {'1' * 4097}", [(1, 1, "longer than 4096 characters")])],
     )  # fmt: skip
@@ -208,14 +209,14 @@ class TestFilesAndDirectories:
     def test_neither_pipes_nor_devices_are_waited_for(self, tmp_path):
         os.mkfifo(tmp_path / "pipe")
         for path in (str(tmp_path / "pipe"), "/dev/zero"):
-            assert troubles(path) == [(0, 0, "cannot be read: it is no file")]
+            assert troubles(path) == [(0, 0, "cannot be read: it is not a regular file")]
 
     def test_what_is_missing_is_named_as_such(self, tmp_path):
         assert troubles(str(tmp_path / "nope")) == [(0, 0, "cannot be read: No such file or directory")]
 
     @pytest.mark.parametrize(
         ("data", "place"),
-        [(b"a=1\nb=\xff\n", (2, 3, "no UTF-8: byte 0xff")), (b"a=1\nb=1\0", (2, 4, "a NUL")),
+        [(b"a=1\nb=\xff\n", (2, 3, "not UTF-8: byte 0xff")), (b"a=1\nb=1\0", (2, 4, "a NUL")),
          (b"#" * (SIZE_LIMIT + 1), (0, 0, f"longer than {SIZE_LIMIT} bytes"))],
     )  # fmt: skip
     @pytest.mark.parametrize("name", ["a.conf", "a.sh", "a.yml"])
@@ -325,10 +326,11 @@ class TestScripts:
 
     @pytest.mark.parametrize(
         ("text", "place"),
-        [(f"true; sysctl -w {SACK}=$VALUE", (1, 17, f"{SACK}=$VALUE: what the shell puts there is not known here")),
-         ("\nsysctl -w `x`=1", (2, 11, "`x`=1: what the shell puts there is not known here")),
+        [(f"true; sysctl -w {SACK}=$VALUE",
+          (1, 17, f"{SACK}=$VALUE: the value that the shell inserts is not known here")),
+         ("\nsysctl -w `x`=1", (2, 11, "`x`=1: the value that the shell inserts is not known here")),
          ("for f in *; do echo 0 > /proc/sys/$f; done",
-          (1, 25, "/proc/sys/$f=0: what the shell puts there is not known here")),
+          (1, 25, "/proc/sys/$f=0: the value that the shell inserts is not known here")),
          ("sysctl -w oops", (1, 11, "no '=' in 'oops'")),
          (" sysctl -w 'oops", (1, 2, "no closing quotation")),
          ("sysctl --system",
@@ -346,9 +348,9 @@ class TestScripts:
          ("cat <<E >> /etc/sysctl.d/1.conf",
           (1, 12, "settings written to /etc/sysctl.d/1.conf. Hint: give that file itself")),
          (f"cat > /etc/sysctl.d/x <<E\n# x\n  {SACK}=$(nproc)\nE",
-          (3, 1, f"{SACK}=$(nproc): what the shell puts there is not known here")),
+          (3, 1, f"{SACK}=$(nproc): the value that the shell inserts is not known here")),
          (f"sudo sh -c 'echo {SACK}=$X >> /etc/sysctl.conf'",
-          (1, 18, f"{SACK}=$X: what the shell puts there is not known here")),
+          (1, 18, f"{SACK}=$X: the value that the shell inserts is not known here")),
          ("true\ncat x | sudo tee -a \\\n  $ROOT/etc/sysctl.d/x.conf",
           (3, 3, "settings written to $ROOT/etc/sysctl.d/x.conf. Hint: give that file itself")),
          ("docker run --sysctl", (1, 1, "no '=' in ''"))],
@@ -364,7 +366,7 @@ class TestScripts:
          "sed -i s/1/0/ /proc/sys/net/ipv4/tcp_sack", "$SUDO tee /proc/sys/net/ipv4/tcp_sack"],
     )  # fmt: skip
     def test_what_is_set_through_an_unknown_program_is_named(self, given, command):
-        why = f"a sysctl is set here in a way that is not read: {command}"
+        why = f"a sysctl is set here in a way that is not supported: {command}"
         assert troubles(given("a.sh", command)) == [(1, 1, why)]
         assert troubles(given("b.sh", f"echo 5 | {command} >/dev/null")) == [(1, 10, why)]
 
@@ -412,7 +414,7 @@ class TestScripts:
     def test_a_variable_that_may_be_another_path_is_not_known(self, given, text):
         found = troubles(given("a.sh", text.format("/proc/sys/net/ipv4/")))
         assert "/proc/sys/$" in found[-1][2]
-        assert found[-1][2].endswith(": what the shell puts there is not known here")
+        assert found[-1][2].endswith(": the value that the shell inserts is not known here")
 
     def test_what_is_only_shown_sets_nothing(self, given):
         text = (
@@ -424,7 +426,7 @@ class TestScripts:
     @pytest.mark.parametrize("receiver", ["ssh h bash <<E", "cat > /tmp/x.sh <<-'E'", "cat << E | sh", "RUN <<E"])
     def test_commands_that_are_sent_somewhere_are_named(self, given, receiver):
         text = f"{receiver}\ntrue\nsysctl -w {SACK}=0\n\tE\nE\n"
-        why = "a here-document that sets sysctls: who reads it is not known here"
+        why = "a here-document that sets sysctls: whether it is run is not known here"
         assert troubles(given("a.sh", text)) == [(3, 1, why)]
 
     @pytest.mark.parametrize(
@@ -435,7 +437,7 @@ class TestScripts:
     def test_two_values_of_which_a_condition_decides_are_named(self, given, text):
         ((_, _, why),) = troubles(given("a.sh", text.format(f"sysctl -w {SACK}")))
         assert why.startswith(f"{SACK} is 1 by ")
-        assert why.endswith(", and another under a condition")
+        assert why.endswith(", but has another value under a condition")
 
     def test_a_condition_that_decides_nothing_is_none(self, given):
         text = "if x; then {0}=1; fi\n{0}=2\nif x; then {0}=2; fi\nfor a in b; do true; done; {0}=3\n"
@@ -457,7 +459,7 @@ class TestScripts:
     def test_what_an_unknown_program_is_given_in_quotes_is_named(self, given, by):
         ((line, column, why),) = troubles(given("a.sh", f'{by} "sysctl -w {SACK}=0"'))
         assert (line, column) == (1, 1)
-        assert why == f"a sysctl is set here in a way that is not read: {by} sysctl -w {SACK}=0"
+        assert why == f"a sysctl is set here in a way that is not supported: {by} sysctl -w {SACK}=0"
 
     def test_shells_in_shells_are_read_to_a_depth_and_named_below(self, given):
         text = f"sysctl -w {SACK}=0"
@@ -465,7 +467,7 @@ class TestScripts:
             text = f"sh -c {shlex.quote(text)}"
         assert settings(given("a.sh", text)) == [(SACK, "0")]
         ((_, _, why),) = troubles(given("a.sh", f"sh -c {shlex.quote(text)}"))
-        assert why.startswith("a sysctl is set here in a way that is not read: sh -c")
+        assert why.startswith("a sysctl is set here in a way that is not supported: sh -c")
 
     def test_a_line_is_bounded_and_so_is_what_is_told(self, given):
         assert troubles(given("a.sh", "sysctl " + "x" * 70_000)) == [(1, 1, "a line longer than 65536 characters")]
@@ -540,14 +542,14 @@ class TestManifests:
         [("'{{ x }}'", "the template '{{ x }}' is not known here"),
          ("'{{ item }}'\n  loop: [{name: a.b, value: 1}]", "the template '{{ item }}' is not known here"),
          ("'value=1 {{ x }}'", "the template 'value=1 {{ x }}' is not known here"),
-         ("value=1", "no name that is a plain text"), ("name=a.b", "no value that is a plain text")],
+         ("value=1", "no name in plain text"), ("name=a.b", "no value in plain text")],
     )  # fmt: skip
     def test_a_task_in_one_text_that_is_not_known_is_named(self, given, module, text, why):
         assert troubles(given("a.yml", f"- {module}: {text}\n")) == [(1, len(module) + 5, why)]
 
     def test_a_text_that_is_called_sysctl_is_no_task_but_one_of_the_module_is(self, given):
         assert settings(given("a.yml", "sysctl: /sbin/sysctl\nx: {sysctl: true}\ny: {sysctl: }\n")) == []
-        assert troubles(given("b.yml", "- ansible.builtin.sysctl:\n")) == [(1, 26, "no name that is a plain text")]
+        assert troubles(given("b.yml", "- ansible.builtin.sysctl:\n")) == [(1, 26, "no name in plain text")]
 
     def test_ignoreerrors_forgives(self, given):
         text = f"- ansible.posix.sysctl: {{name: {SACK}, value: 0, ignoreerrors: yes}}"
@@ -557,20 +559,21 @@ class TestManifests:
         ("text", "place"),
         [("- sysctl: {name: a.b, value: '{{ x }}'}", (1, 30, "the template '{{ x }}' is not known here")),
          ("- sysctl: {name: a.b, value: '{{ item.v }}'}\n  loop: [{k: 1}]", (1, 30, "{{ item.v }} is not known here")),
-         ("- sysctl: {name: a.b, value: 1}\n  loop: '{{ all }}'", (2, 9, "a loop over what is not written here")),
+         ("- sysctl: {name: a.b, value: 1}\n  loop: '{{ all }}'",
+          (2, 9, "a loop over items that are not in this file")),
          ("- sysctl: {name: a.b, state: absent}",
-          (1, 30, "state 'absent' sets nothing. Hint: take the task out")),
+          (1, 30, "state 'absent' sets nothing. Hint: remove the task")),
          ("- sysctl: {name: a.b, value: '{{item}}{{item}}'}\n  loop: ['{{item}}{{item}}']",
           (1, 30, "the template '{{item}}{{item}}{{item}}{{item}}' is not known here")),
          ("- sysctl: {name: a.b, value: '" + "{{item}}" * 40 + "'}\n  loop: ['{{item}}{{item}}']",
           (1, 30, "a template of more than 16 items or 4096 characters")),
          ("- sysctl: {name: a.b, value: '{{item}}{{item}}'}\n  loop: [" + "1" * 2049 + "]",
           (1, 30, "a template of more than 16 items or 4096 characters")),
-         ("- sysctl: {name: a.b}", (1, 11, "no value that is a plain text")),
-         ("- sysctl: {value: 1}", (1, 11, "no name that is a plain text")),
+         ("- sysctl: {name: a.b}", (1, 11, "no value in plain text")),
+         ("- sysctl: {value: 1}", (1, 11, "no name in plain text")),
          ("sysctls: [a]", (1, 11, "'a' is not KEY=VALUE")),
-         ("sysctls: {a: }", (1, 14 if LIBYAML else 13, "no plain text where a name or a value belongs")),
-         ("sysctls:\n- {name: a.b}", (2, 3, "no plain text where a name or a value belongs")),
+         ("sysctls: {a: }", (1, 14 if LIBYAML else 13, "a name or a value that is not plain text")),
+         ("sysctls:\n- {name: a.b}", (2, 3, "a name or a value that is not plain text")),
          ("sysctls:\n  a.b: ${X}", (2, 8, "the template '${X}' is not known here")),
          ("sysctls: {a.b: '${X}'}", (1, 16, "the template '${X}' is not known here")),
          ("sysctls: '{{ x }}'", (1, 10, "the template '{{ x }}' is not known here")),
@@ -604,7 +607,8 @@ class TestManifests:
         ("text", "place"),
         [("- shell: |\n    true\n    sysctl -p\n",
           (3, 1, "sysctl -p reads /etc/sysctl.conf. Hint: give that file itself")),
-         ("x: dd of=/proc/sys/net/a", (1, 4, "a sysctl is set here in a way that is not read: dd of=/proc/sys/net/a")),
+         ("x: dd of=/proc/sys/net/a",
+          (1, 4, "a sysctl is set here in a way that is not supported: dd of=/proc/sys/net/a")),
          ("- shell: cp x.conf /etc/sysctl.d/", (1, 10, "a file of sysctls is written here: cp x.conf /etc/sysctl.d/. "
                                                        "Hint: give that file itself")),
          ("command: [cp, x.conf, /etc/sysctl.d/]",
@@ -730,7 +734,7 @@ class TestManifests:
         task = "- sysctl: {{name: {0}, value: {1}}}\n  when: {2}\n"
         text = task.format(SACK, 0, "x") + task.format(SACK, 1, "not x")
         ((line, _, why),) = troubles(given("a.yml", text))
-        assert (line, why.endswith(", and another under a condition")) == (3, True)
+        assert (line, why.endswith(", but has another value under a condition")) == (3, True)
 
     def test_two_containers_do_not_override_each_other(self, given):
         services = "services:\n  a: {{sysctls: {{{0}: 1}}}}\n  b:\n    sysctls:\n    - {0}={1}\n"

@@ -96,7 +96,7 @@ class TestTheTrial:
         assert trial([conf(script, "a.sh")], ["reference"], set()).changed["net.ipv4.tcp_keepalive_time"][1] == "77"
 
     def test_a_base_stands_alone(self, conf) -> None:
-        with pytest.raises(LabError, match="--before is kernel, or files"):
+        with pytest.raises(LabError, match="--before takes either kernel or files"):
             trial([conf("")], ["kernel", conf("", "a.conf")], set())
 
     def test_the_host_is_the_host_for_every_key_that_is_named(self, conf) -> None:
@@ -134,7 +134,9 @@ class TestTheTrial:
         service = "  {}: {{sysctls: {{net.ipv4.tcp_retries2: {}}}}}\n"
         two = conf("services:\n" + service.format("a", 7) + service.format("b", 8), "a.yml")
         for asked in ([[two], ["kernel"]], [[conf("")], [two]]):
-            with pytest.raises(LabError, match=rf"{two}:3:\d+: of another container than {two}:2, .* Give each alone"):
+            with pytest.raises(
+                LabError, match=rf"{two}:3:\d+: of another container than {two}:2, .* Hint: give each alone"
+            ):
                 trial(*asked, set())
         alike = conf("services:\n" + service.format("a", 7) + service.format("b", 7), "b.yml")
         found = trial([alike], ["kernel"], set())
@@ -258,7 +260,7 @@ class TestTheReport:
 
     def test_which_of_several_keys_it_was_is_not_claimed(self) -> None:
         [(_, [why])] = sections(report(row(Verdict.CHANGED), changed=("net.core.somaxconn", Y)))
-        assert why.startswith("full_accept_queue, it: one of these, or several together: net.core.somaxconn: limits.")
+        assert why.startswith("full_accept_queue, it: one or more of these: net.core.somaxconn: limits.")
 
     def test_of_a_timer_only_what_it_is_made_of_is_named(self) -> None:
         moved = row(Verdict.CHANGED, "the client's FIN_WAIT2 lasts", "scenarios/b.py::test_tells_nothing")

@@ -92,11 +92,11 @@ class TestTheDeck:
     def test_first_turns_come_first_and_a_story_that_does_not_go_on_has_no_other(self, monkeypatch) -> None:
         deck = self.deck("a", "b", monkeypatch=monkeypatch)
         assert [deck.draw(), deck.draw(), deck.draw()] == [0, 2, None]
-        deck.played(0, goes_on=False)
-        deck.played(2, goes_on=True)
+        deck.played(0, play_others=False)
+        deck.played(2, play_others=True)
         assert [deck.draw(), deck.draw()] == [3, None]
         assert (deck.done, deck.total) == (2, 3)
-        deck.played(3, goes_on=True)
+        deck.played(3, play_others=True)
         assert deck.draw() is None
         assert deck.done == deck.total
 
@@ -105,9 +105,9 @@ class TestTheDeck:
     ) -> None:
         deck = self.deck("a", "b", "c", "d", "w", "wait", monkeypatch=monkeypatch)
         assert [deck.draw() for _ in range(6)] == [8, 10, 0, 2, 4, None], "three a processor"
-        deck.played(8, goes_on=True)
+        deck.played(8, play_others=True)
         assert [deck.draw(), deck.draw()] == [9, None]
-        deck.played(0, goes_on=True)
+        deck.played(0, play_others=True)
         assert [deck.draw(), deck.draw()] == [6, None]
 
 

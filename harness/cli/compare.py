@@ -1,4 +1,4 @@
-"""`compare`: what has moved between two runs that were kept."""
+"""`python -m harness compare`: report what changed between two saved runs."""
 
 import argparse
 

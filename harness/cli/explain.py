@@ -23,25 +23,25 @@ from harness.sysctl_files.read import LEFT_OUT, read_as_asked
 
 _NARROWEST = 80
 _UNFOLDED = 240
-"""Three times the widest column that others are filled up to, where no line is folded."""
+"""The width that limits the padding of the first two columns, to a third each, if no line is folded."""
 
 _COLOURS = {
     Kind.APPLIED: 32, Kind.SAME: 2, Kind.OVERRIDDEN: 2, Kind.HOST_WIDE: 33, Kind.UNTRIED: 33,
     Kind.NO_EFFECT: 33,
 }  # fmt: skip
-"""Of a verdict; red for the others (ECMA-48, SGR)."""
+"""The colour of each verdict (ECMA-48, SGR); red for the others."""
 
 _NOT_READ = "not read"
 
 
 def run(files: Sequence[str], before: str, *, as_json: bool, partial: bool) -> int:
-    """Print the verdict on each setting of the files; the exit status. Malformed, LabUnavailable.
+    """Print the verdict on each setting of the files; returns the exit status. Raises Malformed and LabUnavailable.
 
-    `partial`: use what can be read, list what cannot, and exit with LEFT_OUT if there is any.
+    `partial`: use what can be read, list what cannot, and exit with LEFT_OUT if there is anything to list.
 
-    `before` is what they are compared with: `host`, `kernel` (what a network begins with), `reference` (what scenarios
-    run under), or a file: what the kernel takes of its settings lies over the kernel's own, and is gone afterwards. A
-    container does not have the host's values: where those are asked for, it is compared with the kernel's own.
+    `before` is what the settings are compared with: `host`, `kernel` (the defaults of a new network), `reference` (the
+    values that scenarios run under), or a file, whose accepted settings are set on top of the kernel's defaults, in a
+    network that is then discarded. A container does not have the host's values, so `host` means `kernel` for its lines.
     """
     lines, left_out = read_as_asked(files, partial=partial)
     old, also = read_as_asked([] if before in ("host", "kernel", "reference") else [before], partial=partial)
@@ -49,7 +49,7 @@ def run(files: Sequence[str], before: str, *, as_json: bool, partial: bool) -> i
     one_network(old)
     profile = reference_profile() if before == "reference" else []
     values = _values_under(old, {line.key for line in lines}) if old else {}
-    verdicts = in_each_network(lines, lambda group: _told(group, before, values, profile))
+    verdicts = in_each_network(lines, lambda group: _verdicts(group, before, values, profile))
     width = max(terminal.width(), _NARROWEST) if terminal.is_there() else None
     terminal.say(_as_json(verdicts, left_out) if as_json else _as_table(verdicts, left_out, width))
     return LEFT_OUT if left_out else 0
@@ -61,8 +61,10 @@ def _values_under(old: Sequence[Line], keys: Iterable[str]) -> dict[str, str | N
         return {key: kernel_value(keeper)(key) for key in keys}
 
 
-def _told(lines: Sequence[Line], before: str, values: dict[str, str | None], profile: list[Setting]) -> list[Verdict]:
-    """The verdicts on lines of one network. `values`: of the keys before, where a file has said something of them."""
+def _verdicts(
+    lines: Sequence[Line], before: str, values: dict[str, str | None], profile: list[Setting]
+) -> list[Verdict]:
+    """The verdicts on lines of one network. `values`: the values before of all keys, if `before` is a file."""
     with network(profile) as keeper:
         if before == "host" and not lines[0].container:
             return explain(lines, host_value, keeper)
@@ -72,7 +74,7 @@ def _told(lines: Sequence[Line], before: str, values: dict[str, str | None], pro
 
 
 def _as_json(verdicts: Sequence[Verdict], left_out: Sequence[Place]) -> str:
-    """A row for each setting; of a glob, for each key that it matches. A place that was left out has no key."""
+    """A row for each setting, or for each key that a glob matches. A place that was left out has no key."""
     import json
 
     rows: list[dict[str, object]] = [
@@ -93,15 +95,15 @@ def _as_json(verdicts: Sequence[Verdict], left_out: Sequence[Place]) -> str:
 
 
 def _as_table(verdicts: Sequence[Verdict], left_out: Sequence[Place], width: int | None) -> str:
-    """Place, setting and verdict, each folded; for a program (no width) one line each, however long.
+    """A table of place, setting and verdict, folded to `width`; without a width (for a program), a line for each row.
 
-    By hand: rich would take a fifth of the time that the whole command may take.
+    Laid out by hand, because rich would take a fifth of the time that the whole command may take.
     """
     rows = [
         *map(_row, fold(verdicts)),
         *((_place(each), "", f"{_NOT_READ}: {shown(each.why)}", 31) for each in left_out),
     ]
-    lines: list[str] = [] if verdicts else ["No sysctl is set there."]
+    lines: list[str] = [] if verdicts else ["These files set no sysctl."]
     if not rows:
         return lines[0]
     color = terminal.wants_color()

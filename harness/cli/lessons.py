@@ -1,4 +1,4 @@
-"""`list`, `lesson`, `quiz`, `step`, `new`: the lessons in a terminal. pytest plays stories in a process of its own."""
+"""`list`, `lesson`, `quiz`, `step`, `new`: the lessons in a terminal. pytest plays the stories in a child process."""
 
 import argparse
 import re
@@ -24,7 +24,7 @@ _WORDS = {
         "Your answer, 1 to {}: ",
         "Running it on this kernel …",
         "Right.",
-        "You said {}.",
+        "Your answer was {}.",
         "The kernel shows {}: {}",
     ),
     "zh": ("你的答案（1 到 {}）：", "正在本机内核上运行……", "答对了。", "你选的是 {}。", "内核的答案是 {}：{}"),
@@ -32,7 +32,7 @@ _WORDS = {
 
 
 def list_all(asked: argparse.Namespace) -> int:
-    """All lessons, and what governs them; or what they lack in a language."""
+    """Print all lessons and the sysctls that govern them; or, with `--missing`, what is not translated yet."""
     if asked.missing:
         return _list_missing(asked.missing)
     from harness.views.lines import printed
@@ -44,10 +44,10 @@ def list_all(asked: argparse.Namespace) -> int:
 def _list_missing(language: str) -> int:
     from harness.lessons.translations import missing
 
-    lacking = [(lesson, keys) for lesson in lessons.every() if (keys := missing(lesson.name, language))]
-    for lesson, keys in lacking:
-        terminal.say(f"{lesson.path.with_suffix('.toml')} lacks in [{language}]: {', '.join(keys)}")
-    if not lacking:
+    incomplete = [(lesson, keys) for lesson in lessons.every() if (keys := missing(lesson.name, language))]
+    for lesson, keys in incomplete:
+        terminal.say(f"{lesson.path.with_suffix('.toml')}: missing in [{language}]: {', '.join(keys)}")
+    if not incomplete:
         terminal.say(f"Every scenario is complete in [{language}].")
     return 0
 
@@ -71,7 +71,7 @@ def _entries(language: str) -> Iterator["RenderableType"]:
 
 
 def new(asked: argparse.Namespace) -> int:
-    """Write the files of a new scenario, and say what comes next."""
+    """Write the files of a new scenario, and print what to do next."""
     from harness.lessons import new as new_scenario
 
     written = [path.relative_to(lessons.FOLDER.parent) for path in new_scenario.write(asked.name, asked.theme)]
@@ -79,14 +79,14 @@ def new(asked: argparse.Namespace) -> int:
         terminal.say(f"wrote {path}")
     terminal.say(
         f"\nNow run it:\n    make scenarios S={asked.name}\n"
-        "Both stories fail until you replace each FILL IN: the failures show what the kernel did.\n"
-        "docs/writing-a-scenario.md has a worked example, and the races that beginners meet."
+        "Both stories fail until you replace each FILL IN; the failures show what the kernel did.\n"
+        "docs/writing-a-scenario.md has a worked example and the races that beginners meet."
     )
     return 0
 
 
 def show(asked: argparse.Namespace) -> int:
-    """Play a lesson's fault and control, drawn and explained; the exit status is pytest's."""
+    """Play a lesson's fault and control, draw and explain them; returns pytest's exit status."""
     lesson = lessons.load(asked.name, asked.lang)
     stories, options = (lesson.stories[:1], ("--lab-plain",)) if asked.plain else (lesson.stories, ())
     if not asked.html:
@@ -101,15 +101,15 @@ def show(asked: argparse.Namespace) -> int:
 
 
 def quiz(asked: argparse.Namespace) -> int:
-    """Ask, play, give the verdict, then show the story; the exit status is pytest's, or 6 for a wrong answer.
+    """Ask, play, print the verdict, then the story; returns pytest's exit status, or 6 for a wrong answer.
 
-    The story is played before its verdict is printed: one that fails has no verdict.
+    The story is played before its verdict is printed, because a story that fails has no verdict.
     """
     from harness.runs import child
 
     lesson = lessons.load(asked.name, asked.lang)
     texts = lesson.texts
-    prompt, running, right, said, shown = _WORDS[asked.lang]
+    prompt, running, right, given, shown = _WORDS[asked.lang]
     _say("", texts.question, "", *(f"  {number}. {option}" for number, option in enumerate(texts.options, 1)), "")
     answer = _answered(prompt.format(len(texts.options)), len(texts.options))
     terminal.say(running)
@@ -117,14 +117,14 @@ def quiz(asked: argparse.Namespace) -> int:
     status, printed = child.pytest_kept(_arguments(lesson, asked, lesson.fault, options=color))
     correct = answer == str(lesson.answer)
     if not status:
-        _say("", right if correct else said.format(answer or "-"))
+        _say("", right if correct else given.format(answer or "-"))
         _say(shown.format(lesson.answer, texts.options[lesson.answer - 1]), texts.because)
     terminal.say(printed.rstrip("\n"))
     return _as_a_shell_has_it(status) or (0 if correct else _WRONG_ANSWER)
 
 
 def _answered(prompt: str, options: int) -> str:
-    """A number from 1 to `options`, asked for until it is one; nothing at the end of the input."""
+    """Ask until the answer is a number from 1 to `options`, and return it; empty at the end of the input."""
     while True:
         line = terminal.ask(prompt)
         if not line or line.strip() in map(str, range(1, options + 1)):
@@ -142,7 +142,7 @@ def _say(*lines: str) -> None:
 
 
 def step(asked: argparse.Namespace) -> int:
-    """Play a lesson's fault step by step, on Enter; the exit status is pytest's."""
+    """Play a lesson's fault step by step, on Enter; returns pytest's exit status."""
     lesson = lessons.load(asked.name, asked.lang)
     return _play(lesson, asked, lesson.fault, options=("--lab-step", "-s"))
 

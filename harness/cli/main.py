@@ -15,13 +15,13 @@ from harness.lessons import lessons
 from harness.output import terminal
 
 _COMMAND = "tcp-fault-lab"
-"""What `pip install -e .` calls it (pyproject.toml)."""
+"""The name under which `pip install -e .` installs it (pyproject.toml)."""
 
 _NO_OUTPUT = 74  # EX_IOERR of sysexits.h
-_INTERRUPTED, _CLOSED_PIPE = (128 + number for number in (signal.SIGINT, signal.SIGPIPE))  # as a shell has them
+_INTERRUPTED, _CLOSED_PIPE = (128 + number for number in (signal.SIGINT, signal.SIGPIPE))  # as in a shell
 
 _STATUSES = (
-    f"exit status of every command: {_NO_OUTPUT}: the standard output cannot be written; {_CLOSED_PIPE}: its "
+    f"exit statuses of every command: {_NO_OUTPUT}: the standard output cannot be written; {_CLOSED_PIPE}: its "
     f"reader has gone (as with `| head`), and no message is printed; {_INTERRUPTED}: interrupted (Ctrl-C)"
 )
 _ABOUT_LESSONS = (
@@ -33,11 +33,7 @@ _ABOUT_LESSONS = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The program; its exit status: pytest's, 2: it cannot be done, 3: this machine lacks it, 6: a wrong answer,
-    7: --partial left something out.
-
-    Also those of _STATUSES. SystemExit as argparse has it.
-    """
+    """Run a command, and return its exit status: see docs/options.md. Raises argparse's SystemExit."""
     asked = argparse.Namespace()
     try:
         if not __debug__:
@@ -66,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _refused(error: LabError, *, as_json: bool) -> int:
-    """Say why; if the report would have been JSON on the standard output, in JSON as well. The exit status."""
+    """Print the error; also as JSON on the standard output, if the report would have been. Returns the exit status."""
     status = 3 if isinstance(error, LabUnavailable) else 2
     terminal.complain(str(error))
     if as_json:
@@ -80,7 +76,7 @@ def _refused(error: LabError, *, as_json: bool) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse's own says nothing of help that it cannot write."""
+    """An ArgumentParser that raises OutputFailed if it cannot write its help, which argparse itself ignores."""
 
     def print_help(self, file: Any = None) -> None:
         terminal.say(self.format_help().rstrip("\n"))
@@ -114,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _name() -> str:
-    """As the user has called it."""
+    """The program's name as the user called it."""
     return _COMMAND if Path(sys.argv[0]).name == _COMMAND else "python -m harness"
 
 
@@ -127,8 +123,8 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
     whatif = commands.add_parser(
         "whatif", help="play stories before and after a change of sysctls, and report the differences",
         epilog="exit status: 0: nothing changed; 1: something changed, whatever else could not be measured (the last "
-        "line counts that); 2: bad input; 3: nothing is known to have changed, but not everything could be measured, "
-        "or this machine lacks something; 7: --partial left out what cannot be read, whatever else was found",
+        "line has the number); 2: bad input; 3: nothing is known to have changed, but not everything could be "
+        "measured, or this machine lacks something; 7: --partial left out what cannot be read, whatever else was found",
     )  # fmt: skip
     for command in (explain, whatif):
         command.add_argument(
@@ -143,8 +139,8 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
         )  # fmt: skip
         command.add_argument(
             "--before", action="append", metavar="host|kernel|reference|FILE",
-            help="the values to compare with (default: host); a file is set on top of the kernel's defaults, "
-            "and so is then each FILE",
+            help="the values to compare with (default: host); if this is a file, then it and each FILE are set "
+            "on top of the kernel's defaults",
         )  # fmt: skip
     explain.add_argument("--json", action="store_true", help="print JSON")
     explain.set_defaults(run=_explain)
@@ -163,7 +159,7 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
         whatif.add_argument(
             f"--{form}", default="", metavar="FILE", help=f"also write the report as {form}; - prints it"
         )
-    whatif.add_argument("--all", action="store_true", help="also list what is the same, instead of only counting it")
+    whatif.add_argument("--all", action="store_true", help="also list what is the same, which is otherwise counted")
     whatif.set_defaults(run=_whatif)
     compare = commands.add_parser("compare", help="report what changed between two runs saved with --lab-save")
     compare.add_argument("records", nargs=2, metavar="NAME|FILE")
@@ -197,7 +193,7 @@ def _whatif(asked: argparse.Namespace) -> int:
 
     _nothing_else(asked)
     if asked.plays < 1:
-        raise LabError("nothing would be measured. Hint: use --plays 1 or more")
+        raise LabError(f"--plays {asked.plays} would measure nothing. Hint: use --plays 1 or more")
     check_max_wait("--max-wait", asked.max_wait)
     _stdin_once(asked.files, asked.before or [])
     return whatif.run(
@@ -224,30 +220,30 @@ def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _end_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Labs, and what plays in them, end with this process."""
+    """Exit without cleanup: labs, and the processes in them, end with this process."""
     os._exit(_INTERRUPTED)
 
 
 def _lost(unraisable: "sys.UnraisableHookArgs") -> None:
-    """An interrupt that came while Python ran something whose exceptions go nowhere (a weak reference's callback)."""
+    """Exit on an interrupt that came in code whose exceptions Python discards (a weak reference's callback)."""
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         os._exit(_INTERRUPTED)
     sys.__unraisablehook__(unraisable)
 
 
 def _open_standard_files() -> None:
-    """A number that is free would be given to the next file that is opened, and be written to by mistake."""
+    """Open /dev/null for each closed standard fd: the next file to be opened would get its number, and our output."""
     for number, mode in enumerate((os.O_RDONLY, os.O_WRONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, mode)  # the lowest number that is free
+            os.open(os.devnull, mode)  # open() returns the lowest free number
 
 
 def program() -> int:
-    """main(), and what belongs to a process of its own."""
+    """Run main() as a program: with its signal handlers and its standard files."""
     sys.unraisablehook = _lost
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary folders go
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary folders are removed
     _open_standard_files()
     if sys.stdout is None:
         terminal.complain("the standard output is closed. Hint: redirect it to a file, or to /dev/null")

@@ -1,4 +1,4 @@
-"""`python -m harness whatif`: reads, plays, compares, tells."""
+"""`python -m harness whatif`: read the files, play before and after, compare, and report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,10 +24,10 @@ def run(
     files: Sequence[str], before: Sequence[str], *, plays: int, max_wait_s: float, json: str, markdown: str, html: str,
     partial: bool = False, lists_all: bool = False,
 ) -> int:  # fmt: skip
-    """Print what the files would change; also into the files named by `json`, `markdown` and `html` ("-": print that).
+    """Report what the files would change; also write it as `json`, `markdown` and `html` ("-" prints that form).
 
-    The exit status: 0 nothing changed, 1 changed, 3 could not be measured; LEFT_OUT if `partial`, and something could
-    not be read. Malformed and LabUnavailable, LabErrors, are 2 and 3 (harness/cli/main.py).
+    Returns the exit status: 0 nothing changed, 1 changed, 3 not everything could be measured; LEFT_OUT if `partial` and
+    something could not be read. Raises Malformed (status 2) and LabUnavailable (status 3, harness/cli/main.py).
     """
     asked = [name for name in (json, markdown, html) if name]
     if len(asked) != len(set(asked)):
@@ -51,7 +51,7 @@ def run(
 
 
 def _unwritten(name: str, text: str) -> LabError | None:
-    """Write a file, or return why not: the user still gets the other files, and the report."""
+    """Write a file, or return the error, so that the user still gets the other files and the report."""
     try:
         write(Path(name), text)
     except LabError as error:

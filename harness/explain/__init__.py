@@ -2,6 +2,6 @@
 
 Imports: errors, kernel, lab, lessons, sysctl_files.
 
-A key that no kernel can be asked about: an entry in known.py, with its source. What follows from a setting:
-consequences.py. A value that scenarios depend on: profiles/reference.conf.
+A fact about a key that cannot be found out by writing it: an entry in known.py, with its source. A consequence of a
+setting: consequences.py. A value that scenarios depend on: profiles/reference.conf.
 """

@@ -1,4 +1,4 @@
-"""What follows from a setting beyond its own verdict, and what in the file made it what it is.
+"""Notes that follow a verdict: consequences of the setting, and effects of the file's syntax on its value.
 
 Each sentence names its source, as in known.py.
 """
@@ -12,7 +12,7 @@ from harness.sysctl_files.lines import Line
 
 _IPC = ("msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced")
 _OF_GROUPS = "net.ipv4.ping_group_range"
-"""Takes the groups of the user namespace (ipv4_ping_group_range(), make_kgid()): an ordinary user's lab has few."""
+"""It accepts only the user namespace's groups (ipv4_ping_group_range(), make_kgid()): an ordinary user has few."""
 
 _RANGE, _RESERVED = "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports"
 
@@ -22,54 +22,54 @@ _SERVICES = {
     9090: "Prometheus", 9092: "Kafka", 9200: "Elasticsearch", 10250: "the kubelet", 11211: "memcached",
     27017: "MongoDB",
 }  # fmt: skip
-"""Ports that servers listen on, all of them outside of the kernel's own range of 32768 to 60999."""
+"""Ports that servers listen on, all outside the kernel's default range of 32768 to 60999."""
 
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _NAMED = 5
 _FROM_HERE = ("net", "vm", "kernel", "fs", "user")
-"""The folders of /proc/sys of which linux_keys.txt has all that Linux has."""
+"""The folders of /proc/sys for which linux_keys.txt lists every key of Linux."""
 
 
 def of_the_text(value: str) -> str:
-    """What a file's syntax has made part of a value, which its author may not have meant; else empty."""
+    """A note on characters that the file's syntax makes part of a value, probably by mistake; else empty."""
     if value[:1] in ("'", '"') and value[-1:] == value[:1] and len(value) > 1:
-        return "; the quotes are part of the value. Hint: take them out"
+        return "; the quotes are part of the value. Hint: remove them"
     return "; the '#' does not begin a comment: it is part of the value" if "#" in value else ""
 
 
 def of_a_container(line: Line, *, refused: bool) -> str:
-    """Whether a container that asks for this setting starts. `refused`: the kernel does not take it in a namespace."""
+    """A note if a container with this setting would not start. `refused`: a namespace cannot have the setting."""
     if not line.at_start or not line.container:
         return ""
     if not _has_a_namespace(line.key):
         return (
-            "; a container that asks for it does not start: runc, Docker and Kubernetes refuse sysctls of no namespace "
-            "(runc, validator.go, sysctl(); docker/cli, opts.go, ValidateSysctl(); kubelet: SysctlForbidden)"
+            "; a container with this setting does not start: runc, Docker and Kubernetes refuse a sysctl without "
+            "namespace (runc, validator.go, sysctl(); docker/cli, opts.go, ValidateSysctl(); kubelet: SysctlForbidden)"
         )
     if refused and line.key.startswith("net.") and line.key != _OF_GROUPS:
-        return "; a container that asks for it does not start: runc cannot write it (runc, writeSystemProperty())"
+        return "; a container with this setting does not start: runc cannot write it (runc, writeSystemProperty())"
     return ""
 
 
 def _has_a_namespace(key: str) -> bool:
-    """As runc, Docker and Kubernetes see it; kernel.hostname has another field."""
+    """Whether a key belongs to a namespace, according to runc, Docker and Kubernetes (kernel.hostname does not)."""
     return key.startswith(("net.", "fs.mqueue.")) or key in {f"kernel.{name}" for name in (*_IPC, "domainname")}
 
 
 def cannot_be_written(line: Line, kind: str) -> bool:
-    """Whether a namespace cannot have a key of the host. One that is only not tried may be of a namespace."""
+    """Whether a namespace is known not to have the key: one that merely was not tried may belong to a namespace."""
     return kind != "host-wide" or known.only_of_the_host(line.key)
 
 
 def of_ports(line: Line, effective_value: Callable[[str], str | None]) -> str:
-    """What an ip_local_port_range brings with it; empty for any other key."""
+    """Notes on a value of ip_local_port_range; empty for any other key."""
     ends = line.value.split()
     if line.key != _RANGE or len(ends) != 2 or not all(end.isdecimal() and len(end) < 6 for end in ends):
         return ""
     low, high = map(int, ends)
     parity = (
-        "; both ends are even, or both odd, and the kernel logs a warning: connect() begins with ports of the parity "
-        "of the first, and leaves the others to bind() (set_local_port_range(); 07f4c90062f8)"
+        "; both ends are even, or both are odd, so the kernel logs a warning: connect() prefers ports of the parity of "
+        "the first, and leaves the others to bind() (set_local_port_range(); 07f4c90062f8)"
     )
     served = _served(low, high, effective_value(_RESERVED) or "")
     return parity * ((low ^ high) % 2 == 0 and low < high) + served
@@ -86,12 +86,12 @@ def _served(low: int, high: int, reserved: str) -> str:
     more = f" and {len(ports) - _NAMED} more" if len(ports) > _NAMED else ""
     return (
         f"; connect() may take a port that a server needs, whose bind() then fails with EADDRINUSE: "
-        f"{named}{more}. Hint: name those in {_RESERVED} (ip-sysctl.rst)"
+        f"{named}{more}. Hint: add those to {_RESERVED} (ip-sysctl.rst)"
     )
 
 
 def of_an_unknown_key(key: str) -> str:
-    """Whether other builds of Linux have a key that this kernel does not; a part of a sentence."""
+    """A clause on a key that this kernel does not have: whether other builds of Linux have it."""
     if file := names.in_linux(key):
         return (
             f"no such key in this kernel: Linux has it ({file}), but this build does not, or its module is not loaded"

@@ -1,4 +1,4 @@
-"""What each setting would do here: a key that belongs to a network namespace is set in a fresh one of the lab's own.
+"""What each setting would do here. A key of a network namespace is set in a new namespace, and read back.
 
 All other keys are only looked up, never written (kernel/netns_keys.py).
 """
@@ -20,10 +20,10 @@ from harness.sysctl_files.lines import Line, by_container, path_of
 from harness.sysctl_files.sysctl_d import ROOT
 
 _WIDEST = 1 << 64
-"""No sysctl takes a number beyond (kernel/sysctl.c: unsigned long)."""
+"""No sysctl accepts a number of this size or more (kernel/sysctl.c: unsigned long)."""
 
 _ONLY_IN_THE_INITIAL_NETWORK = "net.core.netdev_max_backlog"
-"""net/core/sysctl_net_core.c, net_core_table. Where it can be seen, so can all that only the host has."""
+"""net/core/sysctl_net_core.c, net_core_table. If it can be seen, so can every other key that only the host has."""
 
 _OF_AN_INTERFACE = re.compile(r"(net\.\w+\.(?:conf|neigh))\.([^.]+)\.(\w+)")
 _OF_EVERY_INTERFACE = ("all", "default")
@@ -47,12 +47,12 @@ class Kind(StrEnum):
 
 
 _NOT_TAKEN = (Kind.HOST_WIDE, Kind.READ_ONLY, Kind.REFUSED, Kind.UNKNOWN, Kind.REMOVED)
-"""Outcomes of keys, and of values, that a network namespace does not take."""
+"""Outcomes for keys and values that a network namespace does not accept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What becomes of one line, in a sentence."""
+    """The outcome of one line, and a sentence on it."""
 
     line: Line
     kind: Kind
@@ -60,16 +60,16 @@ class Verdict:
 
 
 Before = Callable[[str], str | None]
-"""The value of a key that is in force before, its fields separated by single spaces; None where there is none."""
+"""Returns a key's value before the change, its fields separated by single spaces; None if there is no such key."""
 
 
 def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle, others: Before | None = None) -> list[Verdict]:
-    """One verdict a line. The lab's network has the effective values afterwards, as far as the kernel takes them.
+    """One verdict for each line. Afterwards the lab's network has all values that the kernel accepted.
 
-    No verdict has a value that is a secret, in its line neither.
+    No verdict contains a secret, not even in its line.
 
-    `before` is what "same as now" compares with; `others` has the values afterwards of keys that no line sets, where
-    they are not those of before. LabUnavailable where sysctls cannot be written at all.
+    `before` is what "same as now" compares with; `others` has the values afterwards of keys that no line sets, if they
+    differ from those before. LabUnavailable if sysctls cannot be written at all.
     """
     taken: dict[str, tuple[str, Line]] = {}
     first = [_tried(line, keeper, taken) for line in lines]
@@ -82,14 +82,14 @@ def explain(lines: Sequence[Line], before: Before, keeper: KeeperHandle, others:
 
 
 def in_each_network(lines: Sequence[Line], of_one: Callable[[list[Line]], list[Verdict]]) -> list[Verdict]:
-    """One verdict a line, in their order; `of_one` has those on the lines of one container, or of the host."""
+    """One verdict for each line, in order; `of_one` returns those for the lines of one container, or of the host."""
     groups = by_container(lines)
     found = {id(line): each for group in groups for line, each in zip(group, of_one(group), strict=True)}
     return [found[id(line)] for line in lines]
 
 
 def as_of_a_container(verdict: Verdict) -> Verdict:
-    """The same, saying what the value of before is, where one may expect the host's."""
+    """The verdict, with a note that a container does not begin with the host's values."""
     begins = "; a container begins with the kernel's own values"
     return replace(verdict, text=verdict.text + begins) if verdict.kind in (Kind.APPLIED, Kind.SAME) else verdict
 
@@ -103,7 +103,7 @@ def host_value(key: str) -> str | None:
 
 
 def kernel_value(keeper: KeeperHandle) -> Before:
-    """The values that a network begins with; to be asked for before anything is written."""
+    """A reader of the lab's values; before anything is written, these are the kernel's defaults."""
 
     def value(key: str) -> str | None:
         try:
@@ -119,7 +119,7 @@ def _in_fields(value: str) -> str:
 
 
 def _tried(line: Line, keeper: KeeperHandle, taken: dict[str, tuple[str, Line]]) -> Verdict | None:
-    """Write it; nothing where the kernel took it: then `taken` has what it made of it, and the line."""
+    """Write a line; None if the kernel accepted it: then `taken` has the value as the kernel has it, and the line."""
     if line.overridden_by:
         return _overridden(line, line.overridden_by)
     try:
@@ -150,7 +150,7 @@ def _of_what_was_taken(line: Line, before: Before, others: Before, taken: dict[s
     was, value = before(line.key), taken[line.key][0]
     shown = redact(line.key, value)
     if was == value:
-        return Verdict(line, Kind.SAME, f"{shown or 'empty'} is in force already")
+        return Verdict(line, Kind.SAME, f"already {shown or 'empty'}")
     became = (
         ""
         if value == _in_fields(line.value)
@@ -160,7 +160,7 @@ def _of_what_was_taken(line: Line, before: Before, others: Before, taken: dict[s
 
 
 def _what_follows(verdict: Verdict, others: Before, taken: dict[str, tuple[str, Line]]) -> str:
-    """What a verdict is followed by: the consequences of its line, and what its reader had to assume."""
+    """The notes that follow a verdict: the consequences of its line, and what the reader of the file had to assume."""
     line, kind = verdict.line, verdict.kind
     found = consequences.of_a_container(line, refused=kind in _NOT_TAKEN and consequences.cannot_be_written(line, kind))
     if kind in (Kind.APPLIED, Kind.SAME):
@@ -169,7 +169,7 @@ def _what_follows(verdict: Verdict, others: Before, taken: dict[str, tuple[str, 
 
 
 def _overridden(line: Line, by: str) -> Verdict:
-    return Verdict(line, Kind.OVERRIDDEN, f"{by} comes later, and decides")
+    return Verdict(line, Kind.OVERRIDDEN, f"{by} comes later, and takes precedence")
 
 
 def _absent(line: Line) -> Verdict:
@@ -180,22 +180,22 @@ def _absent(line: Line) -> Verdict:
     if _exists_outside(line.key):
         if not _writable_outside(line.key):
             return Verdict(line, Kind.READ_ONLY, "the kernel does not allow writing it")
-        of = "" if line.key.startswith("net.") else ", not of a network"
+        of = "" if line.key.startswith("net.") else ", not of a network namespace"
         return Verdict(line, Kind.HOST_WIDE, f"a key of the whole host{of}: it cannot be tried in a namespace")
     if why := known.removed(line.key):
         return Verdict(line, Kind.REMOVED, why)
     if known.only_of_the_host(line.key) and not _exists_outside(_ONLY_IN_THE_INITIAL_NETWORK):
         return Verdict(line, Kind.HOST_WIDE, "a key of the whole host: it cannot be tried in a namespace")
     near = "" if names.in_linux(line.key) else nearest(line.key)
-    forgiven = f", and forgiven by {line.optional}" if line.optional else ""
+    forgiven = f", which {line.optional} allows" if line.optional else ""
     why = consequences.of_an_unknown_key(line.key)
     return Verdict(line, Kind.UNKNOWN, f"{why}{forgiven}" + (f"; did you mean {near}?" if near else ""))
 
 
 def _of_what_a_lab_lacks(key: str) -> str:
-    """What a lab does not have and this key belongs to, though it is not the whole host's; empty where it is not so."""
+    """What the key belongs to, if that is neither the whole host nor anything that a lab has; else empty."""
     if _exists_outside(key) and (kind := known.of_another_namespace(key)):
-        return f"{kind}: a lab has a network of its own, and no more"
+        return f"{kind}: a lab has only a network namespace"
     match = _OF_AN_INTERFACE.fullmatch(key)
     if not match or match[2] in _OF_EVERY_INTERFACE:
         return ""
@@ -206,9 +206,12 @@ def _of_what_a_lab_lacks(key: str) -> str:
 
 
 def _read_only(line: Line) -> Verdict:
-    """Root may write a key wherever its mode lets anybody (kernel/sysctl.c, test_perm)."""
+    """The verdict on a key that cannot be written in a lab.
+
+    Outside, root may write a key if its mode has any write bit (kernel/sysctl.c, test_perm).
+    """
     if _writable_outside(line.key) or known.only_of_the_host(line.key):
-        return Verdict(line, Kind.HOST_WIDE, "only the host's own network may set it so: a namespace may not")
+        return Verdict(line, Kind.HOST_WIDE, "only the host's own network may set this: a namespace may not")
     return Verdict(line, Kind.READ_ONLY, "the kernel does not allow writing it here")
 
 
@@ -226,10 +229,10 @@ def _refusal(line: Line, error: RefusedValue, keeper: KeeperHandle) -> str:
 
 
 def accepted_range(key: str, keeper: KeeperHandle) -> tuple[int, int] | None:
-    """The least and the greatest number that the kernel takes for a key of one number; None for other keys.
+    """The smallest and the largest number that the kernel accepts for a key of one number; None for other keys.
 
-    Found by writing, from the value in force outwards; the values in between are taken to be taken. The value in
-    force is written back.
+    Found by writing, from the current value outwards; the values in between are assumed to be accepted. The current
+    value is restored.
     """
     value = kernel_value(keeper)(key) or ""
     if not value.lstrip("-").isdecimal() or not _takes(key, value, keeper):
@@ -241,7 +244,7 @@ def accepted_range(key: str, keeper: KeeperHandle) -> tuple[int, int] | None:
 
 
 def _furthest(good: int, bad: int, taken: Callable[[int], bool]) -> int:
-    """Bisection: the last number from `good` towards `bad` that is taken."""
+    """The last accepted number from `good` towards `bad`, by bisection."""
     while abs(bad - good) > 1:
         middle = (good + bad) // 2
         good, bad = (middle, bad) if taken(middle) else (good, middle)
@@ -253,11 +256,11 @@ def _takes(key: str, value: str, keeper: KeeperHandle) -> bool:
         keeper.ask("write_sysctl", key=key, value=value)
     except RefusedValue:
         return False
-    return kernel_value(keeper)(key) == value  # unsigned longs pass over a negative number (proc_doulongvec_minmax)
+    return kernel_value(keeper)(key) == value  # unsigned longs ignore a negative number (proc_doulongvec_minmax)
 
 
 def nearest(key: str) -> str:
-    """The key of this kernel that is most like another, in one of its names or in its folder; empty where none is."""
+    """The key of this kernel that is most like `key`, in one of its names or in its folder; empty if none is."""
     names = path_of(key).split("/")
     for depth in range(len(names) - 1, 0, -1):
         for near in difflib.get_close_matches(names[depth], _names("/".join(names[:depth])), 3, 0.6):

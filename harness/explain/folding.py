@@ -1,4 +1,4 @@
-"""The verdicts on a glob's keys, as one: of every interface the same would be said."""
+"""Folds the verdicts on the keys of a glob into one, because they would repeat for every interface."""
 
 import itertools
 import re
@@ -11,7 +11,7 @@ _NAMED = 3
 
 
 def fold(verdicts: Iterable[Verdict]) -> list[Verdict]:
-    """The same, but of the keys that one glob matches one for each of their outcomes, with the glob as its key."""
+    """The verdicts, with those on the keys of one glob folded into one for each outcome, with the glob as its key."""
     found: list[Verdict] = []
     for (_, _, glob), group in itertools.groupby(verdicts, lambda each: (*each.line.where[:2], each.line.glob)):
         its = list(group)
@@ -20,7 +20,7 @@ def fold(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 
 def _folded(verdicts: Sequence[Verdict], glob: str) -> Iterable[Verdict]:
-    """One for each outcome. Texts that differ in nothing but the key's own part are told once."""
+    """One verdict for each outcome. Texts that differ only in the key's own part are merged."""
     pattern = _pattern(glob)
     by_kind: dict[str, list[Verdict]] = {}
     for each in verdicts:
@@ -30,12 +30,12 @@ def _folded(verdicts: Sequence[Verdict], glob: str) -> Iterable[Verdict]:
         for each in its:
             own = _own(pattern, each.line.key)
             texts.setdefault(_without(each.text, own), []).append(own)
-        told = "; ".join(f"{text} ({_listed(names)})" for text, names in texts.items())
-        yield replace(its[0], line=replace(its[0].line, key=glob), text=told)
+        text = "; ".join(f"{each} ({_listed(names)})" for each, names in texts.items())
+        yield replace(its[0], line=replace(its[0].line, key=glob), text=text)
 
 
 def _pattern(glob: str) -> re.Pattern[str]:
-    """What a key has in the place of each of a glob's parts that is a pattern."""
+    """A regular expression that captures what matches each part of a glob that is a pattern."""
     parts = (r"([^.]+)" if re.search(r"[*?[]", part) else re.escape(part) for part in glob.split("."))
     return re.compile(r"\.".join(parts))
 

@@ -1,4 +1,4 @@
-"""What no kernel can be asked: keys that Linux has removed, keys that do nothing, keys that only the host itself has.
+"""Facts that this kernel cannot report: keys removed from Linux, keys that do nothing, keys that only the host has.
 
 Each entry names its source: the commit and its subject, a page, or the function that decides.
 """
@@ -12,7 +12,7 @@ _TCP = "net.ipv4.tcp_"
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """`keys` (a regular expression) went with Linux `version`, for `source`."""
+    """`keys` (a regular expression) were removed in Linux `version`, by the commit or page in `source`."""
 
     keys: str
     version: str
@@ -50,14 +50,14 @@ _DEAD = {
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`keys` do nothing while `other` is `off` (a test of its value), because of what `source` does."""
+    """`keys` do nothing while the test `off` holds for the value of `other`; `source` is the reason."""
 
     keys: str
     other: str
     off: Callable[[str], bool]
     source: str
     unless: str = ""
-    """A value that does nothing either way, so that nothing is said of it."""
+    """A value that does nothing either way, for which the rule does not apply."""
 
 
 def _zero(value: str) -> bool:
@@ -70,17 +70,17 @@ def _not_zero(value: str) -> bool:
 
 _RULES = (
     Rule(f"{_TCP}tw_reuse", f"{_TCP}timestamps", _zero,
-         "tcp_twsk_unique() gives a TIME_WAIT away only where it has seen timestamps", unless="0"),
-    Rule(f"{_TCP}tw_reuse_delay", f"{_TCP}tw_reuse", _zero, "tcp_twsk_unique() looks at it only with tcp_tw_reuse"),
+         "tcp_twsk_unique() reuses a TIME_WAIT socket only if it has seen timestamps", unless="0"),
+    Rule(f"{_TCP}tw_reuse_delay", f"{_TCP}tw_reuse", _zero, "tcp_twsk_unique() reads it only with tcp_tw_reuse"),
     Rule(f"{_TCP}tw_reuse_delay", f"{_TCP}timestamps", _zero,
-         "tcp_twsk_unique() gives a TIME_WAIT away only where it has seen timestamps"),
+         "tcp_twsk_unique() reuses a TIME_WAIT socket only if it has seen timestamps"),
     Rule(f"{_TCP}dsack", f"{_TCP}sack", _zero, "tcp_dsack_set() needs SACK", unless="0"),
     Rule(f"{_TCP}comp_sack_(nr|delay_ns|slack_ns)", f"{_TCP}sack", _zero,
          "__tcp_ack_snd_check() sends at once without SACK"),
     Rule(f"{_TCP}comp_sack_(delay_ns|slack_ns)", f"{_TCP}comp_sack_nr", _zero,
-         "__tcp_ack_snd_check() then compresses no ACK"),
+         "__tcp_ack_snd_check() then compresses no ACKs"),
     Rule(f"{_TCP}max_syn_backlog", f"{_TCP}syncookies", _not_zero,
-         "tcp_conn_request() looks at it only without syncookies; the backlog of listen() limits the queue"),
+         "tcp_conn_request() reads it only without syncookies; the backlog of listen() limits the queue"),
     Rule(f"{_TCP}(base_mss|mtu_probe_floor|probe_threshold|probe_interval)", f"{_TCP}mtu_probing", _zero,
          "tcp_mtup_init() and tcp_mtu_probing() then never probe"),
     Rule(f"{_TCP}plb_(cong_thresh|rehash_rounds|idle_rehash_rounds|suspend_rto_sec)", f"{_TCP}plb_enabled", _zero,
@@ -94,9 +94,9 @@ _OF_THE_HOST = re.compile(
     r"|flow_limit_.*|message_.*|warnings|max_skb_frags|gro_normal_batch|high_order_alloc_disable)"
     r"|net\.nf_conntrack_max|net\.netfilter\.nf_conntrack_(max|buckets|expect_max)"
 )
-"""Keys of which a network namespace has none, or none to write: net/core/sysctl_net_core.c (net_core_table against
+"""Keys that a network namespace does not have, or cannot write: net/core/sysctl_net_core.c (net_core_table against
 netns_core_table), net/ipv4/sysctl_net_ipv4.c (ipv4_table), net/ipv4/route.c (ipv4_route_table), and
-net/netfilter/nf_conntrack_standalone.c. The host's own /proc/sys knows better; this serves who is in a container."""
+net/netfilter/nf_conntrack_standalone.c. For use in a container, which cannot see the host's own /proc/sys."""
 
 
 _OF_OTHER_NAMESPACES = {
@@ -106,16 +106,16 @@ _OF_OTHER_NAMESPACES = {
     r"kernel\.(host|domain)name": "of a UTS namespace (kernel/utsname_sysctl.c)",
     r"user\.max_.*": "of a user namespace (kernel/ucount.c)",
 }  # fmt: skip
-"""Keys that a container may have of its own, though they are not of its network."""
+"""Keys that a container may have of its own, in a namespace other than its network's."""
 
 
 def of_another_namespace(key: str) -> str:
-    """Which kind of namespace other than a network has this key; empty where it is the network's, or the host's."""
+    """The kind of namespace, other than a network's, that has this key; empty if there is none."""
     return next((kind for keys, kind in _OF_OTHER_NAMESPACES.items() if re.fullmatch(keys, key)), "")
 
 
 def removed(key: str) -> str:
-    """Since when Linux does not have this key, and why; empty where it has, or never had."""
+    """The version in which Linux removed this key, and the source; empty if it was not removed."""
     for each in _REMOVED:
         if re.fullmatch(each.keys, key):
             return f"in {each.version} ({each.source})"
@@ -123,12 +123,12 @@ def removed(key: str) -> str:
 
 
 def only_of_the_host(key: str) -> bool:
-    """Whether a key is known to be the initial network namespace's alone."""
+    """Whether only the initial network namespace is known to have a key, or to be able to write it."""
     return bool(_OF_THE_HOST.fullmatch(key))
 
 
 def dead(key: str) -> str:
-    """Why this key does nothing, though the kernel takes it; empty where it does something."""
+    """Why this key does nothing, although the kernel accepts it; empty if it does something."""
     return _DEAD.get(key, "")
 
 

@@ -1,4 +1,4 @@
-"""The reference profile: the project's own values, in profiles/reference.conf."""
+"""The reference profile: the project's own sysctls, in profiles/reference.conf."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whole messages, with file descriptors, between two processes of one run."""
+"""Messages with file descriptors between two processes of one run."""
 
 import errno
 import os
@@ -6,19 +6,19 @@ import pickle
 import socket
 
 MESSAGE_LIMIT = 1 << 16
-"""Bytes of the longest message."""
+"""The length of the longest message, in bytes."""
 
 _FDS_AT_ONCE = 250
-"""File descriptors in one portion: the kernel passes 253 at most (include/net/scm.h, SCM_MAX_FD)."""
+"""The most file descriptors in one portion: the kernel passes at most 253 (include/net/scm.h, SCM_MAX_FD)."""
 
 _MORE = b"\0"
-"""What a portion says that is not the last; no pickle is so short."""
+"""The data of every portion but the last; no pickle is that short."""
 
 
 class Channel:
     """One end of a Unix SOCK_SEQPACKET pair.
 
-    Both ends are processes of this run (the harness and what it forked), so messages may be pickles.
+    Both ends belong to processes of this run (the harness and its forks), so messages may be pickles.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -39,7 +39,7 @@ class Channel:
     def send(self, message: object, fds: tuple[int, ...] = ()) -> None:
         """Send one message; the receiver gets its own duplicates of `fds`.
 
-        OSError when the peer is gone, ValueError where the message is too long.
+        OSError if the peer is gone, ValueError if the message is too long.
         """
         data = pickle.dumps(message)
         if len(data) > MESSAGE_LIMIT:
@@ -53,9 +53,9 @@ class Channel:
             self._socket.send(data)
 
     def receive(self) -> tuple[object, list[int]]:
-        """Wait for one message. EOFError when the peer is gone. The fds are close-on-exec.
+        """Wait for one message, and return it with its fds, which are close-on-exec. EOFError if the peer is gone.
 
-        OSError (EMFILE) if this process may not have so many fds: those that have come are closed.
+        OSError (EMFILE) if this process may not open that many fds: those that were received are closed.
         """
         data, fds = self._receive_portion()
         while data == _MORE:
@@ -79,7 +79,7 @@ class Channel:
         return data, fds
 
     def detach(self) -> int:
-        """Give the descriptor away: it is the caller's to close."""
+        """Return the descriptor, which the caller must close."""
         return self._socket.detach()
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""A program of the reader's in a lab of their own: `python -m harness.inside.enter PID COMMAND …`.
+"""Run any program inside a running lab: `python -m harness.inside.enter PID COMMAND …`.
 
-nsenter does as much; but where the user is not root, the program that it starts has none of the lab's capabilities, and
-tcpdump may not capture without.
+nsenter does nearly the same. But if the user is not root, a program that it starts has none of the lab's capabilities,
+which tcpdump needs to capture.
 """
 
 import os
@@ -11,7 +11,7 @@ from harness.kernel import namespace
 
 
 def main(pid: str, *command: str) -> None:
-    """Become `command`, among the users and in the network of process `pid`."""
+    """Become `command`, in the user and network namespaces of process `pid`."""
     namespace.enter(int(pid), namespace.CLONE_NEWUSER | namespace.CLONE_NEWNET)
     namespace.keep_capabilities_over_exec()
     os.execvp(command[0], command)  # noqa: S606

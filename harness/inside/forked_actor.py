@@ -1,7 +1,7 @@
-"""A process that becomes an actor: it is forked, makes itself ready, and waits for the role that it is to play.
+"""A process that becomes an actor: it is forked, prepares itself, and waits for the role that it will play.
 
-The keeper forks some before they are wanted. A fork, and the page faults after it (each page of the keeper that the
-child writes to is copied), take 2 to 3 ms of an actor's life; a story does not wait for those that came before it.
+The keeper forks some actors ahead of use, so that stories do not wait for them. A fork and the page faults after it
+(each page of the keeper that the child writes to is copied) take 2 to 3 ms.
 """
 
 import errno
@@ -19,16 +19,16 @@ from harness.network import addresses
 
 
 class ForkedActor(NamedTuple):
-    """What its parent has of it."""
+    """A forked process, as its parent sees it."""
 
     pid: int
     channel: Channel
     output: int
-    """A file in memory: its standard output and standard error."""
+    """The fd of a file in memory: its standard output and standard error."""
 
 
 class Part(NamedTuple):
-    """The role that it is to play, sent once."""
+    """The role that an actor will play, sent once."""
 
     path: str
     role: str
@@ -39,9 +39,9 @@ class Part(NamedTuple):
 
 
 def fork(*, ahead: bool = False) -> ForkedActor:
-    """A new process; it ends by itself if its channel is closed before it has a role.
+    """Fork a new process, which ends by itself if its channel is closed before it has a role.
 
-    `ahead`: no role is wanted yet, so it has time to rehearse.
+    `ahead`: it is forked before a role is ready for it, so it has time to rehearse.
     """
     theirs, ours = Channel.pair()
     output = output_file()
@@ -52,7 +52,7 @@ def fork(*, ahead: bool = False) -> ForkedActor:
             if ahead:
                 rehearse()
             os._exit(_play(theirs))
-        except BaseException:  # this must not go on as a second keeper
+        except BaseException:  # this process must not continue as a second keeper
             traceback.print_exc()
         finally:
             os._exit(1)
@@ -61,8 +61,9 @@ def fork(*, ahead: bool = False) -> ForkedActor:
 
 
 def rehearse() -> None:
-    """Play a role that needs no peer: this process then has what roles import, and its own copy of each page that they
-    all write to.
+    """Play a role that needs no peer.
+
+    Afterwards this process has the modules that roles import, and its own copy of each page that every role writes to.
     """
     theirs, ours = Channel.pair()
     for _ in range(2):
@@ -92,7 +93,7 @@ def _play(channel: Channel) -> int:
 
 
 def output_file() -> int:
-    """A file in memory. Actors and their children share it: each writes at its end."""
+    """The fd of a new file in memory. An actor and its children share it, and each appends."""
     fd = os.memfd_create("output")
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_APPEND)
     return fd

@@ -1,6 +1,6 @@
-"""PID 1 of a lab. It sets the namespace up, opens what sees it, starts the actors, and does what needs to be inside.
+"""PID 1 of a lab. It sets up the namespace, opens the capture, starts the actors, and runs commands inside.
 
-When it dies, by any cause, the kernel kills every process of its PID namespace (zap_pid_ns_processes).
+When it dies, for any reason, the kernel kills every process of its PID namespace (zap_pid_ns_processes).
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from harness.kernel import namespace, sysctls
 from harness.network import addresses
 
 _FOLDERS = ("/mnt", "/media", "/srv")
-"""One of them becomes the lab's own, where nothing that it needs lies below: /mnt is meant for mounting (FHS, 3.12)."""
+"""The lab mounts its own file system on one that has nothing below that it needs: /mnt is for mounting (FHS, 3.12)."""
 
 _SPARE_ACTORS = 2
-"""Most stories have a server and a client. A story with more forks the others when it starts them."""
+"""The number of actors to fork ahead of use, as most stories have a server and a client; others are forked later."""
 
 
 def main(channel: Channel, request: dict[str, Any]) -> int:
-    """Set up, say so, obey until the channel closes."""
+    """Set up a lab, report that, and run commands until the channel closes; returns the exit status."""
     return serve(channel, lambda: Keeper(**request))
 
 
@@ -47,15 +47,15 @@ class Keeper(NetworkKeeper):
         self._raw = socket.socket(addresses.FAMILY, socket.SOCK_RAW, socket.IPPROTO_RAW)
 
     def fds(self) -> tuple[int, ...]:
-        """The capture, the socket table, a raw socket for provoked segments, the keeper's own pidfd."""
+        """The fds of the capture, the socket table, a raw socket for provoked segments, and the keeper's own pidfd."""
         return self._capture.fileno(), self._table.fileno(), self._raw.fileno(), os.pidfd_open(os.getpid())
 
     def prepare(self) -> None:
-        """Fork actors before they are wanted, while pytest is busy with something else."""
+        """Fork actors ahead of use, while pytest does something else."""
         self._spare_actors = [forked_actor.fork(ahead=True) for _ in range(_SPARE_ACTORS)]
 
     def start_role(self, path: str, role: str, arguments: bytes, title: str) -> Reply:
-        """Let an actor have a role; its channel, its pidfd and its output (a file in memory) are the asker's."""
+        """Give a role to an actor, and pass its channel, its pidfd and its output (a file in memory) to the caller."""
         roles.load(path)
         roles.find(path, role)
         _check_unpickles(arguments)
@@ -64,7 +64,7 @@ class Keeper(NetworkKeeper):
         return actor.pid, (actor.channel.detach(), os.pidfd_open(actor.pid), actor.output)
 
     def start_program(self, argv: list[str]) -> Reply:
-        """Run a real program inside; its pidfd and its output are the asker's."""
+        """Run a real program inside, and pass its pidfd and its output to the caller."""
         output = forked_actor.output_file()
         try:
             pid = os.posix_spawn(
@@ -80,38 +80,42 @@ class Keeper(NetworkKeeper):
                 setsigdef=[signal.SIGPIPE],  # Python ignores it, and an ignored signal survives exec
             )
         except OSError as error:
-            raise LabUnavailable(f"{argv[0]} does not run: {error.strerror}", "let this user execute it") from None
+            raise LabUnavailable(
+                f"{argv[0]} does not run: {error.strerror}", "check that this user may execute it"
+            ) from None
         return pid, (os.pidfd_open(pid), output)
 
     def exit_status(self, pid: int) -> Reply:
-        """The wait status of a process that has ended; its zombie goes."""
+        """The exit status of a process that has ended, which it reaps."""
         if pid not in self._statuses:
             self._statuses[pid] = os.waitpid(pid, 0)[1]
         return os.waitstatus_to_exitcode(self._statuses[pid]), ()
 
     def end(self) -> Reply:
-        """Kill and reap whatever is left in the lab: nothing runs any more when this returns.
+        """Kill and reap every other process in the lab; none is left when this returns.
 
-        The keeper itself goes a little later, when the kernel has waited (RCU) for the capture to be unhooked.
+        The keeper itself ends a little later, when the kernel has waited (RCU) for the capture to be unhooked.
         """
         with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)  # from PID 1: everybody else in this PID namespace
+            os.kill(-1, signal.SIGKILL)  # from PID 1: every other process in this PID namespace
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
         return None, ()
 
     def folder(self) -> Reply:
-        """A file system of the lab's own, mounted when it is first asked for."""
+        """The mount point of the lab's own file system, which is mounted on the first call."""
         if not self._folder:
             needed = [os.getcwd(), sys.prefix, sys.base_prefix, *sys.path]
             free = [each for each in _FOLDERS if Path(each).is_dir() and not _is_above(each, needed)]
             try:
                 namespace.mount_privately("tmpfs", free[0])
             except (OSError, IndexError) as error:
-                raise LabUnavailable(f"no folder of the lab's own: {error}", "mkdir /mnt, or run as root") from None
+                raise LabUnavailable(
+                    f"the lab cannot have a folder of its own: {error}", "mkdir /mnt, or run as root"
+                ) from None
             self._folder = free[0]
-            self._end_spare_actors()  # they are in the mount namespace from before, and would not see it
+            self._end_spare_actors()  # they are still in the old mount namespace, and would not see the folder
         return self._folder, ()
 
     def _end_spare_actors(self) -> None:
@@ -123,25 +127,25 @@ class Keeper(NetworkKeeper):
 
     def write_file(self, name: str, text: str) -> Reply:
         if name in ("", "..") or name != Path(name).name:
-            raise LabError(f"{name!r} is no file name. Hint: name a file of the folder itself")
+            raise LabError(f"{name!r} is not a file name. Hint: use a plain name without a folder")
         folder, _ = self.folder()
         path = Path(str(folder), name)
         path.write_text(text, "utf-8")
         return str(path), ()
 
     def restore(self) -> Reply:
-        """Remove every rule, whether there was one or not."""
+        """Remove every rule; it is no error if there is none."""
         if trouble := _nft("add table inet lab\ndelete table inet lab\n"):
-            raise LabError(f"nft fails: {trouble}. Hint: see that drop() came before")
+            raise LabError(f"nft fails: {trouble}. Hint: check that drop() was called before")
         return None, ()
 
     def drop(self, match: str) -> Reply:
-        """Drop what matches, as one transaction. LabUnavailable where there is no nft at all, LabError for the rule."""
+        """Drop segments that match. LabUnavailable if nft does not work here, LabError if the rule is wrong."""
         trouble = _nft(f"{_TABLE}add rule inet lab input {match} counter drop\n")
         if trouble and _nft(_TABLE):
             raise LabUnavailable(f"nft fails here: {trouble}", "load nf_tables, or run on a kernel that has it")
         if trouble:
-            raise LabError(f"nft does not understand {match!r}. Correct the rule (man nft):\n{trouble}")
+            raise LabError(f"nft refuses {match!r}. Hint: correct the rule (man nft):\n{trouble}")
         return None, ()
 
 
@@ -156,7 +160,7 @@ add chain inet lab input { type filter hook input priority 0; }
 
 
 def _nft(script: str) -> str:
-    """Run one script; what nft complains of, empty where it does not."""
+    """Run one script, as one transaction; returns nft's error message, empty if it succeeds."""
     command = [find_program("nft", "nftables"), "-f", "-"]
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, env={"LC_ALL": "C"})
     return done.stderr.strip() if done.returncode else ""

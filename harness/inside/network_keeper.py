@@ -1,4 +1,4 @@
-"""What every keeper does: it owns a private network, sets its sysctls, and answers until its channel closes."""
+"""What every keeper does: own a private network, set its sysctls, and run commands until its channel closes."""
 
 import os
 import traceback
@@ -14,11 +14,11 @@ Reply = tuple[object, tuple[int, ...]]
 
 
 class NetworkKeeper:
-    """The commands, one method each; each returns a value and fds that are the asker's from then on."""
+    """The commands, one method each; each returns a value and the fds to pass to the caller."""
 
     def __init__(self, profile: list[sysctls.Setting], host_network: int) -> None:
         if os.stat("/proc/self/ns/net").st_ino == host_network:
-            raise LabError("the lab is in the host's network namespace, and will not touch it")
+            raise LabError("the lab is in the host's network namespace, and refuses to change anything there")
         addresses.set_up_loopback()
         self.not_set: list[str] = []
         self.refused: list[str] = []
@@ -26,7 +26,7 @@ class NetworkKeeper:
             self._set(setting)
 
     def _set(self, setting: sysctls.Setting) -> None:
-        """Set one key of the profile; where its line forgives that, note in place of an error that it cannot be."""
+        """Set one key of the profile. If that fails and the line is optional, note the key instead of raising."""
         try:
             if not sysctls.write(setting):
                 self.not_set.append(setting.key)
@@ -41,11 +41,11 @@ class NetworkKeeper:
                 self.not_set.append(setting.key)
 
     def fds(self) -> tuple[int, ...]:
-        """What the asker is given when the network stands."""
+        """The fds to pass to the caller when the network is ready."""
         return ()
 
     def prepare(self) -> None:
-        """Called once the asker knows that the network stands: what is likely to be asked for next."""
+        """Prepare for the next commands; called once the caller knows that the network is ready."""
 
     def read_sysctl(self, key: str) -> Reply:
         return sysctls.read(key), ()
@@ -56,13 +56,13 @@ class NetworkKeeper:
 
 
 def serve(channel: Channel, set_up: Callable[[], NetworkKeeper]) -> int:
-    """Set up, say so, obey until the channel closes; the exit status."""
+    """Set up, report that, and run commands until the channel closes; returns the exit status."""
     try:
         return _serve(channel, set_up)
     except (
         EOFError,
         ConnectionError,
-    ):  # the asker may go at any moment: EPIPE, or ECONNRESET if it left a reply unread
+    ):  # the caller may end at any time: EPIPE, or ECONNRESET if it left a reply unread
         return 0
 
 

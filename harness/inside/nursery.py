@@ -1,7 +1,7 @@
-"""One clean process a pytest worker: single-threaded, so it may enter a user namespace, and cheap to fork.
+"""One clean process for each pytest worker: single-threaded, so it may enter a user namespace, and cheap to fork.
 
-It makes labs on request and knows nothing more of them. It ends when its channel closes or a process that it watches
-(the worker, and the controller of xdist) is gone; each lab dies with it.
+It makes labs on request and keeps no track of them. It ends when its channel closes or when a process that it watches
+(the worker, and the controller of xdist) is gone; its labs end with it.
 """
 
 import contextlib
@@ -19,16 +19,16 @@ from harness.kernel import namespace, processors, sysctls
 
 SLOTS = 1000
 
-_MADE_OF_THE_TABLE = ("net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backlog")
-"""What the kernel computes from the size of a new network's table (net/ipv4/tcp_ipv4.c, tcp_sk_init)."""
+_SIZED_BY_THE_TABLE = ("net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backlog")
+"""The sysctls that the kernel computes from the size of a new network's table (net/ipv4/tcp_ipv4.c, tcp_sk_init)."""
 
 
 def main(channel_fd: int, watched_pids: list[int]) -> None:
-    """The whole life of a nursery; returns when nobody needs it any more."""
+    """Run a nursery; returns when no process needs it any more."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps; a lab's own keeper undoes this
-    os.set_inheritable(channel_fd, False)  # Popen's pass_fds had to make it so; a lab's programs must not have it
+    os.set_inheritable(channel_fd, False)  # Popen's pass_fds made it inheritable; a lab's programs must not get it
     signal.signal(signal.SIGINT, signal.default_int_handler)  # for actors: a command's pytest ignores it (child.py)
-    forked_actor.rehearse()  # what a role imports when it first needs it (idna, for one), this process has
+    forked_actor.rehearse()  # so that this process has the modules that roles import late (idna, for example)
     roles.load(stock_roles.__file__)
     with contextlib.suppress(EOFError, ConnectionError):  # the pytest that started this has gone
         _serve_until_unwatched(Channel.from_fd(channel_fd), watched_pids)
@@ -44,8 +44,8 @@ def _serve_until_unwatched(channel: Channel, watched_pids: list[int]) -> None:
     except LabError as error:
         channel.send(error)
         return
-    # Labs inherit it. A frame is queued on the processor that sent it, so their frames are on these; on others there is
-    # only what the timers of an idle processor send, as any other may run them (kernel/time/timer_migration.c).
+    # Labs inherit this affinity. A frame is queued on the processor that sent it, so their frames are on these, except
+    # those of an idle processor's timers, which any processor may run (kernel/time/timer_migration.c).
     os.sched_setaffinity(0, lanes := processors.lanes(os.sched_getaffinity(0), slot))
     hello, fds, usual = _prepare()
     channel.send({**hello, "slot": slot, "processors": lanes}, tuple(fds))
@@ -57,19 +57,20 @@ def _serve_until_unwatched(channel: Channel, watched_pids: list[int]) -> None:
 
 
 def _take_slot() -> tuple[socket.socket, int]:
-    """A number that no other nursery of this network namespace has: its lock is a name that dies with the socket."""
+    """A number that no other nursery of this network namespace has, and its lock: a name that ends with the socket."""
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     for slot in range(SLOTS):
         with contextlib.suppress(OSError):
             lock.bind(f"\0tcp-fault-lab/{slot}")
             return lock, slot
-    raise LabError(f"{SLOTS} nurseries run on this machine. Hint: end some of them")
+    raise LabError(f"{SLOTS} helper processes already run on this machine. Hint: end some of these pytest runs")
 
 
 def _prepare() -> tuple[dict[str, object], list[int], list[sysctls.Setting]]:
-    """Get the right to isolate, and open what only the host's root may open.
+    """Acquire the right to isolate, and open the tracepoint if this is the host's root.
 
-    Last: what a network begins with, and ours would not, for the sake of their small tables.
+    Returns the greeting, the fds, and the sysctls that must be set in each lab to the values of an ordinary network,
+    because the labs' small socket tables would give them smaller ones.
     """
     usual: list[sysctls.Setting] = []
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -83,11 +84,11 @@ def _prepare() -> tuple[dict[str, object], list[int], list[sysctls.Setting]]:
         fds = transitions.open_events(processors.online()) if isolation == "root" else []
     except OSError:
         fds = []
-    with contextlib.suppress(OSError, LabError):  # only speed is lost where the kernel does not have it
-        # A namespace made from this one gets a table of connections of its own, of this size. Reading a table means
-        # walking it, and the host's has a quarter of a million buckets (net/ipv4/inet_diag.c, inet_diag_dump_icsk).
+    with contextlib.suppress(OSError, LabError):  # a kernel without this sysctl is only slower
+        # A namespace made from this one gets a socket table of its own, of this size. Reading a table means walking
+        # it, and the host's has a quarter of a million buckets (net/ipv4/inet_diag.c, inet_diag_dump_icsk).
         namespace.unshare(namespace.CLONE_NEWNET)
-        usual += [sysctls.Setting(key, sysctls.read(key), optional=True) for key in _MADE_OF_THE_TABLE]
+        usual += [sysctls.Setting(key, sysctls.read(key), optional=True) for key in _SIZED_BY_THE_TABLE]
         sysctls.write(sysctls.Setting("net.ipv4.tcp_child_ehash_entries", "1024"))
     return {"isolation": isolation}, fds, usual
 
@@ -100,12 +101,12 @@ def _next_request(channel: Channel, watched: list[int]) -> bool:
 
 
 def _serve(channel: Channel, usual: list[sysctls.Setting]) -> None:
-    """One request: load roles that will be wanted, make one lab for the process at the other end of the fd sent."""
+    """Serve one request: load the roles, and make one lab for the process at the other end of the fd received."""
     request, (keeper_fd,) = channel.receive()
     assert isinstance(request, dict)
     request["profile"] = [*usual, *request["profile"]]
     lab = Channel.from_fd(keeper_fd)
-    with contextlib.suppress(LabError):  # the keeper tries again, and tells whoever wants the role
+    with contextlib.suppress(LabError):  # the keeper tries again, and reports the error when a role is started
         roles.load(request.pop("roles_from"))
     if os.fork() == 0:
         namespace.die_with_parent()
@@ -115,14 +116,16 @@ def _serve(channel: Channel, usual: list[sysctls.Setting]) -> None:
 
 
 def _guard(lab: Channel, request: dict[str, object]) -> int:
-    """Stand between nursery and keeper: a PID namespace begins with the *child* of the one who made it."""
+    """Fork the keeper, and wait for it: a PID namespace begins with the *child* of the process that made it."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         namespace.unshare(namespace.CLONE_NEWNET | namespace.CLONE_NEWPID)
         child = os.fork()
     except OSError as error:
-        trouble = LabUnavailable(f"no namespace for this lab: {error.strerror}", "raise user.max_net_namespaces")
-        with contextlib.suppress(ConnectionError):  # nobody waits for this lab any more
+        trouble = LabUnavailable(
+            f"a namespace for this lab cannot be made: {error.strerror}", "raise user.max_net_namespaces"
+        )
+        with contextlib.suppress(ConnectionError):  # the caller has gone
             lab.send((0, trouble))
         return 1
     if child == 0:

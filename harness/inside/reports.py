@@ -1,22 +1,22 @@
-"""What a role says of itself, over its channel: times are CLOCK_MONOTONIC in ns."""
+"""The reports that a role sends over its channel. Times are CLOCK_MONOTONIC, in ns."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A step: when the role had gone on from the one before, and when it came here."""
+    """The role has reached a step: when it was resumed, and when it got here."""
 
     resumed_ns: int
     time_ns: int
     step: str
     line: int
-    """Where it stands in its source."""
+    """The line of its source where it waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end of a role that went well, and what it returned."""
+    """The role has returned, with this value."""
 
     resumed_ns: int
     time_ns: int
@@ -26,7 +26,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The end of a role by an exception: its errno's name, or its class if it has none. `hint`: what to do instead."""
+    """The role has raised an exception: `name` is its errno's name, else its class; `hint` is what to do instead."""
 
     resumed_ns: int
     time_ns: int

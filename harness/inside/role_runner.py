@@ -1,4 +1,4 @@
-"""The child's side of an actor: drive a role from step to step, and say how it ended.
+"""The child's side of an actor: run a role from step to step, and report how it ended.
 
 A role is a generator function of ordinary socket code; a `yield` names a step.
 """
@@ -25,7 +25,7 @@ _NAMES_OF_ENDS = ("finished", "failed", "killed")
 
 
 def become_actor(channel_fd: int, output_fd: int) -> None:
-    """Keep the channel and the output, drop every other fd: inherited fds are a fault that the lab studies."""
+    """Keep the channel and the output, and close every other fd: an inherited fd is one of the lab's faults."""
     for standard, fd in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output_fd), (2, output_fd)):
         os.dup2(fd, standard)
     os.closerange(3, channel_fd)
@@ -33,8 +33,8 @@ def become_actor(channel_fd: int, output_fd: int) -> None:
     os.setsid()
     sys.stdout = open(1, "w", buffering=1, closefd=False)
     sys.stderr = open(2, "w", buffering=1, closefd=False)
-    faulthandler.register(signal.SIGUSR1, sys.stderr)  # the harness asks a hanging role where it is
-    faulthandler.enable(sys.stderr)  # and a role that crashes says so itself
+    faulthandler.register(signal.SIGUSR1, sys.stderr)  # the harness asks a hanging role for its traceback
+    faulthandler.enable(sys.stderr)  # and a role that crashes prints its own
 
 
 def set_title(title: str) -> None:
@@ -43,11 +43,11 @@ def set_title(title: str) -> None:
 
 
 class _HarnessGone(BaseException):
-    """Nobody waits for this role any more. (A role of its own accord may raise EOFError.)"""
+    """The harness has gone. (Not EOFError, which a role itself may raise.)"""
 
 
 class _Line:
-    """The actor's end of the channel, while it is open and while this is the process that began the role."""
+    """The actor's end of the channel, for the process that began the role."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -55,7 +55,7 @@ class _Line:
         self._inode = os.fstat(channel.fileno()).st_ino
 
     def wait(self) -> int:
-        """Return the time when the harness lets the role go on."""
+        """Wait until the harness resumes the role, and return that time."""
         try:
             self._channel.receive()
         except EOFError:
@@ -63,7 +63,7 @@ class _Line:
         return time.monotonic_ns()
 
     def report(self, report: Report) -> None:
-        """Send it. It does not return in a child of the role, nor if the role has closed the channel."""
+        """Send a report. It does not return in a child of the role, nor if the role has closed the channel."""
         if os.getpid() != self._pid:
             self._end_both(report)
         while not self._is_open():  # the harness sees the other end closed and this process alive: it knows the cause
@@ -71,20 +71,20 @@ class _Line:
         self._channel.send(report)
 
     def _is_open(self) -> bool:
-        """Whether the descriptor is still the channel: the role may have closed it, and been given its number anew."""
+        """Whether the fd is still the channel: the role may have closed it, and got its number for another file."""
         try:
             return os.fstat(self._channel.fileno()).st_ino == self._inode
         except OSError:
             return False
 
     def _end_both(self, report: Report) -> NoReturn:
-        """The role has forked, and this is the child. Two processes cannot answer for one actor."""
-        came = f"{report.name}: {report.text}" if isinstance(report, Failed) else f"step {report.step!r}"
+        """End this process, a child of the role, and the role: two processes cannot both be one actor."""
+        reached = f"{report.name}: {report.text}" if isinstance(report, Failed) else f"step {report.step!r}"
         if self._is_open():
             self._channel.send(
                 Failed(
                     report.resumed_ns, report.time_ns, "LabError",
-                    f"it forked, and both processes go on: the child came to {came}", "",
+                    f"it forked, and both processes run on: the child reached {reached}", "",
                     hint="end the child with os._exit(), or by exec, before the role's next step",
                 )
             )  # fmt: skip
@@ -94,7 +94,7 @@ class _Line:
 
 
 def run(channel: Channel, role: Callable[..., object], arguments: tuple[object, ...]) -> int:
-    """Go one step for each word from the channel, and report it there; the exit status."""
+    """Run one step for each message from the channel, and report it there; returns the exit status."""
     line = _Line(channel)
     resumed_ns = 0
     try:
@@ -118,7 +118,7 @@ def run(channel: Channel, role: Callable[..., object], arguments: tuple[object, 
 
 
 def _line_of(steps: Iterator[object]) -> int:
-    """The line of the yield where a role stands: of the innermost generator, if it handed over to one of its file."""
+    """The line of the yield where a role waits: in the innermost generator, if it delegates to one in the same file."""
     line, file = 0, None
     inner: object = steps
     while isinstance(inner, GeneratorType) and inner.gi_frame and file in (None, inner.gi_code.co_filename):
@@ -128,11 +128,11 @@ def _line_of(steps: Iterator[object]) -> int:
 
 
 def _checked(step: object) -> str:
-    """The name of a step, as a plain string: another process does not know the role's own subclasses of it."""
+    """The name of a step as a plain string: another process does not know the role's own subclasses of str."""
     if not isinstance(step, str):
         raise TypeError(f"a role yields the name of a step, not {step!r}. Hint: yield a string")
     if step in _NAMES_OF_ENDS:
-        raise ValueError(f"{step!r} is what a role's end is called. Hint: give the step another name")
+        raise ValueError(f"{step!r} is reserved for a role's end. Hint: give the step another name")
     return str.__str__(step)
 
 
@@ -141,7 +141,7 @@ def _finish(line: _Line, report: Finished | Failed) -> None:
         line.report(report)
     except Exception as error:
         text = f"the role's result cannot be sent: {error}"
-        hint = "return plain values (numbers, strings, tuples of them), and few"
+        hint = "return plain values (numbers, strings, tuples of them), and not too many"
         line.report(Failed(report.resumed_ns, report.time_ns, type(error).__name__, text, "", hint=hint))
 
 

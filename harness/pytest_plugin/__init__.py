@@ -1,10 +1,10 @@
-"""All that knows pytest: options, the fixture `lab`, verdicts, selection, saved runs, reports, stepping.
+"""Everything that uses pytest: options, the fixture `lab`, verdicts, selection, saved runs, reports, stepping.
 
 Imports: errors, evidence, explain, inside, kernel, lab, lessons, output, runs, story, views. No other room imports
-pytest. What a run seldom needs is imported when it is needed, as collecting must stay quick.
+pytest. Modules that few runs need are imported only when needed, to keep collection quick.
 
-A new option: in the module that acts on it. A longer wait for the kernel's timers: lab/waiting.py; options here only
-carry it.
+A new option: in the module that acts on it. A longer wait for the kernel's timers: lab/waiting.py; the options here
+only pass it on.
 """
 
 pytest_plugins = [

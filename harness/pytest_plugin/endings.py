@@ -1,4 +1,4 @@
-"""pytest's side: how a run ends that is interrupted (Ctrl-C), or whose output cannot be written."""
+"""How a pytest run ends if it is interrupted (Ctrl-C), or if its output cannot be written."""
 
 import contextlib
 import os
@@ -34,13 +34,13 @@ class _Ending:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """If it is the output that cannot be written, one line says so, in place of a traceback."""
-        if (failure := _of_the_output(excinfo.value)) and not failure.is_closed_pipe:  # pytest ends that in silence
+        """If the output cannot be written, print one line instead of a traceback."""
+        if (failure := _of_the_output(excinfo.value)) and not failure.is_closed_pipe:  # there, pytest ends silently
             self._end(failure)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Once all is played, an interrupt is the run's status, and lets files and summary be written."""
+        """Once everything is played, let an interrupt set the exit status without preventing files and summary."""
         try:
             return (yield)
         finally:
@@ -49,7 +49,7 @@ class _Ending:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
         self._take_interrupts(session)
-        if self._is_interrupted:  # since the loop, whose status pytest has entered meanwhile
+        if self._is_interrupted:  # after the loop, whose status pytest has set meanwhile
             session.exitstatus = pytest.ExitCode.INTERRUPTED
         try:
             return (yield)
@@ -62,22 +62,22 @@ class _Ending:
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:
-        """The status is settled, and an interrupt could but end Python's own tidying up, with a traceback of it."""
+        """Mark the status as final: from now on an interrupt would only disturb Python's cleanup, with a traceback."""
         self._is_settled = True
         if signal.getsignal(signal.SIGINT) == self._interrupted and not _is_the_program():
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def _take_interrupts(self, session: pytest.Session) -> None:
         self._session = session
-        with contextlib.suppress(ValueError):  # in a worker's thread, where no signal is handled
+        with contextlib.suppress(ValueError):  # in a worker's thread, which cannot handle signals
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 signal.signal(signal.SIGINT, self._interrupted)
 
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        """A second interrupt, of a user who does not want to wait for the summary, ends the run at once."""
+        """Note the first interrupt; a second one, by a user who does not want the summary, ends the run at once."""
         assert self._session
         if self._is_settled or self._is_interrupted or was_interrupted(self._session):
-            with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: it is just being written
+            with contextlib.suppress(OSError, RuntimeError):  # RuntimeError: the interrupt came during a write
                 sys.stdout.flush()
             os._exit(pytest.ExitCode.INTERRUPTED)
         self._is_interrupted = True
@@ -85,12 +85,12 @@ class _Ending:
 
     def _end(self, failure: terminal.OutputFailed) -> NoReturn:
         terminal.discard()
-        self._config.pluginmanager.unregister(name="terminalreporter")  # it has nowhere to write its summary to
+        self._config.pluginmanager.unregister(name="terminalreporter")  # it cannot write its summary
         pytest.exit(str(failure), returncode=_NO_OUTPUT)
 
 
 def _of_the_output(error: BaseException) -> terminal.OutputFailed | None:
-    """Whether it is pytest's writing to the terminal, or ours, that has failed."""
+    """The error as OutputFailed, if writing the output failed, in pytest's terminal writer or in ours."""
     if isinstance(error, terminal.OutputFailed):
         return error
     last = traceback.extract_tb(error.__traceback__)[-1]
@@ -102,5 +102,5 @@ def _of_the_output(error: BaseException) -> terminal.OutputFailed | None:
 
 
 def _is_the_program() -> bool:
-    """Whether this process is pytest and nothing else: a program that calls pytest.main() goes on after it."""
+    """Whether this process is pytest only: a program that calls pytest.main() continues after it."""
     return any(part in ("pytest", "py.test") for part in Path(sys.argv[0]).parts[-2:])

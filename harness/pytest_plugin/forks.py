@@ -1,7 +1,7 @@
-"""pytest's side: workers that are forks of the process that has collected.
+"""Workers for pytest that are forks of the process that has collected the tests.
 
-A what-if plays each story several times, and many of its plays wait for the kernel's timers. A worker of xdist would
-import and collect everything anew (0.9 s of processor time); a fork has it already, so there can be many of them.
+A what-if plays each story several times, and many of its plays wait for the kernel's timers. An xdist worker would
+import and collect everything again (0.9 s of processor time). A fork need not, so there can be many of them.
 """
 
 import gc
@@ -18,18 +18,18 @@ from harness.kernel.namespace import die_with_parent
 __tracebackhide__ = True
 
 _FOR_ONE_PROCESS = ("terminalreporter", "lab-recorder")
-"""Plugins that are told of every report: in the process that has them all."""
+"""Plugins that need every report, so they run only in the process that collects all reports."""
 
 
 def run(
     session: pytest.Session, count: int, next_item: Callable[[], int | None], played: Callable[[int], None]
 ) -> None:
-    """Play items of the session in `count` forks, and hand their reports to this process's plugins.
+    """Play items of the session in `count` forks, and pass their reports to this process's plugins.
 
-    `next_item` gives the index of the next item, or None if none can be started before another has been played;
-    `played` is told of each that has been. RuntimeError if a fork dies.
+    `next_item` returns the index of the next item, or None if none can start before another has ended. `played` is
+    called with the index of each item that has ended. RuntimeError if a fork dies.
     """
-    gc.freeze()  # the collector would write into each object, and so copy each page
+    gc.freeze()  # the garbage collector would write into every object, and so copy every page
     workers = [_started(session) for _ in range(count)]
     idle, busy = [connection for _, connection in workers], dict[Connection, int]()
     while True:
@@ -72,9 +72,9 @@ def _started(session: pytest.Session) -> tuple[int, Connection]:
 
 
 def _work(session: pytest.Session, connection: Connection) -> NoReturn:
-    """Play what is asked for, until that is None. What stories print goes nowhere: pytest does not capture it.
+    """Play the items whose indices arrive, until None arrives. The stories' own output is discarded.
 
-    `workerinput` is what makes a worker of a process for the other plugins: its labs end with its parent, too.
+    `workerinput` tells the other plugins that this process is a worker, so that its labs also end with its parent.
     """
     status = 1
     try:
@@ -101,5 +101,5 @@ class _Sender:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """So that the process that has collected sees it."""
+        """Send the report to the process that has collected the tests."""
         self._connection.send(self._config.hook.pytest_report_to_serializable(config=self._config, report=report))

@@ -1,4 +1,4 @@
-"""pytest's side of what is kept of a story with its report: verdict, evidence, transcript, picture, files."""
+"""pytest's side of what is kept with a story's report: verdict, evidence, transcript, picture, files."""
 
 import contextlib
 from collections.abc import Generator
@@ -23,15 +23,15 @@ __tracebackhide__ = True
 _UNWRITTEN = "lab-unwritten"
 
 _PLAIN = "lab-plain"
-"""With the report of a story travels what it is called in a class."""
+"""The property of a story's report that has the story's neutral name for a class."""
 
 _WORKER = "lab-worker"
-"""With a worker's input travels its name, if each worker plays every story (--dist each)."""
+"""The key of a worker's input that has its name, if each worker plays every story (--dist each)."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """So that the files of one worker's play do not replace those of another's."""
+    """Give each worker its name, so that the files of one worker's play do not replace those of another's."""
     if node.config.option.dist == "each":
         node.workerinput[_WORKER] = node.gateway.id
 
@@ -46,7 +46,7 @@ def pytest_runtest_makereport(
     judge(report, call, item.stash.get(LAB, None))
     skipped = verdict_of(report) == StoryVerdict.SKIPPED
     if skipped and item.config.option.lab_strict and has_lab(item):
-        report.longrepr = f"{message_of(report)} (--lab-strict lets nothing be skipped)"
+        report.longrepr = f"{message_of(report)} (--lab-strict fails instead of skipping)"
         report.outcome = "failed"
     if lab := item.stash.get(LAB, None):
         if call.when == "call":
@@ -57,7 +57,7 @@ def pytest_runtest_makereport(
         with keeping(report):
             _keep_files(item, report, lab)
         with keeping(report):
-            _tell(item, report, lab)
+            _add_transcript(item, report, lab)
     return report
 
 
@@ -74,10 +74,10 @@ def _number_lines(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
 
 
 def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
-    """With the report travel the count of segments, the verdict and the picture."""
+    """Add the number of segments, the sysctls that were not set, and the picture to the report."""
     evidence = (0, 0)
     try:
-        with contextlib.suppress(LabError):  # a lab whose helper died has no more to tell than the test already did
+        with contextlib.suppress(LabError):  # if the lab's helper died, the test has already failed with that
             evidence = lab.evidence()
             lab.count()
     finally:
@@ -90,7 +90,7 @@ def _keep_evidence(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> 
 
 
 def _keep_timeline(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
-    """Of a story that fails at its end, too."""
+    """Keep the timeline for a page, also for a story that fails in its teardown."""
     if item.config.option.lab_report and (report.when == "call" or report.failed):
         from harness.pytest_plugin.reporting import keep
 
@@ -102,7 +102,7 @@ def _keep_files(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> Non
         report.sections.append(("lab: files", _write_artifacts(item, report, lab, folder)))
 
 
-def _tell(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
+def _add_transcript(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
     if report.failed or (report.when == "call" and _asked_to_show_passed(item.config)):
         from harness.views.transcript import transcript
 
@@ -110,9 +110,9 @@ def _tell(item: pytest.Item, report: pytest.TestReport, lab: "Lab") -> None:
 
 
 def _artifacts_folder(item: pytest.Item, report: pytest.TestReport) -> Path | None:
-    """Where `--lab-artifacts` says; of a story that failed, always: among pytest's temporary folders.
+    """The folder of `--lab-artifacts`, or for a story that failed, one of pytest's temporary folders; else None.
 
-    For a class, one that is not as expected is no use: that goes there, too.
+    With `--lab-plain`, a failed story's files go to the temporary folder, too: they are of no use to a class.
     """
     if report.when != "call" and not report.failed:
         return None
@@ -122,7 +122,10 @@ def _artifacts_folder(item: pytest.Item, report: pytest.TestReport) -> Path | No
 
 
 def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: "Lab", folder: Path) -> str:
-    """The files' names, a line each; or why there are none. Where they were asked for, that travels with the report."""
+    """Write the files and return their names, one a line; or the reason why they could not be written.
+
+    If the user asked for the files, the report carries the reason, too.
+    """
     from harness.views import artifacts
 
     lesson = lessons.find(item.path.stem)
@@ -136,7 +139,7 @@ def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: "Lab", f
             written = artifacts.write(
                 lab.timeline, folder, item.nodeid, verdict_of(report), claim, profile_of(item).name, played_by
             )
-    except LabError as error:  # no room, no right: the verdict is what matters
+    except LabError as error:  # no space, or no permission: the test keeps its verdict
         if item.config.option.lab_artifacts:
             report.user_properties.append((_UNWRITTEN, str(error)))
         return str(error)
@@ -144,31 +147,31 @@ def _write_artifacts(item: pytest.Item, report: pytest.TestReport, lab: "Lab", f
 
 
 def _asked_to_show_passed(config: pytest.Config) -> bool:
-    """`-rP` and `-rA` print what a passed test has to say: here, its transcript."""
+    """Whether `-rP` or `-rA` asks for the output of passed tests, here their transcripts."""
     return bool(set(config.option.reportchars) & {"P", "A"})
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """A transcript has stand-ins for what the encoding lacks; left to itself, pytest prints escapes (\\u2500)."""
+    """Replace the characters that the output's encoding lacks: pytest itself would print escapes (\\u2500)."""
     report.sections[:] = [
         (name, terminal.fitting(text) if name.startswith("lab: ") else text) for name, text in report.sections
     ]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Files that were asked for, and are not there, are no success."""
+    """Fail the run if files that the user asked for could not be written."""
     if unwritten(session.config):
         session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
 
 
 def plain_names(report: pytest.TestReport) -> list[str]:
-    """What a story is called in a class, where `--lab-plain` has written its files."""
+    """The neutral names under which `--lab-plain` has written a story's files."""
     return [str(name) for key, name in report.user_properties if key == _PLAIN]
 
 
 def unwritten(config: pytest.Config) -> list[str]:
-    """Why `--lab-artifacts` has not written all that it should have."""
+    """The reasons why `--lab-artifacts` could not write all its files."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     reports = (report for each in reporter.stats.values() for report in each) if reporter else ()
     properties = (pair for report in reports for pair in getattr(report, "user_properties", []))

@@ -13,7 +13,7 @@ from harness.explain import profile
 from harness.explain.profile import Profile
 from harness.pytest_plugin.verdicts import EFFECTIVE_VALUES, LAB, PROFILE, profile_of, was_interrupted
 
-if TYPE_CHECKING:  # imported where a lab is opened: collecting does not need them
+if TYPE_CHECKING:  # imported when a lab is opened: collection does not need them
     from harness.lab.lab import Lab
     from harness.lab.nursery import Nursery
 
@@ -21,25 +21,25 @@ __tracebackhide__ = True
 
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
-"""What the scheduler may take to wake a process that waits for a timer; the latter under `--lab-slow`."""
+"""Seconds that the scheduler may take to wake a process whose timer has expired; the second under `--lab-slow`."""
 _nurseries: "pytest.StashKey[dict[str, Nursery]]" = pytest.StashKey()
 
 TEMPORARY = pytest.StashKey[pytest.TempPathFactory]()
-"""Of an item: where its temporary files are."""
+"""An item's: the factory of its temporary folders."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """A worker's process ends with its session. Python would search all of it for cycles once more, for 60 ms.
+    """At a worker's end, skip Python's last search for reference cycles, which takes 60 ms.
 
-    Cleanups run last in, first out, so pytest's own search (unraisableexception.py) still comes before.
+    Cleanups run last in, first out, so pytest's own search (unraisableexception.py) still runs before.
     """
     if hasattr(config, "workerinput"):
         config.add_cleanup(gc.freeze)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """What is in force belongs to a record, and is read before anything is played."""
+    """Read the effective sysctls, which a saved run contains, before anything is played."""
     option = session.config.option
     asked = (option.lab_save or option.lab_compare) and not option.collectonly
     if asked and not hasattr(session.config, "workerinput"):
@@ -47,7 +47,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def effective_values(config: pytest.Config) -> dict[str, str]:
-    """The sysctls that a lab of this run has; none where no lab can be had."""
+    """The sysctls that a lab of this run has; empty if no lab can be opened."""
     if EFFECTIVE_VALUES not in config.stash:
         under = config.stash[PROFILE]
         config.stash[EFFECTIVE_VALUES] = {}
@@ -65,7 +65,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def nursery_for(config: pytest.Config, under: Profile) -> "Nursery":
-    """This process's one nursery for a profile, started when it is first needed."""
+    """This process's nursery for a profile, started when it is first needed."""
     from harness.lab.nursery import Nursery
 
     nurseries = config.stash.setdefault(_nurseries, {})
@@ -77,7 +77,7 @@ def nursery_for(config: pytest.Config, under: Profile) -> "Nursery":
 
 
 def _controller(config: pytest.Config) -> list[int]:
-    """An xdist worker's parent: when it is killed, the worker may take a while to notice; its labs must not."""
+    """The PID of an xdist worker's parent: if it is killed, the labs must end before the worker notices."""
     return [os.getppid()] if hasattr(config, "workerinput") else []
 
 
@@ -103,13 +103,13 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     try:
         yield lab
     finally:
-        with _nothing_to_say(request.session):
+        with _no_failure_if_interrupted(request.session):
             lab.close()
 
 
 @contextlib.contextmanager
-def _nothing_to_say(session: pytest.Session) -> Iterator[None]:
-    """After an interrupt, which may have come in the middle of anything, nothing that is found undone is a failure."""
+def _no_failure_if_interrupted(session: pytest.Session) -> Iterator[None]:
+    """Suppress errors after an interrupt, which may have left any call unfinished."""
     try:
         yield
     except Exception:

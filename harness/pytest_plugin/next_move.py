@@ -1,6 +1,6 @@
-"""What a role does when it goes on: its source, from the step where it stands up to each step that may come next.
+"""What a role does when it is resumed: its source, from its current step to each step that it may reach next.
 
-Read from the source alone. Which branch is taken is not known before it is; what can be ruled out is.
+Read from the source alone: it cannot know which branch will be taken, but leaves out lines that cannot run.
 """
 
 import ast
@@ -16,23 +16,23 @@ _NESTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
 class Kind(StrEnum):
-    """What a role may come to next."""
+    """What a role may reach next."""
 
     STEP = "step"
-    """A step, by its name."""
+    """A step, given by its name."""
     EXPRESSION = "expression"
-    """A step whose name is computed, by the expression."""
+    """A step whose name is computed, given by the expression."""
     DELEGATED = "delegated"
-    """A step of another generator (`yield from`), by the expression."""
+    """A step of another generator (`yield from`), given by the expression."""
     END = "end"
     RETURN = "return"
-    """The end of a function that the role has handed over to, by its name."""
+    """The end of a function that the role has delegated to, given by its name."""
     LOOP = "loop"
-    """Nowhere: a loop without an end and without a step, as of a server that is left to itself."""
+    """Nothing: a loop without an end and without a step, for example of a server that serves for ever."""
 
 
 class Destination(NamedTuple):
-    """One of the places that a role may come to."""
+    """One of the places that a role may reach."""
 
     kind: Kind
     text: str
@@ -40,16 +40,16 @@ class Destination(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NextMove:
-    """Where a role may come to, and its source up to there as (line number, line); in the order of their running."""
+    """The places that a role may reach, and its source up to there, as (line number, line) in order of execution."""
 
     destinations: list[Destination]
     lines: list[tuple[int, str]]
 
 
 def next_move(path: str, role_line: int, line: int | None) -> NextMove | None:
-    """What the role that is defined at `role_line` does next, from the `yield` at `line`, or (None) from its start.
+    """What the role defined at `role_line` does next, from the `yield` at `line`, or (None) from its start.
 
-    The yield may stand in another function of the file. None if the source cannot be read, or is not what runs.
+    The yield may be in another function of the file. None if the source cannot be read, or is not the code that runs.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -82,13 +82,13 @@ def _move(flow: "_Flow", here: ast.stmt | None, source: str, *, is_role: bool) -
 
 
 def _around(functions: Sequence[_Function], line: int) -> _Function | None:
-    """The innermost function that a line belongs to."""
+    """The innermost function that contains a line."""
     found = [each for each in functions if _first_line(each) <= line <= _last_line(each)]
     return max(found, key=_first_line, default=None)
 
 
 def _first_line(function: _Function) -> int:
-    """With its decorators, as the code object has it (co_firstlineno)."""
+    """Its first line, including its decorators, as in the code object (co_firstlineno)."""
     return min([function.lineno, *(each.lineno for each in function.decorator_list)])
 
 
@@ -108,12 +108,12 @@ def _destinations(statement: ast.stmt, source: str) -> Iterator[Destination]:
 
 
 def _text(expression: ast.expr, source: str) -> str:
-    """As it is written, on one line."""
+    """Its source, on one line."""
     return " ".join((ast.get_source_segment(source, expression) or "").split())
 
 
 def _yielded(statement: ast.stmt) -> list[ast.Yield | ast.YieldFrom]:
-    """Those of the statement itself; a block's belong to its own statements."""
+    """The yields of the statement itself, without those of statements inside it."""
     found: list[ast.Yield | ast.YieldFrom] = []
     waiting: list[ast.AST] = [statement]
     while waiting:
@@ -136,9 +136,9 @@ class _Loop(NamedTuple):
 
 @dataclass(slots=True)
 class _Flow:
-    """Which statement of a function may follow which (None: it ends), and the lines of each.
+    """Which statement of a function may follow which (None: the function ends), and the lines of each.
 
-    The exception of a call leads to the handlers of the try around it; that it may end the role goes without saying.
+    An exception leads to the handlers of the try around it. An exception that ends the role is not listed.
     """
 
     function: _Function
@@ -157,7 +157,7 @@ class _Flow:
         return self.function.name
 
     def ahead(self, here: ast.stmt | None) -> Iterator[ast.stmt | None]:
-        """The statements that may run from `here`, or from the beginning, up to the next yield, and that one."""
+        """The statements that may run from `here` (None: the beginning) up to and including the next yield."""
         waiting, seen = [*self.follows[here]] if here else [self._begin], set[ast.stmt | None]()
         while waiting:
             statement = waiting.pop()
@@ -171,7 +171,7 @@ class _Flow:
     def _block(
         self, body: Sequence[ast.stmt], after: ast.stmt | None, loop: _Loop | None, since: int
     ) -> ast.stmt | None:
-        """Its first statement, or what follows it if it is empty. Lines after `since` and before it belong to it."""
+        """The first statement of a block, or what follows an empty one. Comments after line `since` belong to it."""
         ends = [since, *map(_last_line, body)]
         for statement, end in zip(reversed(body), reversed(ends[:-1]), strict=True):
             parts = [each for each in ast.iter_child_nodes(statement) if isinstance(each, ast.stmt | ast.ExceptHandler)]
@@ -196,7 +196,7 @@ class _Flow:
         return self._blocks(statement, after, loop)
 
     def _blocks(self, statement: ast.stmt, after: ast.stmt | None, loop: _Loop | None) -> list[ast.stmt | None]:
-        """What may follow a statement with blocks; of any other, what comes after it."""
+        """What may follow a statement: the beginnings of its blocks if it has any, else the next statement."""
         match statement:
             case ast.If(body=body, orelse=orelse):
                 return [self._inner(body, after, loop), self._block(orelse, after, loop, _last_line(body[-1]))]

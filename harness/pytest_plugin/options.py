@@ -1,4 +1,4 @@
-"""pytest's side of the lab's options, and what is refused before anything is played. (Others are with what they do.)"""
+"""The lab's general pytest options, and the checks before anything is played. Other options are where they act."""
 
 import argparse
 from pathlib import Path
@@ -58,8 +58,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption(
         "--lab-plain", action="store_true",
-        help="for a class: --lab-artifacts (.pcapng, .mmd), --lab-report and --lab-show without the answer: no claim, "
-        "cause, cure, control, firewall rule or finding, and neutral names; only stories that passed",
+        help="for a class: --lab-artifacts (.pcapng, .mmd), --lab-report and --lab-show without the answer (claim, "
+        "cause, cure, control, firewall rules, findings), under neutral names, for stories that passed",
     )  # fmt: skip
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
@@ -93,22 +93,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _check_what_is_shown(option: argparse.Namespace) -> None:
-    """LabError if the terminal cannot show it, or if there is nothing to leave the answer out of."""
+    """LabError if the terminal cannot show the language, or if --lab-plain has no output to act on."""
     if option.lab_show or option.lab_step:
         terminal.check_language(option.lab_lang)
     if option.lab_plain and not (option.lab_artifacts or option.lab_report or option.lab_show):
-        raise LabError("--lab-plain has nothing to make. Hint: add --lab-artifacts, --lab-report or --lab-show")
+        raise LabError("--lab-plain alone makes no output. Hint: add --lab-artifacts, --lab-report or --lab-show")
 
 
 def _try_folders(option: argparse.Namespace) -> None:
-    """LabError if a folder cannot be written: the user learns it before the run, not after."""
+    """LabError, before the run rather than after it, if an output folder cannot be written."""
     for folder in filter(None, (option.lab_artifacts, option.lab_report)):
         files.check_folder(Path(folder))
 
 
 def _need_a_terminal(option: argparse.Namespace) -> None:
-    """LabError if there is no terminal to show a step, and to press Enter in."""
+    """LabError if there is no terminal in which to show a step and press Enter."""
     if getattr(option, "dist", "no") != "no":
-        raise LabError("--lab-step waits for Enter, and a worker has no terminal. Hint: leave -n out")
+        raise LabError("--lab-step waits for Enter, but a worker has no terminal. Hint: remove -n")
     if option.capture != "no":
-        raise LabError("--lab-step waits for Enter, and pytest captures the terminal. Hint: add -s")
+        raise LabError("--lab-step waits for Enter, but pytest captures the terminal. Hint: add -s")

@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def is_asked_for(config: pytest.Config) -> bool:
-    """Whether somebody wants a record of this run."""
+    """Whether an option asks for a record of this run."""
     option = config.option
     return bool(option.lab_save or option.lab_compare or option.lab_compare_fail or option.lab_turns)
 
@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(str(error)) from None
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # so that it sees what the others have made of the report
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # so that it sees the report after the other hooks have changed it
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     if is_asked_for(item.config) and (report.when == "call" or not report.passed) and has_lab(item):

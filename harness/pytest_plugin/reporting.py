@@ -20,16 +20,16 @@ from harness.views.plain import plain
 __tracebackhide__ = True
 
 _PROPERTY = "lab-timeline"
-"""With the report of a story that is to be drawn travels its pickled timeline's path, whichever worker played it."""
+"""The property of a story's report that has the path of its pickled timeline, whichever worker played it."""
 
-_MOST_FURTHER = 4
-"""Stories that failed, beside the lesson's own two, which a page draws."""
+_MAX_OTHER_STORIES = 4
+"""The most failed stories that a page draws beside the lesson's own two."""
 
 _LONGEST_REASON = 300
 
 
 def keep(item: pytest.Item, report: pytest.TestReport, timeline: Timeline, folder: Path) -> None:
-    """Where the item is one of its lesson's two stories, or has failed beside them, keep its timeline for the page."""
+    """Keep the timeline for the page if the item is one of its lesson's two stories, or has failed."""
     lesson = lessons.find(item.path.stem)
     if lesson and (item.name in (lesson.fault, lesson.control) or report.failed):
         path = folder / f"{uuid.uuid4().hex}.timeline"
@@ -38,18 +38,18 @@ def keep(item: pytest.Item, report: pytest.TestReport, timeline: Timeline, folde
 
 
 class Reporter:
-    """A plugin, registered where pages are asked for, in the one process that sees all reports."""
+    """A plugin, registered if pages are asked for, in the one process that sees all reports."""
 
     def __init__(self, folder: Path, language: str, *, is_plain: bool) -> None:
         self._folder = folder
         self._language = language
         self._is_plain = is_plain
         self._verdicts: dict[str, dict[str, str]] = {}
-        """By the scenario's path, which two of one name have not in common."""
+        """By the scenario's path, which is unique even if two scenarios have the same name."""
         self._reasons: dict[tuple[str, str], str] = {}
         self._timelines: dict[tuple[str, str], str] = {}
         self._tables: dict[str, str] = {}
-        """What the test of a lesson's table has printed, by the scenario's path."""
+        """The output of each test that prints a lesson's table, by the scenario's path."""
         self._complaint = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -58,8 +58,8 @@ class Reporter:
         scenario, _, story = report.nodeid.partition("::")
         verdicts = self._verdicts.setdefault(scenario, {})
         if story in verdicts and not report.failed:
-            return  # another worker's play (--dist each), which must not hide one that failed
-        verdicts[story] = verdict_of(report)  # of one that fails at its end, that
+            return  # another worker's play (--dist each), which must not hide a failure
+        verdicts[story] = verdict_of(report)  # a failure in the teardown replaces the call's verdict
         self._reasons[scenario, story] = _reason(report)
         if table := table_of(report):
             self._tables[scenario] = table
@@ -75,7 +75,7 @@ class Reporter:
                 each for scenario, stories in sorted(self._verdicts.items()) for each in written(scenario, stories)
             ]
             if self._is_plain:
-                entries.sort(key=lambda entry: entry.name)  # in the scenarios' order, each would tell which it is
+                entries.sort(key=lambda entry: entry.name)  # the order of the scenarios would give them away
             self._write("index.html", html.index(entries, self._language))
         except (LabError, OSError) as error:  # a timeline's file may have vanished, too
             self._complaint = f"--lab-report: {error}"
@@ -90,7 +90,7 @@ class Reporter:
         files.write(self._folder / name, page, named=self._folder)
 
     def _written_plain(self, scenario: str, verdicts: dict[str, str]) -> Iterator[html.Entry]:
-        """Write a page of the lesson's fault alone, if it was as expected, and without a word on it."""
+        """If the lesson's fault passed, write a page that draws only that, without text. Yields its index entry."""
         lesson = lessons.find(Path(scenario).stem, self._language)
         if lesson and verdicts.get(lesson.fault) == "passed" and (scenario, lesson.fault) in self._timelines:
             name = plain_name(f"{scenario}::{lesson.fault}")
@@ -99,7 +99,7 @@ class Reporter:
             yield html.Entry(name, "", (), f"{name}.html")
 
     def _written(self, scenario: str, verdicts: dict[str, str]) -> Iterator[html.Entry]:
-        """Write a scenario's page, where it has a lesson whose stories were played; its line of the index."""
+        """Write a scenario's page if stories of its lesson were played. Yields its index entry."""
         lesson = lessons.find(Path(scenario).stem, self._language)
         stories = list(self._stories(scenario, lesson, verdicts)) if lesson else []
         name = self._name(scenario)
@@ -114,32 +114,32 @@ class Reporter:
         return timeline
 
     def _name(self, scenario: str) -> str:
-        """Of its page: the file's name, with a hash if another scenario of this run has the same in another folder."""
+        """A page's name: the scenario file's, with a hash if this run has another file of that name."""
         name = Path(scenario).stem
         taken = ["index", *(Path(each).stem.casefold() for each in self._verdicts)]
         return name if taken.count(name.casefold()) == 1 else files.name_for(name, scenario)
 
     def _stories(self, scenario: str, lesson: Lesson, verdicts: dict[str, str]) -> Iterator[html.Story]:
-        """The lesson's own two; then, by name, the first of those that have failed beside them."""
+        """The lesson's own two stories; then, by name, the first of the others that have failed."""
         own = [story for story in (lesson.fault, lesson.control) if (scenario, story) in self._timelines]
         kept = sorted(story for path, story in self._timelines if path == scenario and story not in own)
-        for story in [*own, *kept[:_MOST_FURTHER]]:
+        for story in [*own, *kept[:_MAX_OTHER_STORIES]]:
             timeline = self._timeline(scenario, story)
             reason = self._reasons[scenario, story]
             yield html.Story(story, verdicts[story], timeline, reason=reason, further=story not in own)
 
 
 def _reason(report: pytest.TestReport) -> str:
-    """Why it is not as expected: the first line, and what was expected and last seen, where it says that."""
+    """Why it did not pass: the first line, and what was expected and last seen if it was an expectation."""
     if report.skipped:
         return message_of(report)
-    first, told = expectation_of(report)
-    lines = [first, *told]
+    first, details = expectation_of(report)
+    lines = [first, *details]
     return "\n".join(line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…" for line in lines)
 
 
 def texts_of(lesson: Lesson, table: str = "") -> dict[str, str]:
-    """A lesson's words, as its page has them."""
+    """A lesson's texts, in the form that its page shows."""
     seen = zip(lesson.recognise, lesson.texts.look, strict=True)
     recognise = "\n".join(f"$ {command}\n  {sight}" for command, sight in seen)
     texts = lesson.texts

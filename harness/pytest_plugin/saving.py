@@ -1,6 +1,6 @@
-"""What a run keeps: the record of each story, which travels with its report, and the records of whole runs.
+"""What a saved run contains: the record of each story, carried by its report, and the records of whole runs.
 
-Imported when a run is to be kept or compared: it takes 20 ms, which collecting need not wait.
+Imported only if a run is saved or compared: the import takes 20 ms, which would slow down collection.
 """
 
 import platform
@@ -35,22 +35,22 @@ __tracebackhide__ = True
 
 _PROPERTY = "lab-play"
 _PLAY = pytest.StashKey[str]()
-"""Of an item: what tells its play from another worker's play of the same story (--dist each)."""
+"""An item's: an identifier that differs from that of another worker's play of the same story (--dist each)."""
 
 
 def keep(item: pytest.Item, report: pytest.TestReport) -> None:
-    """With the report travels the record of its story, whichever worker played it."""
-    told = None
+    """Add the record of the story to its report, whichever worker played it."""
+    play = None
     with keeping(report):
-        told = _told(item, report, item.stash.get(LAB, None))
-    told = told or _told(item, report, None)
-    play = item.nodeid if turn_of(item) else item.stash.setdefault(_PLAY, uuid.uuid4().hex)
-    report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "of": play, "play": told}))
+        play = _play_of(item, report, item.stash.get(LAB, None))
+    play = play or _play_of(item, report, None)
+    play_id = item.nodeid if turn_of(item) else item.stash.setdefault(_PLAY, uuid.uuid4().hex)
+    report.user_properties.append((_PROPERTY, {"profile": profile_of(item).name, "of": play_id, "play": play}))
 
 
-def _told(item: pytest.Item, report: pytest.TestReport, lab: "Lab | None") -> Play:
-    """The record of its play; where timelines are wanted, that is kept, too."""
-    told = record.play(
+def _play_of(item: pytest.Item, report: pytest.TestReport, lab: "Lab | None") -> Play:
+    """The record of an item's play. If timelines are wanted, keep that of the lab, too."""
+    play = record.play(
         lab.timeline if lab else None,
         story=lessons.story_name(turns.story_of(item)),
         verdict=verdict_of(report),
@@ -59,22 +59,22 @@ def _told(item: pytest.Item, report: pytest.TestReport, lab: "Lab | None") -> Pl
         course=not turn_of(item),
     )
     if lab:
-        turns.keep_timeline(item, lab.timeline, told)
-    return told
+        turns.keep_timeline(item, lab.timeline, play)
+    return play
 
 
 def _reason(report: pytest.TestReport) -> str:
-    """Why it is not as expected, in one line: of an expectation, too, what was seen instead (harness/lab/expect.py)."""
-    first, told = expectation_of(report)
-    seen = [f"{name.strip()} {value.strip()}" for name, _, value in (line.partition(":") for line in told)]
+    """Why it did not pass, in one line, with what was expected and seen if it was an expectation (lab/expect.py)."""
+    first, details = expectation_of(report)
+    seen = [f"{name.strip()} {value.strip()}" for name, _, value in (line.partition(":") for line in details)]
     return f"{first}: {', '.join(seen)}" if len(seen) > 1 else first
 
 
 class Recorder:
-    """A plugin, registered where a record is wanted, in the one process that sees all reports."""
+    """A plugin, registered if a record is wanted, in the one process that sees all reports."""
 
     def __init__(self, config: pytest.Config, turns: Turns | None) -> None:
-        """LabError where the run to compare with cannot be read, or the name to save by is none."""
+        """LabError if the run to compare with cannot be read, or if the name to save under is not valid."""
         option = config.option
         self._config = config
         self._turns = turns
@@ -85,14 +85,14 @@ class Recorder:
         if self._save_as:
             files.check(self._save_as)
         if option.lab_compare_fail and not self._old:
-            raise LabError("--lab-compare-fail has nothing to compare with. Hint: name it with --lab-compare")
+            raise LabError("--lab-compare-fail needs a run to compare with. Hint: add --lab-compare NAME")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Of a test that fails at its end, too, the last report counts."""
-        if told := dict(report.user_properties).get(_PROPERTY):
-            self._plays.setdefault(told["profile"], {})[told["of"]] = told["play"]  # type: ignore[index]
+        """Keep the record of a story; if its teardown fails, that report replaces the call's."""
+        if kept := dict(report.user_properties).get(_PROPERTY):
+            self._plays.setdefault(kept["profile"], {})[kept["of"]] = kept["play"]  # type: ignore[index]
             if self._turns:
-                self._turns.hear(report.nodeid, told["play"])  # type: ignore[index]
+                self._turns.add_play(report.nodeid, kept["play"])  # type: ignore[index]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         try:
@@ -100,14 +100,14 @@ class Recorder:
         except LabError as error:
             self._complaint = str(error)
             session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
-            if self._turns:  # what-if must not take what is missing for a result
+            if self._turns:  # what-if must not mistake a missing record for a result
                 session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
         if self._config.option.lab_compare_fail and not session.exitstatus and compare.changed(self._compared()):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _save(self, session: pytest.Session) -> None:
-        whole = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if self._save_as and self._plays and whole:  # otherwise nothing takes the place of what was kept
+        is_complete = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if self._save_as and self._plays and is_complete:  # otherwise an earlier saved run is not replaced
             record.save(self._now(), self._save_as)
         if self._turns:
             for name, profile in self._turns.profiles.items():
@@ -132,6 +132,6 @@ class Recorder:
         return self._run(self._config.stash[PROFILE], self._config.stash.get(EFFECTIVE_VALUES, {}))
 
     def _run(self, profile: Profile, settings: dict[str, str]) -> Run:
-        """What was played under one profile."""
-        told = {key: sysctls.redact(key, value) for key, value in settings.items()}
-        return Run(platform.release(), profile.name, told, tuple(self._plays.get(profile.name, {}).values()))
+        """The record of everything that was played under one profile."""
+        shown = {key: sysctls.redact(key, value) for key, value in settings.items()}
+        return Run(platform.release(), profile.name, shown, tuple(self._plays.get(profile.name, {}).values()))

@@ -1,4 +1,4 @@
-"""pytest's side, too: which stories are played, in which order, by how many workers."""
+"""Which stories pytest plays, in which order, with how many workers."""
 
 import difflib
 import os
@@ -31,9 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """UsageError where two scenarios have one name, or no lesson names a key of `--lab-affected-by`.
+    """UsageError if two scenarios have the same name, or no lesson names a key of `--lab-affected-by`.
 
-    Here, as a worker's would be an internal error.
+    The check is made here because an error in a worker would be an internal error.
     """
     try:
         lessons.check_names()
@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _asked_keys(config: pytest.Config) -> list[str]:
-    """Whole: of a key that governs a scenario, its last names are enough, as the header has them."""
+    """The full names of the keys: for a key that governs a scenario, a short name as in the header is enough."""
     return [_whole(key.replace("/", ".")) for key in config.option.lab_affected_by]
 
 
@@ -63,9 +63,9 @@ def _last_name(key: str) -> str:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """What `-n auto` means here: stories mostly wait for the kernel's timers, so three of them fit on a processor.
+    """The number of workers for `-n auto`: three for each processor, as stories mostly wait for the kernel's timers.
 
-    There are never more workers than stories, or than memory allows.
+    It is at most the number of stories, and at most what memory allows.
     """
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
@@ -82,9 +82,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def dealt(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Stories that wait long, spread over the first two thirds, the longest first: for workers side by side.
+    """The items in an order for parallel workers: those that wait long spread over the first two thirds, longest first.
 
-    While some of them wait, the others work, and none waits alone at the end.
+    While some stories wait, others use the processors, and none is left waiting alone at the end.
     """
     waiting = sorted((item for item in items if _waits_s(item)), key=_waits_s, reverse=True)
     working = [item for item in items if not _waits_s(item)]
@@ -99,10 +99,7 @@ def _waits_s(item: pytest.Item) -> float:
 
 
 def _more_time(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Where longer timers are waited for than by default, pytest-timeout's limit grows with them.
-
-    Where somebody steps by hand, there is none.
-    """
+    """Extend pytest-timeout's limit if longer timers than by default are waited for; with `--lab-step`, remove it."""
     if config.option.lab_step:
         for item in items:
             item.add_marker(pytest.mark.timeout(0), append=False)
@@ -114,7 +111,7 @@ def _more_time(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _affected(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`--lab-affected-by KEY`: what any of the keys governs."""
+    """Apply `--lab-affected-by KEY`: keep the items that any of the keys governs."""
     if not (asked := set(_asked_keys(config))):
         return
     governed = {lesson.name for lesson in lessons.every() if asked & set(lesson.sysctls)}
@@ -124,21 +121,21 @@ def _affected(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def _of_the_lesson(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`--lab-show` plays the stories of each lesson, where nobody has chosen others by -k or by name."""
+    """With `--lab-show`, keep the stories of each lesson, unless -k or a name selects others."""
     if not config.option.lab_show or config.option.keyword or any("::" in argument for argument in config.args):
         return
-    told = {item: lessons.find(item.path.stem) for item in items}
-    plain = config.option.lab_plain  # a lesson's control, and its table, give its answer away
+    lesson_of = {item: lessons.find(item.path.stem) for item in items}
+    plain = config.option.lab_plain  # a lesson's control and its table give the answer away
     chosen = [
         item for item in items
-        if not (lesson := told[item]) or item.name in (lesson.stories[:1] if plain else lesson.stories)
+        if not (lesson := lesson_of[item]) or item.name in (lesson.stories[:1] if plain else lesson.stories)
     ]  # fmt: skip
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = sorted(chosen, key=lambda item: (str(item.path), _place(item, told[item])))
+    items[:] = sorted(chosen, key=lambda item: (str(item.path), _place(item, lesson_of[item])))
 
 
 def _place(item: pytest.Item, lesson: lessons.Lesson | None) -> int:
-    """A lesson's fault comes first, then its control, then its table."""
+    """The position of an item in its file: a lesson's fault comes first, then its control, then its table."""
     if lesson:
         return lesson.stories.index(item.name)
     return item.name.startswith("test_control_")

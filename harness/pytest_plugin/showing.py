@@ -1,4 +1,4 @@
-"""pytest's side of `--lab-show`: a lesson's claim, and each story's picture as soon as there is one, in order."""
+"""pytest's side of `--lab-show`: print a lesson's claim, and each story's picture as soon as it is ready, in order."""
 
 import contextlib
 from typing import Any
@@ -14,43 +14,43 @@ from harness.story.timeline import Timeline
 __tracebackhide__ = True
 
 _TERMINAL = "lab-terminal"
-"""With a worker's input travels what its controller's terminal is like."""
+"""The key of a worker's input that has the width and colour of its controller's terminal."""
 
 _PROPERTY = "lab-picture"
-"""With the report of a story travels its picture, whichever worker drew it."""
+"""The property of a story's report that has its picture, whichever worker drew it."""
 
 
 def keep(item: pytest.Item, report: pytest.TestReport, timeline: Timeline) -> None:
-    """Draw what a story has shown."""
+    """Draw a story, and add the picture to its report."""
     report.user_properties.append((_PROPERTY, _picture(item, timeline)))
 
 
 class Pictures:
-    """A plugin, registered under `--lab-show` in the one process that can print: each picture as soon as there is one.
+    """A plugin, registered with `--lab-show` in the one process that can print: prints each picture once it is ready.
 
-    Workers report in any order; then the pictures of a file come together, in the order of its stories.
+    Workers report in any order, so the pictures of a file are then printed together, in the order of its stories.
     """
 
     def __init__(self, config: pytest.Config) -> None:
         self._terminal = _terminal(config)
         self._awaited: dict[str, list[str]] = {}
-        """By file, those stories of workers that are not shown yet."""
+        """By file, the stories that workers play and that are not shown yet."""
         self._drawn: dict[str, str] = {}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """A worker draws, and has no terminal: it is told of this one."""
+        """Describe this terminal to a worker, which draws but has no terminal."""
         node.workerinput[_TERMINAL] = _terminal(node.config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
-        """A lesson's claim before its story is played, which may take seconds."""
+        """Print a lesson's claim before its story is played, which may take seconds."""
         if claim := _claim(item):
             terminal.say(f"\n{claim}")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        if not self._awaited:  # the others have collected the same
+        if not self._awaited:  # the other workers have collected the same tests
             for each in ids:
                 self._awaited.setdefault(_file_of(each), []).append(each)
 
@@ -69,10 +69,10 @@ class Pictures:
 
     def pytest_sessionfinish(self) -> None:
         for file in list(self._awaited):
-            self._show(file, whole=False)  # of a run that was cut short
+            self._show(file, whole=False)  # the run was interrupted
 
     def _table(self, report: pytest.TestReport) -> list[str]:
-        """What a lesson's table shows, if the report is of that."""
+        """A lesson's table, if the report is of the test that prints it."""
         from harness.views.narration import tabled
 
         width, color = self._terminal
@@ -94,7 +94,7 @@ def _file_of(nodeid: str) -> str:
 
 
 def _terminal(config: pytest.Config) -> tuple[int, bool]:
-    """Its width, and whether it wants colour."""
+    """The terminal's width, and whether to use colour."""
     if hasattr(config, "workerinput"):
         width, color = config.workerinput[_TERMINAL]
         return width, color
@@ -102,12 +102,12 @@ def _terminal(config: pytest.Config) -> tuple[int, bool]:
 
 
 def _claim(item: pytest.Item) -> str:
-    """What a lesson claims, where the item is its fault."""
+    """A lesson's claim, if the item is its fault; else empty."""
     from harness.views.narration import claimed
 
     if item.config.option.lab_plain:
         return ""
-    with contextlib.suppress(LabError):  # of a lesson that is not whole, its picture tells
+    with contextlib.suppress(LabError):  # if the lesson is incomplete, drawing its picture reports that
         lesson = lessons.find(item.path.stem, item.config.option.lab_lang)
         if lesson and item.name == lesson.fault:
             width, color = _terminal(item.config)
@@ -116,7 +116,7 @@ def _claim(item: pytest.Item) -> str:
 
 
 def _picture(item: pytest.Item, timeline: Timeline) -> str:
-    """A story drawn. A worker cannot print: there, its claim comes with it."""
+    """The picture of a story. A worker cannot print the claim beforehand, so there the picture includes it."""
     from harness.views.narration import format_text
 
     if item.config.option.lab_plain:
@@ -130,7 +130,7 @@ def _picture(item: pytest.Item, timeline: Timeline) -> str:
 
 
 def _plain_picture(item: pytest.Item, timeline: Timeline) -> str:
-    """What was seen, under a name that says nothing."""
+    """The picture of what was seen, under a neutral name."""
     from harness.views.artifacts import plain_name
     from harness.views.narration import format_text
     from harness.views.plain import plain

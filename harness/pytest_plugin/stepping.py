@@ -1,4 +1,4 @@
-"""Step by hand: before an actor goes on, wait for Enter, and say how to look inside meanwhile."""
+"""Step by hand: before an actor is resumed, wait for Enter, and show how to look inside meanwhile."""
 
 import inspect
 import reprlib
@@ -16,13 +16,13 @@ from harness.views.transcript import format_socket
 __tracebackhide__ = True
 
 _ROOT = Path(__file__).parent.parent.parent
-_WORTH_TYPING = ("ss -tanpoe", "nstat -azs", "tcpdump -nli lo tcp")
-_MOST_LINES = 20
-"""Of a role's source, before one step."""
+_COMMANDS = ("ss -tanpoe", "nstat -azs", "tcpdump -nli lo tcp")
+_MAX_LINES = 20
+"""The most lines of a role's source that are shown before one step."""
 
 _WORDS = {
     "en": ("Look inside from another terminal:", "Enter: ", (
-        "states, queues, timers, owners", "counters: again after a step, for what has moved", "segments, as they come",
+        "states, queues, timers, owners", "counters: run again after a step to see changes", "segments, as they arrive",
     )),
     "zh": ("在另一个终端里查看内部：", "按 Enter 继续：", (
         "状态、队列、定时器、持有者", "计数器：走一步之后再敲一次，看什么变了", "报文段，随到随看",
@@ -30,7 +30,7 @@ _WORDS = {
 }  # fmt: skip
 _MOVES = {
     "en": {
-        "starts": "{} starts, and goes to {}:", "goes": '{} goes from "{}" to {}:', "or": " or ",
+        "starts": "{} starts, and runs to {}:", "goes": '{} runs from "{}" to {}:', "or": " or ",
         "unknown": "its next step",
         Kind.STEP: '"{}"', Kind.EXPRESSION: "{}", Kind.DELEGATED: "a step of {}", Kind.END: "its end",
         Kind.RETURN: "the end of {}()", Kind.LOOP: "an endless loop",
@@ -44,14 +44,14 @@ _MOVES = {
 
 
 class Stepper:
-    """One story, step by step, in a terminal. The kernel's timers do not wait for the reader."""
+    """One story, step by step, in a terminal. The kernel's timers keep running while it waits for Enter."""
 
     def __init__(self, keeper_pid: int, isolation: str, story: str, language: str) -> None:
         self._language = language
         self._greeting = [f"\n{story}", *_ways_in(keeper_pid, isolation, language)]
 
     def wait(self, move: Move, sockets: list[Socket]) -> None:
-        """Show the sockets and what the actor does next, and wait for Enter. At the end of the input it goes on."""
+        """Show the sockets and what the actor does next, and wait for Enter, or for the end of the input."""
         lines = [*self._greeting, "", *(f"    {format_socket(row, self._language)}" for row in sockets)]
         self._greeting = []
         lines += [*_ahead(move, self._language), _WORDS[self._language][1]]
@@ -71,13 +71,13 @@ def _ahead(move: Move, language: str) -> Iterator[str]:
     )
     yield f"          {_call(move)}"
     source = ahead.lines if ahead else []
-    yield from (f"    {number:4}  {line}" for number, line in source[:_MOST_LINES])
-    if len(source) > _MOST_LINES:
+    yield from (f"    {number:4}  {line}" for number, line in source[:_MAX_LINES])
+    if len(source) > _MAX_LINES:
         yield "          …"
 
 
 def _call(move: Move) -> str:
-    """The role's call, with the names of its parameters; long values are shortened."""
+    """The call of the role, with the names of its parameters and long values shortened."""
     bound = inspect.signature(move.role).bind(*move.arguments)
     bound.apply_defaults()
     shown = (f"{name}={reprlib.repr(value)}" for name, value in bound.arguments.items())
@@ -85,13 +85,13 @@ def _call(move: Move) -> str:
 
 
 def _ways_in(pid: int, isolation: str, language: str) -> Iterator[str]:
-    """What to type in another terminal, and what is to be seen there."""
+    """The commands to type in another terminal, and what each shows."""
     greeting, _, sights = _WORDS[language]
     yield greeting
     user = "" if isolation == "root" else "--user --preserve-credentials "
     python = f"env PYTHONPATH={shlex.quote(str(_ROOT))} {shlex.quote(sys.executable)}"
-    for command, sight in zip(_WORTH_TYPING, sights, strict=True):
+    for command, sight in zip(_COMMANDS, sights, strict=True):
         inside = f"nsenter {user}--net --target {pid}"
-        if user and command.startswith("tcpdump"):  # it needs a capability, which nsenter does not keep for it
+        if user and command.startswith("tcpdump"):  # it needs a capability that nsenter does not keep
             inside = f"{python} -m harness.inside.enter {pid}"
         yield f"  {inside} {command:<20} # {sight}"

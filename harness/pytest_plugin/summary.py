@@ -1,4 +1,4 @@
-"""pytest's side of what a run says: its header, the lab's own verdicts beside pytest's, and the closing section."""
+"""pytest's side of a run's output: its header, the lab's own verdicts beside pytest's, and the closing section."""
 
 import platform
 from collections import Counter
@@ -19,7 +19,7 @@ from harness.story.verdicts import StoryVerdict
 __tracebackhide__ = True
 
 _COUNTED = (StoryVerdict.PASSED, StoryVerdict.FAILED, StoryVerdict.INCONCLUSIVE, StoryVerdict.NOT_MEASURED)
-"""In the order of the closing line, which counts those that were skipped by their reasons."""
+"""In the order of the closing line. Skipped stories are counted by reason instead."""
 
 _NOT_PYTESTS = (StoryVerdict.INCONCLUSIVE, StoryVerdict.NOT_MEASURED)
 
@@ -33,8 +33,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     kernel += _not_the_host(config.option.lab_sysctls, effective_values(config))
     if nursery.unavailable:
         return [kernel, f"isolated: no. {nursery.unavailable}"]
-    waits = "" if starvation.is_counted() else "; how long a process waits for a processor is not counted here"
-    states = "reported by the kernel" if nursery.events else "inferred from the segments (root sees them reported)"
+    waits = "" if starvation.is_counted() else "; this kernel does not count how long processes wait for a processor"
+    states = "reported by the kernel" if nursery.events else "inferred from the segments (as root: from the kernel)"
     try:
         firewall = Path(find_program("nft", "nftables")).name
     except LabUnavailable as error:
@@ -47,13 +47,13 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def _not_the_host(base: str, effective_values: dict[str, str]) -> str:
-    """Nobody must believe that a run with values of its own has tested the host."""
+    """A warning that names the keys, if this run does not use the host's values."""
     host = profile.host_values(profile.governing() & set(effective_values))
     differ = [key for key, value in host.items() if value != effective_values[key]]
     if base == "host" or not differ:
         return ""
     keys = ", ".join(sysctls.short(key) for key in differ)
-    return f"; not this host's, which differs in {keys} (--lab-sysctls=host)"
+    return f"; not this host's values, which differ in {keys} (--lab-sysctls=host)"
 
 
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
@@ -61,19 +61,19 @@ def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -
     if report.when == "call" and (verdict := verdict_of(report)) in _NOT_PYTESTS:
         return verdict, verdict[0].upper(), verdict.upper()
     if config.option.lab_show and report.passed and report.when == "call":
-        return "passed", "", "PASSED"  # its picture says more than a dot
+        return "passed", "", "PASSED"  # its picture is printed instead of a dot
     return None
 
 
-def _tell_unwritten(terminalreporter: pytest.TerminalReporter) -> None:
+def _print_unwritten(terminalreporter: pytest.TerminalReporter) -> None:
     if complaints := unwritten(terminalreporter.config):
         terminalreporter.section("tcp-fault-lab: files")
         for why in complaints:
             terminalreporter.line(f"--lab-artifacts: {why}")
 
 
-def _tell_plain(terminalreporter: pytest.TerminalReporter) -> None:
-    """Which file is which story, for whoever hands them out; not beside the pictures, which a class may see."""
+def _print_plain_names(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which file is which story, for the teacher; not with `--lab-show`, whose output the class may see."""
     reports = [report for report in terminalreporter.stats.get(StoryVerdict.PASSED, []) if report.when == "call"]
     named = [f"{name}: {report.nodeid}" for report in reports for name in plain_names(report)]
     if named and not terminalreporter.config.option.lab_show:
@@ -83,8 +83,8 @@ def _tell_plain(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    _tell_unwritten(terminalreporter)
-    _tell_plain(terminalreporter)
+    _print_unwritten(terminalreporter)
+    _print_plain_names(terminalreporter)
     style = terminalreporter.config.option.tbstyle
     terminalreporter.summary_failures_combined(StoryVerdict.INCONCLUSIVE, "INCONCLUSIVE", style=style)
     stats = terminalreporter.stats
@@ -112,10 +112,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         + (f", {unmeasured} not measured" if unmeasured else "")
     )
     terminalreporter.line(f"{captured} segments captured, {lost} lost")
-    for name, why in (("lab-not-set", "a network namespace here cannot have them"),
+    for name, why in (("lab-not-set", "they cannot be set in a network namespace here"),
                       ("lab-refused", "the kernel refuses these values")):  # fmt: skip
         if keys := sorted({key for _, report, _ in played for key in dict(report.user_properties)[name]}):
-            terminalreporter.line(f"not set, as {why}: {', '.join(keys)}")
+            terminalreporter.line(f"not set, because {why}: {', '.join(keys)}")
     for reason, count in skipped.most_common():
         terminalreporter.line(f"skipped {count}: {reason}")
     for report in stats.get(StoryVerdict.NOT_MEASURED, []):

@@ -9,7 +9,7 @@ from types import CodeType, TracebackType
 
 
 def number_lines(error: BaseException) -> None:
-    """Give each traceback entry of `error`, of its cause and of its context a line number, where it has none."""
+    """Give a line number to each traceback entry that has none, of `error`, its causes and its contexts."""
     chain: list[BaseException | None] = [error]
     seen: set[int] = set()
     while chain:
@@ -27,7 +27,7 @@ def _numbered(traceback: TracebackType | None) -> TracebackType | None:
         traceback = traceback.tb_next
     numbered = None
     for entry in reversed(entries):
-        # tb_lineno is an int to the type checker, and to everybody else.
+        # To the type checker, tb_lineno is always an int.
         line: int | None = entry.tb_lineno
         if line is not None and line > 0 and entry.tb_next is numbered:
             numbered = entry
@@ -39,6 +39,6 @@ def _numbered(traceback: TracebackType | None) -> TracebackType | None:
 
 
 def _line_before(code: CodeType, instruction: int) -> int:
-    """The line of the last instruction up to this one that has a line; or else the first line of the function."""
+    """The line of the last instruction up to this one that has a line; else the first line of the function."""
     lines = [line for start, _, line in code.co_lines() if line is not None and start <= instruction]
     return lines[-1] if lines else code.co_firstlineno

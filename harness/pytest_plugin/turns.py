@@ -1,4 +1,4 @@
-"""pytest's side of `python -m harness whatif`: each story several times under each of two profiles, in turn."""
+"""pytest's side of `python -m harness whatif`: play each story several times under each of two profiles, in turn."""
 
 import json
 import os
@@ -20,23 +20,25 @@ from harness.story.verdicts import StoryVerdict
 __tracebackhide__ = True
 
 PLUGIN = "lab-turns"
-"""The name that Turns is registered by."""
+"""The name that Turns is registered under."""
 
-_MOST_TRIES = 3
-"""Of a play that is inconclusive: its processes waited for a processor, or segments were lost. It has shown nothing."""
+_MAX_TRIES = 3
+"""How often to try a play that is inconclusive, because its processes waited for a processor or segments were lost."""
 
-_WORKING_A_PROCESSOR = 3
-"""Plays at once that do not wait for timers: more would only keep each other from the processors."""
+_BUSY_PLAYS_A_PROCESSOR = 3
+"""The most plays at once, for each processor, that do not wait for timers: more would only compete for processors."""
 
 
 class Turns:
-    """What `python -m harness whatif` asks for, in a file, JSON:
+    """A plugin that plays what `python -m harness whatif` asks for in a JSON file:
 
-    {profiles: {NAME: [[key, value, optional], ...]}, plays: N, folder: where NAME.json is written, timelines: whether
-    the first play's are kept there, governed: {FILE: {TEST: [key, ...]}}, workers: N, progress: a file descriptor}.
+    {profiles: {NAME: [[key, value, optional], ...]}, plays: N, folder: where to write NAME.json, timelines: whether
+    to keep those of each first play there, governed: {FILE: {TEST: [key, ...]}}, workers: N, progress: a file
+    descriptor}.
 
-    A test is played if `governed` has it: its changed keys. A play that is inconclusive is tried again. The other turns
-    of a story follow its first, but not if it sets each of these keys itself: then there is nothing to compare.
+    `governed` lists the tests to play, each with the changed keys that govern it. An inconclusive play is tried again.
+    The other turns of a story follow its first, unless the story sets each of these keys itself: then there is nothing
+    to compare.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,7 +63,7 @@ class Turns:
 
     @pytest.fixture
     def lab_turn(self, request: pytest.FixtureRequest) -> str:
-        """Which turn it is: the profile's name, and the number of the play."""
+        """The turn, as the profile's name and the number of the play: "after.2"."""
         return str(request.param)
 
     @pytest.hookimpl(tryfirst=True)
@@ -76,17 +78,17 @@ class Turns:
 
     @pytest.hookimpl
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """In forks, instead of one after the other."""
+        """Play the items in forks, instead of one after the other."""
         if session.config.option.collectonly or session.testsfailed:
             return None
-        tempfile.tempdir = str(self.folder)  # for pytest's own, too: nothing is left of them
+        tempfile.tempdir = str(self.folder)  # for pytest's own files, too: they are removed with the folder
         deck = _Deck(session.items)
 
         def played(index: int) -> None:
             play = self._plays.get(session.items[index].nodeid)
             if play and play["verdict"] == StoryVerdict.INCONCLUSIVE and deck.may_try_again(index):
                 return
-            deck.played(index, goes_on=not play or not self._sets_itself(session.items[index], play))
+            deck.played(index, play_others=not play or not self._sets_itself(session.items[index], play))
             os.write(self._progress, f"{deck.done} {deck.total}\n".encode())
 
         os.write(self._progress, f"0 {deck.total}\n".encode())
@@ -96,33 +98,33 @@ class Turns:
     def _sets_itself(self, item: pytest.Item, play: Play) -> bool:
         return play["verdict"] == StoryVerdict.PASSED and self._keys(item) <= set(play["pinned"])
 
-    def hear(self, nodeid: str, play: Play) -> None:
-        """A play, as the recorder has it."""
+    def add_play(self, nodeid: str, play: Play) -> None:
+        """Keep the record of a play; the Recorder calls this for each report."""
         self._plays[nodeid] = play
 
 
 class _Deck:
-    """Which play is next: the first of each story, then the others; plays that wait for timers beside those that work.
+    """Chooses the next play: the first of each story, then the others; plays that wait for timers run beside busy ones.
 
-    `total` is how many plays there will be, as far as that is known.
+    `total` is the expected number of plays; it falls when a story needs no more than its first.
     """
 
     def __init__(self, items: list[pytest.Item]) -> None:
         self._waits = [item.get_closest_marker("waits") is not None for item in items]
         self._at_work: set[int] = set()
-        self._most_at_work = _WORKING_A_PROCESSOR * len(os.sched_getaffinity(0))
+        self._most_at_work = _BUSY_PLAYS_A_PROCESSOR * len(os.sched_getaffinity(0))
         stories: dict[str, list[int]] = {}
         for index, item in enumerate(items):
             stories.setdefault(story_of(item), []).append(index)
         self._tries = [1] * len(items)
         self._others = {first: others for first, *others in stories.values()}
-        self._queues: tuple[deque[int], deque[int]] = deque(), deque()  # that work, that wait
+        self._queues: tuple[deque[int], deque[int]] = deque(), deque()  # busy plays, waiting plays
         self.done, self.total = 0, len(items)
         for first in self._others:
             self._queues[self._waits[first]].append(first)
 
     def draw(self) -> int | None:
-        """The next play, or None if there is none before another has been played."""
+        """The next play, or None if none can start before another has ended."""
         work, wait = self._queues
         if wait:
             return wait.popleft()
@@ -132,33 +134,33 @@ class _Deck:
         return work.popleft()
 
     def may_try_again(self, index: int) -> bool:
-        """If so, it comes last, when there is less to do; it has not been played yet."""
-        if self._tries[index] == _MOST_TRIES:
+        """Whether a play may be tried again; if so, it is queued last, and does not count as played yet."""
+        if self._tries[index] == _MAX_TRIES:
             return False
         self._tries[index] += 1
         self._at_work.discard(index)
         self._queues[0].append(index)
         return True
 
-    def played(self, index: int, *, goes_on: bool) -> None:
-        """If it was the first of its story, the others follow, if the story goes on."""
+    def played(self, index: int, *, play_others: bool) -> None:
+        """Count a play as done. If it was the first of its story, queue the story's others if `play_others`."""
         self.done += 1
         self._at_work.discard(index)
         others = self._others.pop(index, [])
-        if goes_on:
+        if play_others:
             self._queues[self._waits[index]].extend(others)
         else:
             self.total -= len(others)
 
 
 def turn_of(item: pytest.Item) -> str:
-    """The turn of a story that is played in turns; empty for any other."""
+    """The turn of an item that is played in turns; empty for any other item."""
     params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     return str(params.get("lab_turn", ""))
 
 
 def story_of(item: pytest.Item) -> str:
-    """pytest's name of the story, without the turn, whichever place that has among its parameters."""
+    """pytest's name of the story, without the turn, wherever that stands among its parameters."""
     nodeid, turn = item.nodeid, turn_of(item)
     if turn:
         for mark, rest in ((f"[{turn}]", ""), (f"[{turn}-", "["), (f"-{turn}]", "]"), (f"-{turn}-", "-")):

@@ -1,7 +1,7 @@
-"""Reading the files in which people keep sysctls. What is read is data: nothing of it is run.
+"""Readers for the files in which people keep sysctls. They treat everything as data, and never run any of it.
 
 Imports: errors, kernel.
 
-A new file format: a module with `read(text, source, found)` and a row in formats.FORMATS; the head of formats.py says
-what both must hold.
+A new file format: a module with `read(text, source, found)` and a row in formats.FORMATS; the docstring of formats.py
+describes both.
 """

@@ -1,7 +1,7 @@
-"""Ansible's sysctl tasks in a structured file: the module's arguments, loops and templates, as far as the file says.
+"""Ansible's sysctl tasks in a structured file: the module's arguments, loops and templates, as far as they are known.
 
 A loop over a variable, and a template of one, are known if the file gives that variable one value (`vars`, set_fact, or
-a file of defaults). What only an inventory or a fact says is not known here.
+a file of defaults). Values that come only from an inventory or a fact are not known here.
 """
 
 import itertools
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.sysctl_files.manifests import Document
 
 _MODULES = ("ansible.posix.sysctl", "ansible.builtin.sysctl", "ansible.legacy.sysctl", "sysctl")
-"""One module: ansible-core leads the names of its own to ansible.posix (ansible_builtin_runtime.yml)."""
+"""The names of one module: ansible-core redirects its own names to ansible.posix (ansible_builtin_runtime.yml)."""
 
 _ACTIONS = ("action", "local_action")
 _ARGUMENTS = {"name", "key", "value", "val", "state", "sysctl_set", "sysctl_file", "reload", "ignoreerrors"}
@@ -38,7 +38,7 @@ _LONGEST_WORD = 256
 
 
 def is_task(key: ScalarNode, value: Node) -> bool:
-    """Whether a pair is a task of the sysctl module. Under `sysctl` alone may stand anything, but for its arguments."""
+    """Whether a pair is a task of the sysctl module. A bare `sysctl` is one only if it has the module's arguments."""
     if not isinstance(value, MappingNode | ScalarNode) or not (module := _module_of(key, value)):
         return False
     if module != "sysctl" or key.value != module:
@@ -81,7 +81,7 @@ class Tasks:
         return id(node) in self._loops
 
     def in_mapping(self, node: MappingNode) -> Iterator[Node]:
-        """The tasks that a mapping has, by what stands under the module's name."""
+        """The values under the module's names in a mapping, one for each task."""
         return (value for key, value in node.value if isinstance(key, ScalarNode) and is_task(key, value))
 
     def _take_variables(self, node: MappingNode) -> None:
@@ -98,14 +98,14 @@ class Tasks:
         return found[0] if len(found) == 1 else None
 
     def read(self, task: MappingNode, node: Node) -> None:
-        """Take in one task; `node` is what stands under the module's name."""
+        """Read one task; `node` is the value under the module's name."""
         arguments = self._names.get(task, "args")
         if isinstance(arguments, MappingNode | ScalarNode) and isinstance(node, ScalarNode) and not node.value.strip():
             node = arguments
         fields = self._fields(node)
         state = fields.get("state", Field("present", node))
-        if state.text != "present":  # the module takes the line out of its file, and writes nothing to the kernel
-            self._document.trouble(state.node, f"state {state.text!r} sets nothing. Hint: take the task out")
+        if state.text != "present":  # the module removes the line from its file, and writes nothing to the kernel
+            self._document.trouble(state.node, f"state {state.text!r} sets nothing. Hint: remove the task")
             return
         name, value = (fields.get(one) or fields.get(other) for one, other in (("name", "key"), ("value", "val")))
         if name and value:
@@ -113,7 +113,7 @@ class Tasks:
         elif isinstance(node, ScalarNode) and "{{" in node.value:
             self._document.trouble(node, f"the template {node.value!r} is not known here")
         else:
-            self._document.trouble(node, f"no {'value' if name else 'name'} that is a plain text")
+            self._document.trouble(node, f"no {'value' if name else 'name'} in plain text")
 
     def _read_each(self, task: MappingNode, name: Field, value: Field, fields: dict[str, Field]) -> None:
         sometimes = self._names.get(task, "when") is not None
@@ -134,7 +134,7 @@ class Tasks:
             self._named.add(id(loop))
             for each in every_node(loop):
                 if isinstance(each, ScalarNode) and is_name(each.value):
-                    self._document.trouble(each, f"{each.value}: what the task makes of this is not known here")
+                    self._document.trouble(each, f"{each.value}: the value that the task sets is not known here")
 
     def _fields(self, node: Node) -> dict[str, Field]:
         if isinstance(node, MappingNode):
@@ -154,7 +154,7 @@ class Tasks:
         yield from ((name, value) for name, equals, value in (word.partition("=") for word in split) if equals)
 
     def _loop(self, task: MappingNode) -> Node | None:
-        """What a task loops over: a variable's value, if it is one that is written here."""
+        """What a task loops over; if that is a variable whose value is in this file, its value."""
         loop = next((its for name in _LOOPS if (its := self._names.get(task, name)) is not None), None)
         if isinstance(loop, ScalarNode) and (match := re.fullmatch(rf"\s*\{{\{{{_NAMED.pattern}\}}\}}\s*", loop.value)):
             variable = self._variable(match[1])
@@ -163,7 +163,7 @@ class Tasks:
         return loop
 
     def _items(self, task: MappingNode) -> Iterator[Node | None]:
-        """What the loop of a task runs over: None once if it has none. A loop over what is not written is named."""
+        """The items of a task's loop; None once if it has no loop. A loop over unknown items is reported."""
         loop = self._loop(task)
         if loop is None:
             yield None
@@ -172,12 +172,12 @@ class Tasks:
         elif isinstance(loop, MappingNode):
             yield from pairs_as_items(loop)
         else:
-            self._document.trouble(loop, "a loop over what is not written here")
+            self._document.trouble(loop, "a loop over items that are not in this file")
 
     def _filled(self, field: Field, item: Node | None, key: str = "") -> Field | None:
-        """A text with what its templates stand for, and the node that made it. What is filled in is not read again.
+        """A text with its templates replaced, and the node that it comes from. Replacements are not expanded again.
 
-        `key`: whose value it is.
+        `key`: the key whose value it is.
         """
         text, node, note = field
         if len(text) > LONGEST:
@@ -201,7 +201,7 @@ class Tasks:
         return self._document.without_templates(Field("".join(pieces), node, note), field.node, key)
 
     def _value(self, expression: str, item: Node | None, node: Node) -> Field | None:
-        """What an expression in a node stands for; None if it is not written here."""
+        """The value of an expression in a node; None if the file does not have it."""
         if match := _NAMED.fullmatch(expression):
             part = match[2] or match[3]
             its = item if match[1] == self._item else self._variable(match[1])

@@ -1,4 +1,4 @@
-"""Files of sysctls (sysctl.d(5)) that something else writes: their names, and the commands that fill them."""
+"""Recognises files of sysctls (sysctl.d(5)) that other files or commands write, and the commands that write them."""
 
 import itertools
 import re
@@ -7,21 +7,21 @@ from harness.sysctl_files.lines import LONGEST
 
 _NAME = re.compile(r"sysctl(?:\.d(?:/[^\s;&|<>()\"'\]]*)?|[^\s;&|<>()\"'\]]{0,200}\.conf)(?![\w./-])")
 _FILE = re.compile(r"(^|/)sysctl\.d(/|$)|sysctl.*\.conf$|(\$\{?|\{\{\s*)\w*sysctl", re.I)
-"""A path; of a variable, the name says it."""
+"""A path, or a variable whose name contains sysctl."""
 
 _DIRECTORY = re.compile(r"(^|/)sysctl\.d(/|$)")
 _IN_ETC = re.compile(r"(^|/)etc(/|$)")
 _NOT_KNOWN = re.compile(r"(?:[$*]|\}\})[^/]*$")
-"""A name that a variable or a glob may end."""
+"""The end of a path whose name contains a variable or a glob."""
 
 _LAST = re.compile(r"[\"'\]]{0,2}\s{0,9}(\d?[>;&|)\n\"']|$)")
 _COMMAND_ENDS = re.compile(r"[;&|\n]")
 _PATH_BEGINS = re.compile(r"[\s\"'<>=\[]")
 _FURTHEST = 500
-"""Characters between a program and the file that it writes to."""
+"""The most characters between a program and the file that it writes to."""
 
 _NAMES_LIMIT = 25
-"""Names in one text that are looked at; where there are more, something is written."""
+"""The most names in one text that are examined; if there are more, assume that one is written."""
 
 _COPIES = {"cp", "mv", "ln", "install", "rsync", "scp", "COPY", "ADD"}
 _EDITS = {"sed", "perl"}
@@ -30,12 +30,12 @@ _PROGRAMS = re.compile(rf"(?<![\w.-])({'|'.join(sorted(_COPIES | _EDITS | _FETCH
 
 
 def is_sysctl_file(path: str) -> bool:
-    """Whether this is the name of a file of sysctls, or of a directory of them."""
+    """Whether this is the name of a file of sysctls, or of a directory of such files."""
     return len(path) <= LONGEST and bool(_FILE.search(path.strip()))
 
 
 def is_read_at_boot(path: str) -> bool:
-    """Whether a boot may read this file of sysctls, or this directory of them, where it lies."""
+    """Whether a boot may read this file of sysctls, or this directory of such files, at this path."""
     if not is_sysctl_file(path):
         return False
     folder, _, name = path.strip().rpartition("/")
@@ -45,7 +45,7 @@ def is_read_at_boot(path: str) -> bool:
 
 
 def fills_a_file(command: str) -> bool:
-    """Whether this looks like a command that writes to a file of sysctls, by whatever program it is run."""
+    """Whether this looks like a command that writes to a file of sysctls, whatever program runs it."""
     command = command.replace("\\\n", " ")
     names = _NAME.finditer(command)
     return any(_is_filled(command, name) for name in itertools.islice(names, _NAMES_LIMIT)) or any(names)
@@ -69,7 +69,7 @@ def _is_filled(command: str, name: re.Match[str]) -> bool:
 
 
 def _is_copied_to(command: str, name: re.Match[str], programs: set[str], words: list[str]) -> bool:
-    """The last name of a copy is the one that is written to, or the one after -t; `install -d` makes directories."""
+    """Whether a copy writes to this name: the last one, or the one after -t. `install -d` only makes directories."""
     if "install" in programs and any(re.fullmatch(r"-\w*d\w*|--directory", word) for word in words):
         return False
     return bool(words[-1] in ("-t", "--target-directory") or _LAST.match(command, name.end()))

@@ -1,17 +1,17 @@
-"""The formats of files that hold sysctls, all in one table, and how a file's format is recognised.
+"""A table of all formats of files that contain sysctls, and how a file's format is recognised.
 
 Adding a format:
 
 1. Write a module beside this one with `read(text, source, found)`. It puts each setting into `found` (Found.setting)
-   and each place that it cannot read (Found.trouble), with line and column. It raises nothing, runs nothing, and takes
-   no longer than its input is long (tests/test_tuning_fuzz.py tries it). A text whose format holds mappings is turned
-   into YAML's nodes, as json_documents and toml_documents do: manifests.Document then finds the settings in it.
-2. Give it a row in FORMATS: its name, its module, the endings of its files' names, and how its text is recognised.
-   The first row that fits is taken, so that a row with a narrow test stands above one with a wide test.
-3. Add a generator to tests/test_tuning_fuzz.py that knows what it has written, and a line to the README.
+   and each place that it cannot read (Found.trouble), with line and column. It raises nothing, runs nothing, and its
+   running time is linear in its input (tests/test_tuning_fuzz.py checks this). If the format consists of mappings, turn
+   the text into YAML's nodes, as json_documents and toml_documents do: manifests.Document then finds the settings.
+2. Add a row to FORMATS: its name, its module, the endings of its files' names, and a test that recognises its text.
+   The first row that fits is used, so a row with a narrow test must come before one with a wide test.
+3. Add a generator to tests/test_tuning_fuzz.py that knows what it has written, and a line to docs/sysctl-files.md.
 
-A format that people keep sysctls in, but that takes a program to evaluate, goes into FOREIGN: it is recognised, and
-refused in one sentence that says what to give instead.
+If only a program can evaluate a format, add it to FOREIGN: it is then recognised, and refused in one sentence that
+suggests what to give instead.
 """
 
 import importlib
@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from harness.sysctl_files.lines import Found
 
 Test = Callable[[str], bool]
-"""Of a file's text."""
+"""Whether a file's text is of a format."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`module` reads it. A file is of this format if its name has one of the `endings`, or else if `test` says so."""
+    """A format that `module` reads. A file has this format if its name has one of the `endings`, or else if `test`."""
 
     name: str
     module: str
@@ -36,7 +36,7 @@ class Format:
     test: Test
 
     def read(self, text: str, source: str, found: Found) -> None:
-        """Take in one file."""
+        """Read one file into `found`."""
         importlib.import_module(f"harness.sysctl_files.{self.module}").read(text, source, found)
 
 
@@ -47,7 +47,7 @@ class Foreign:
     name: str
     endings: tuple[str, ...]
     looks: str
-    """A regular expression of a line, which is compiled only when a text is tried."""
+    """A regular expression for a line, compiled only when a text is tested."""
     instead: str
 
 
@@ -64,7 +64,7 @@ _SCRIPT = re.compile(
 )
 _WRITES_A_FILE = re.compile(r"^(?![ \t]*[#;])[^\n]{0,200}\b(cat|tee)\b[^\n]{0,200}<<-?[ \t]*[\"'\\]?\w", re.M)
 _SETTING = re.compile(r"(?<!\\\n)^[ \t]*-?[\w*-]*[./][\w./*-]*[ \t]*=(?!>)", re.M)
-"""A line of sysctl.d; a shell's variables have no dots, and a command may go on in a line like this one."""
+"""A line of sysctl.d. A shell's variables have no dots; a line like this may also continue a command."""
 
 _MANIFEST = re.compile(
     r"^[ \t-]*[\"']?(sysctls|(ansible\.\w+\.)?sysctl|apiVersion)[\"']?[ \t]*:(?!:)"
@@ -75,7 +75,7 @@ _MAPPING = re.compile(r"\s*[{\[]\s*[\"'{\[]")
 
 
 def _first_line(text: str) -> int:
-    """Where the first line begins that is neither empty nor a comment."""
+    """The offset of the first line that is neither empty nor a comment."""
     at = 0
     while at < len(text) and (comment := _COMMENT.match(text, at)) and comment.end() > at:
         at = comment.end()
@@ -108,29 +108,29 @@ FORMATS = (
     Format("YAML", "yaml_documents", (), lambda text: bool(_MANIFEST.search(text))),
     SYSCTL_D,
 )
-"""In the order in which they are tried. A name that ends in .conf is sysctl.d's, or INI's."""
+"""In the order in which they are tried. A file whose name ends in .conf can only have a format of _OF_CONF."""
 
 _GUESSED = ("shell", "sysctl.d", "INI", "TOML")
 _OF_CONF = ("INI", "TOML", "sysctl.d")
 
 
 def _lines(*patterns: str) -> str:
-    """A line of one of these kinds, which may be indented, and may end in spaces if it ends there."""
+    """A regular expression for a line that matches any of these, indented or not, with or without trailing spaces."""
     ended = (each.removesuffix("$") + r"[ \t]*$" if each.endswith("$") else each for each in patterns)
     return "|".join(rf"^[ \t]*(?:{each})" for each in ended)
 
 
-_RENDER = "render the template first, and give what that writes"
+_RENDER = "render the template first, and give the result"
 FOREIGN = (
     Foreign("a Terraform or HCL file", (".tf", ".hcl", ".tfvars"),
             _lines(r"(resource|variable|module|locals|provider|data|output|terraform)\b[^\n=:]*\{$"),
-            "give what it renders (`terraform show`), or the settings as a sysctl.d file"),
+            "give the rendered file (`terraform show`), or the settings as a sysctl.d file"),
     Foreign("a Nix expression", (".nix",),
             _lines(r"boot\.kernel\.sysctl\b.*", r"\{[^\n}]*\.\.\.[^\n}]*\}[ \t]*:.*"),
-            "give what it builds: /etc/sysctl.d/60-nixos.conf"),
+            "give the file that it builds: /etc/sysctl.d/60-nixos.conf"),
     Foreign("a Puppet manifest", (".pp", ".epp"),
             _lines(r"(class|define|node)[ \t]+[\w:']+[^\n]*\{$", r"sysctl(::\w+)?[ \t]*\{[ \t]*(['\"$].*)?$"),
-            "give the files that an agent writes from it"),
+            "give the files that the Puppet agent writes from it"),
     Foreign("Ruby", (".rb",),
             _lines(r"(node\.)?(default|override|normal|set)\[['\":].*",
                    r"(sysctl|sysctl_param|describe|template|file)\b[^\n=]* do\b.*",
@@ -141,7 +141,7 @@ FOREIGN = (
             "give the settings as a sysctl.d file"),
     Foreign("XML", (".xml",), r"\A\s*<[?!\w]", "give the settings as a sysctl.d file"),
 )  # fmt: skip
-"""What is recognised and not read. A Go, Jinja, ERB or Terraform template of any format is recognised by its tags."""
+"""Formats that are recognised but not read. Go, Jinja, ERB and Terraform templates are recognised by their tags."""
 
 _TEMPLATES = (
     ("a Jinja template", "{%", r"^[ \t]*\{%"),
@@ -149,13 +149,13 @@ _TEMPLATES = (
     ("an ERB template", "<%", r"^[ \t]*<%(?!=)"),
     ("a Terraform template", "%{", r"^[ \t]*%\{"),
 )
-"""Tags at the beginning of a line, which decide what lines there are; one inside a line leaves the others alone."""
+"""Tags at the beginning of a line, which decide which lines the result has. A tag inside a line affects only that."""
 
 _ENDINGS_OF_TEMPLATES = (".j2", ".jinja", ".jinja2", ".tmpl", ".tpl", ".gotmpl", ".erb", ".tftpl")
 
 
 def format_of(path: str, text: str) -> Format:
-    """How a file is to be read, by the ending of its name or else by its text."""
+    """The format of a file, by the ending of its name or else by its text."""
     ending = _ending(path)
     by_name = (each for each in FORMATS if ending in each.endings)
     by_text = (each for each in FORMATS if (ending != ".conf" or each.name in _OF_CONF) and each.test(text))
@@ -169,24 +169,24 @@ def _ending(path: str) -> str:
 
 
 def foreign(path: str, text: str, format: Format) -> tuple[int, str]:
-    """Where the text shows that it is of a format that is not read, and a sentence on it; else empty.
+    """The place that shows that a text has a foreign format, and a sentence on it; else empty.
 
-    `format` is what it would be read as. Only its name makes a script, or a document, a file of a foreign format.
+    `format` is the format that it would be read as. A script or a document counts as foreign only by its file's name.
     """
     ending = _ending(path)
     guessed = format.name in _GUESSED and ending not in (".conf", ".sh", ".bash") and not text.startswith("#!")
     for each in FOREIGN:
         at = re.search(each.looks, text, re.M) if guessed or ending in each.endings else None
         if at or ending in each.endings:
-            return at.start() if at else 0, f"this looks like {each.name}, which is not read. Hint: {each.instead}"
+            return at.start() if at else 0, f"this looks like {each.name}, which is not supported. Hint: {each.instead}"
     return 0, ""
 
 
 def template(text: str) -> tuple[int, str]:
-    """Where the first tag of a template is that decides which lines there are, and a sentence on it; else empty."""
+    """The place of the first template tag that decides which lines there are, and a sentence on it; else empty."""
     tags = ((name, re.search(pattern, text, re.M)) for name, opens, pattern in _TEMPLATES if opens in text)
     found = [(tag.start(), name) for name, tag in tags if tag]
     if not found:
         return 0, ""
     at, name = min(found)
-    return at, f"this looks like {name}, which is not read. Hint: {_RENDER}"
+    return at, f"this looks like {name}, which is not supported. Hint: {_RENDER}"

@@ -1,9 +1,9 @@
 """The sysctls in INI: tuned's `[sysctl]`, quadlet's `Sysctl=` and `PodmanArgs=`, a systemd unit's `ExecStart=`.
 
-configparser keeps neither places nor a name that comes twice, and both are needed here; the syntax takes a few lines.
-`#` and `;` begin a comment at the beginning of a line. systemd joins a line that ends in a backslash to the next one
-(systemd.syntax(7)). tuned reads its files with configparser (tuned/profiles/loader.py, _load_config_data): the last of
-two values of a name counts, ` #` begins a comment, and an indented line goes on the value before it.
+Not read with configparser, which keeps neither places nor repeated names; both are needed here.
+At the beginning of a line, `#` and `;` begin a comment. systemd joins a line that ends in a backslash to the next one
+(systemd.syntax(7)). tuned reads its files with configparser (tuned/profiles/loader.py, _load_config_data): of two
+values of a name, the last one counts, ` #` begins a comment, and an indented line continues the value before it.
 """
 
 import itertools
@@ -34,7 +34,7 @@ _ON_THE_KERNEL_COMMAND_LINE = re.compile(r"(?<![\w./-])sysctl[./]([\w./*@:-]+)="
 """`sysctl.NAME=VALUE` (Linux, fs/proc/proc_sysctl.c, process_sysctl_arg())."""
 
 _PREFIXES = re.compile(r"[-@:+!|]*")
-"""What may stand before a command (systemd.service(5))."""
+"""Prefixes of a command (systemd.service(5))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ class _Pair:
 
 
 def read(text: str, source: str, found: Found) -> None:
-    """Take in one file."""
+    """Read one file into `found`."""
     file = _File(source, found)
     pairs = list(_pairs(text, source, found))
     file.variables = {pair.name: pair.value for pair in pairs if pair.section == "variables"}
     file.last = {pair.name: pair for pair in pairs if pair.section == "sysctl"}
-    # Quadlet puts PodmanArgs= behind all other options, and of two --sysctl podman takes the last.
+    # Quadlet puts PodmanArgs= after all other options, and podman uses the last of two --sysctl.
     for pair in sorted(pairs, key=lambda pair: pair.name.lower() == "podmanargs"):
         if found.full:
             return
@@ -59,7 +59,7 @@ def read(text: str, source: str, found: Found) -> None:
 
 
 def _pairs(text: str, source: str, found: Found) -> Iterator[_Pair]:
-    """Each `name = value`, with the section that it stands in. In [sysctl], a line that is neither is named."""
+    """Each `name = value`, with its section. In [sysctl], any other line is reported."""
     section, indent, lines = "", 1, enumerate(re.split(r"\r?\n", text), 1)
     for number, raw in lines:
         line, column = raw.strip(), len(raw) - len(raw.lstrip()) + 1
@@ -68,10 +68,10 @@ def _pairs(text: str, source: str, found: Found) -> Iterator[_Pair]:
         if header := _HEADER.fullmatch(line):
             section, indent = header[1].strip(), len(raw)
             continue
-        goes_on, indent = section in _OF_TUNED and column > indent, min(indent, column)
+        is_continuation, indent = section in _OF_TUNED and column > indent, min(indent, column)
         line = _INLINE_COMMENT.sub("", line) if section in _OF_TUNED else _joined(line, lines)
-        if goes_on:
-            why = f"{line!r}: tuned takes an indented line as part of the value before it"
+        if is_continuation:
+            why = f"{line!r}: tuned reads an indented line as part of the value before it"
             found.trouble(source, number, column, why)
         elif pair := _pair(section, line, (source, number, column), found):
             yield pair
@@ -101,7 +101,7 @@ class _File:
         self.last: dict[str, _Pair] = {}
 
     def take(self, pair: _Pair) -> None:
-        """Take in one line."""
+        """Read one line."""
         if pair.section == "sysctl":
             self._of_tuned(pair)
         elif pair.name.lower() == "sysctl":
@@ -134,19 +134,21 @@ class _File:
             return
         value = _VARIABLE.sub(lambda match: self.variables.get(match[1], match[0]), _QUOTED.sub(r"\1", pair.value))
         if "$" in value:
-            self._found.trouble(*pair.where, f"{pair.name}={pair.value}: what tuned puts there is not known here")
+            self._found.trouble(
+                *pair.where, f"{pair.name}={pair.value}: the value that tuned inserts is not known here"
+            )
         elif value[:1] in ("<", ">"):  # plugins/base.py, _process_assignment_modifiers
-            why = f"{pair.name}={value}: tuned compares it with the value in force, and may keep that"
+            why = f"{pair.name}={value}: tuned compares this with the current value, and may keep that"
             self._found.trouble(*pair.where, why)
         else:
             self._found.setting(pair.name, value, pair.where)
 
     def _of_a_container(self, pair: _Pair, words: list[str]) -> None:
-        """Settings that are apart by spaces, as podman takes them; one container a file."""
+        """Read settings separated by spaces, as podman does; a file describes one container."""
         for word in words:
             key, equals, value = word.partition("=")
             if "$" in word or "%" in value:
-                self._found.trouble(*pair.where, f"{word}: what systemd puts there is not known here")
+                self._found.trouble(*pair.where, f"{word}: the value that systemd inserts is not known here")
             elif equals:
                 self._found.setting(key, value, pair.where, scope=self, at_start=True)
             else:
@@ -162,7 +164,7 @@ class _File:
         ]
 
     def _command(self, pair: _Pair) -> None:
-        """A command, whose words are apart as a shell's are (systemd.syntax(7), Quoting)."""
+        """Read a command, whose words are quoted as in a shell (systemd.syntax(7), Quoting)."""
         command = pair.value[_PREFIXES.match(pair.value).end() :]  # type: ignore[union-attr]
         words = self._words(pair, command) if scripts.sets_sysctls(command) or "--sysctl" in command else []
         part = Found()

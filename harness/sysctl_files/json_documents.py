@@ -1,4 +1,4 @@
-"""The sysctls in JSON: an ECS task definition, Chef's attributes, a Kubernetes manifest."""
+"""The sysctls in JSON, for example an ECS task definition, Chef's attributes, or a Kubernetes manifest."""
 
 import json
 import re
@@ -9,15 +9,15 @@ from harness.sysctl_files.lines import Found
 _ESCAPE = re.compile(
     r"\\(u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)", re.S
 )
-"""An escape: of two surrogates, which are one character; of one alone, which is none; any other."""
+"""An escape: a pair of surrogates, which is one character; a single one, which is not a character; any other."""
 
 
 def read(text: str, source: str, found: Found) -> None:
-    """Take in one file. What is not JSON (several documents, comments) is read as YAML.
+    """Read one file into `found`. A text that is not JSON (several documents, comments) is read as YAML.
 
-    Python's reader checks the text. Its places come from PyYAML, which reads JSON as well, but for tabs: between
-    tokens, a space has the same width; in a string, JSON has none (RFC 8259, section 7).
-    Surrogates are put together.
+    Python's reader checks the text. The places come from PyYAML, which reads JSON except for tabs. These are replaced
+    by spaces: tabs occur only between tokens, as a JSON string contains none (RFC 8259, section 7).
+    Pairs of surrogates are combined.
     """
     try:
         json.loads(text, parse_int=str, parse_float=str)
@@ -30,7 +30,7 @@ def read(text: str, source: str, found: Found) -> None:
 
 
 def _as_yaml(escape: re.Match[str]) -> str:
-    """YAML has no surrogates. The columns of what follows in the line are less by what this is shorter."""
+    """An escape for YAML, which has no surrogates. Later columns in the line shrink if the result is shorter."""
     if len(escape[0]) == len(r"\ud83d\ude00"):
         return str(json.loads(f'"{escape[0]}"'))
     return r"\uFFFD" if len(escape[0]) == len(r"\ud83d") else escape[0]

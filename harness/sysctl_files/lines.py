@@ -1,4 +1,4 @@
-"""What the readers find: settings with their places, and places that cannot be read."""
+"""The results of the readers: settings with their places, and places that cannot be read."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,15 +8,15 @@ from harness.errors import LabError
 from harness.kernel.sysctls import redact
 
 LINES_LIMIT = 10_000
-"""Settings in one run; more than that is no file of sysctls."""
+"""The most settings in one run; a file with more is not a file of sysctls."""
 
 _TROUBLES_LIMIT = 1000
 _LONGEST_WHY = 500
 _LISTED = 200
-"""Settings that a refusal lists."""
+"""The most settings that a refusal lists."""
 
 LONGEST = 4096
-"""Characters of a value (sysctl.conf(5)), and of a key."""
+"""The most characters of a value (sysctl.conf(5)), and of a key."""
 
 Where = tuple[str, int, int]
 """A file's name as it is shown, line and column."""
@@ -26,34 +26,34 @@ _SWAP = str.maketrans("./", "/.")
 _SECRET_KEY = re.compile(r"(tcp_fastopen_key|stable_secret)(?![\w.])")
 _SECRET = re.compile(
     rf"{_SECRET_KEY.pattern}(?!['\"]?$)"
-    r"(?:(?! is not known here$).)+?((?:: what the shell puts there)? is not known here|['\"])?$",
+    r"(?:(?! is not known here$).)+?((?:: the value that the shell inserts)? is not known here|['\"])?$",
     re.S,
 )
-"""The name of a key whose value is a secret (kernel/sysctls.py), what follows it, and what a reader says of it then."""
+"""The name of a key whose value is a secret (kernel/sysctls.py), the text after it, and the reader's own words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One setting, and where it stands."""
+    """One setting, and its place."""
 
     key: str
-    """With dots; a dot inside a name is a slash: net.ipv4.conf.eth0/200.forwarding."""
+    """With dots as separators; a dot inside a name becomes a slash: net.ipv4.conf.eth0/200.forwarding."""
     value: str
     source: str
     line: int
     column: int
     optional: str = ""
-    """What forgives a key that is absent or cannot be set: the '-' of sysctl.d, sysctl's -e; else empty."""
+    """What allows the key to be absent or not settable: the '-' of sysctl.d, sysctl's -e; else empty."""
     container: int = 0
-    """Which container of those that were read together sets it, from 1: each has a network of its own. 0: the host."""
+    """The number, from 1, of the container that sets it: each has its own network. 0: the host."""
     overridden_by: str = ""
-    """The place of the later line that takes its place, whatever the kernel says to that one; else empty."""
+    """The place of the later line that replaces it, even if the kernel refuses that one; else empty."""
     at_start: bool = False
-    """Whether the container's runtime writes it before the container starts, rather than a program that runs in it."""
+    """Whether the container's runtime writes it before the container starts, not a program inside the container."""
     note: str = ""
-    """What a reader had to assume: that a variable has its default, or that a file is loaded. Else empty."""
+    """What the reader had to assume: that a variable has its default, or that a file is loaded. Else empty."""
     glob: str = ""
-    """The pattern as it was written, of which the key is a match; else empty."""
+    """The pattern in the file that the key matches; empty if the file has the key itself."""
 
     @property
     def place(self) -> str:
@@ -66,7 +66,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something cannot be read, and why. Line and column count from 1; line 0 means the file as a whole."""
+    """A place that cannot be read, and why. Line and column count from 1; line 0 means the file as a whole."""
 
     source: str
     line: int
@@ -79,7 +79,7 @@ class Place:
 
 
 class Malformed(LabError):
-    """Places that cannot be read, all of them, and the settings that could be read. Neither is used."""
+    """All places that cannot be read, and the settings that could be read; none of these is used."""
 
     def __init__(self, places: Sequence[Place], lines: Sequence[Line] = ()) -> None:
         self.places = tuple(dict.fromkeys(places))
@@ -95,15 +95,15 @@ class Malformed(LabError):
             yield f"  and {len(self.lines) - _LISTED} more"
 
     def _hint(self) -> str:
-        correct = "correct these places, or take them out"
-        return f"{correct}; explain and whatif use what was read with --partial" if self.lines else correct
+        correct = "correct these places, or remove them"
+        return f"{correct}; with --partial, explain and whatif use what could be read" if self.lines else correct
 
     def __reduce__(self) -> tuple[type["Malformed"], tuple[tuple[Place, ...], tuple[Line, ...]]]:
         return Malformed, (self.places, self.lines)
 
 
 class Found:
-    """What a run of the readers collects."""
+    """The settings and troubles that a run of the readers collects."""
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
@@ -112,7 +112,7 @@ class Found:
         self._latest: dict[tuple[int, str], Line] = {}
 
     def add(self, line: Line) -> None:
-        """Take a setting; past LINES_LIMIT that is a trouble, once."""
+        """Add a setting; beyond LINES_LIMIT, add one trouble instead."""
         if len(self.lines) < LINES_LIMIT:
             self.lines.append(line)
         elif len(self.lines) == LINES_LIMIT:
@@ -123,11 +123,11 @@ class Found:
         self, key: str, value: str, where: Where, *, optional: str = "", scope: object = None,
         sometimes: bool = False, at_start: bool = False, note: str = "",
     ) -> None:  # fmt: skip
-        """Take `key = value` as it is written, or the reason why it is none.
+        """Add `key = value` as it is written, or a trouble if it cannot be a setting.
 
-        `scope`: the container that it is set in, an object of its own; None is the host. `sometimes`: under a
-        condition, which nobody decides here; if it would take another's place, it is a trouble. `at_start` and `note`
-        are Line's.
+        `scope`: an object that stands for the container that it is set in; None is the host. `sometimes`: it depends on
+        a condition, which is not evaluated; if it would replace another value, it is a trouble. `at_start` and `note`
+        are as in Line.
         """
         if why := wrong_with(key, value):
             self.trouble(*where, why)
@@ -146,15 +146,15 @@ class Found:
         before = self._latest.get((line.container, line.key))
         if sometimes and before and before.value.split() != line.value.split():
             was, where = redact(line.key, before.value), before.place
-            self.trouble(*line.where, f"{line.key} is {was} by {where}, and another under a condition")
+            self.trouble(*line.where, f"{line.key} is {was} at {where}, but has another value under a condition")
         self._latest[line.container, line.key] = line
         self.add(line)
 
     def take_in(self, part: "Found", moved: Callable[[Where], Where], *, scope: object = None, sometimes: bool = False,
                 note: str = "") -> None:  # fmt: skip
-        """Take all that was found in a text inside a file, its places `moved` to where they are in the file.
+        """Add everything that was found in a text inside a file, its places `moved` to their places in the file.
 
-        `scope` is the container of what is the host's in that text.
+        `scope` is the container for those settings that are the host's in that text.
         """
         scopes = dict(part._containers.values()) | {0: scope}
         for line in part.lines:
@@ -175,15 +175,15 @@ class Found:
 
     @property
     def full(self) -> bool:
-        """Whether so much was found that reading on serves nobody."""
+        """Whether a limit is reached, so that reading can stop."""
         return len(self.lines) > LINES_LIMIT or len(self.troubles) >= _TROUBLES_LIMIT
 
 
 def normalised(key: str) -> str:
-    """A key with dots. The first separator of what was written decides what the others mean (sysctl.d(5)).
+    """A key with dots as separators. The first separator in the text decides what the others mean (sysctl.d(5)).
 
-    A slash first: a path, whose dots belong to names. A dot first: dots separate, and slashes stand for dots in names
-    (systemd, src/shared/sysctl-util.c, sysctl_normalize; procps' slashdot() has the same rule).
+    If it is a slash, the key is a path, whose dots belong to names. If it is a dot, dots separate, and slashes stand
+    for dots in names (systemd, src/shared/sysctl-util.c, sysctl_normalize; procps' slashdot() has the same rule).
     """
     separator = re.search(r"[./]", key)
     if separator and separator[0] == "/":
@@ -192,12 +192,12 @@ def normalised(key: str) -> str:
 
 
 def names_a_secret(text: str) -> bool:
-    """Whether a text has the name of a key whose value is a secret."""
+    """Whether a text contains the name of a key whose value is a secret."""
     return bool(_SECRET_KEY.search(text))
 
 
 def without_secrets(text: str) -> str:
-    """What is said of somebody's line, without all that follows the name of a key whose value is a secret."""
+    """A message about a line, without anything that follows the name of a key whose value is a secret."""
     return _SECRET.sub(r"\1 (secret)\2", text)
 
 
@@ -207,7 +207,7 @@ def path_of(key: str) -> str:
 
 
 def wrong_with(key: str, value: str) -> str:
-    """Why this can be no setting; empty where it can."""
+    """Why `key = value` cannot be a setting; empty if it can."""
     if max(len(key), len(value)) > LONGEST:
         return f"longer than {LONGEST} characters"
     if not key.strip():
@@ -218,12 +218,12 @@ def wrong_with(key: str, value: str) -> str:
         return "a control character"
     names = path_of(normalised(key)).split("/")
     if not normalised(key) or any(name in ("", ".", "..") or len(name) > 255 for name in names):
-        return f"{key.strip()!r} names nothing below /proc/sys"
+        return f"{key.strip()!r} cannot be a name below /proc/sys"
     return ""
 
 
 def overruled(lines: Iterable[Line]) -> list[Line]:
-    """The same lines; of those with the same key, all but the last say which one takes their place (sysctl.d(5))."""
+    """The lines, with all but the last of each key marked as overridden by that one (sysctl.d(5))."""
     last: dict[str, str] = {}
     marked = []
     for line in reversed(list(lines)):
@@ -235,7 +235,7 @@ def overruled(lines: Iterable[Line]) -> list[Line]:
 
 
 def by_container(lines: Iterable[Line]) -> list[list[Line]]:
-    """What each container sets, and what the host does: lines of one do nothing to another."""
+    """The lines in groups, one for each container and one for the host: they do not affect each other."""
     found: dict[int, list[Line]] = {}
     for line in lines:
         found.setdefault(line.container, []).append(line)
@@ -243,12 +243,12 @@ def by_container(lines: Iterable[Line]) -> list[list[Line]]:
 
 
 def one_network(lines: Sequence[Line]) -> None:
-    """See that all containers, and the host, set the same: a lab is one of them. Else Malformed."""
+    """Malformed unless all containers, and the host, set the same: a lab has only one network."""
     first, *others = by_container(lines) or [[]]
     for other in others:
         if _values(other) != _values(first):
-            of = "another container" if other[0].container else "the host, not of the container"
-            why = f"of {of} than {first[0].place}, with other sysctls: a lab is one network. Give each alone"
+            of = "another container than" if other[0].container else "the host, not of the container at"
+            why = f"of {of} {first[0].place}, with other sysctls: a lab has one network. Hint: give each alone"
             raise Malformed([Place(other[0].source, other[0].line, other[0].column, why)])
 
 
@@ -257,5 +257,5 @@ def _values(lines: Iterable[Line]) -> dict[str, list[str]]:
 
 
 def shown(text: str) -> str:
-    """Text from somebody's file, safe for a terminal: what is not printable is escaped."""
+    """Text from a user's file, made safe for a terminal: unprintable characters are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in text)

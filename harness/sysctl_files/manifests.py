@@ -1,15 +1,15 @@
-"""The sysctls in a structured file, whatever its syntax: a tree of YAML's nodes, which know where they stand.
+"""The sysctls in a structured file, whatever its syntax, from a tree of YAML's nodes, which know their places.
 
-The rule: a key or a text that has the form of a sysctl's name is read as a setting, or reported with its place.
+The rule: a key or a text that has the form of a sysctl's name is either read as a setting or reported with its place.
 
-- A mapping from such names to plain texts is settings; so is an item with a name and a value (`name`, `key` or
+- A mapping from such names to plain texts is read as settings; so are an item with a name and a value (`name`, `key` or
   `namespace`, and `value`), and a text `name=value`.
-- `sysctls:` (compose, Kubernetes) and `systemControls:` (ECS) hold a container's settings, whatever their names.
-- Ansible's sysctl tasks (ansible.py) and Salt's sysctl.present set what their arguments say.
+- `sysctls:` (compose, Kubernetes) and `systemControls:` (ECS) contain a container's settings, whatever their names.
+- Ansible's sysctl tasks (ansible.py) and Salt's sysctl.present are read from their arguments.
 - The content of a file of sysctls (cloud-init's write_files, Ansible's copy, a ConfigMap) is read as that file.
-- A command that sets sysctls is read as a shell reads it.
+- A command that sets sysctls is read as a shell would read it.
 
-Each node is looked at once, however many aliases lead to it.
+Each node is read once, however many aliases lead to it.
 """
 
 import itertools
@@ -32,21 +32,21 @@ _CONCERNS = re.compile(
 )
 _OF_CONTAINERS = ("sysctls", "systemControls", "SystemControls")
 _LXD = "linux.sysctl."
-"""What stands before a sysctl's name in the configuration of an instance of LXD or Incus."""
+"""The prefix of a sysctl's name in the configuration of an LXD or Incus instance."""
 
 _ROOTS = {"net", "vm", "kernel", "fs"}
 _TITLES = {"name", "description", "msg", "title", "summary"}
-"""Keys whose texts are for people: no command is looked for in them."""
+"""Keys whose texts are prose, and are not searched for commands."""
 
 _NAMED = ("name", "namespace", "key", "sysctl", "param", "parameter", "setting", "option", "k", "item")
 _VALUED = ("value", "val", "v", "setting", "data")
 _DESTINATIONS = ("dest", "destfile", "path")
 _TEXTS = ("content", "contents", "block", "line", "inline")
-"""Beside a path: the text that is put into the file that it names."""
+"""Keys beside a path: the text that is put into that file."""
 
 _FILLED_WITH = {*_TEXTS, "option", "regexp", "replace", "source", "src"}
 _WHERE = {"regexp", "search_string", "insertafter", "insertbefore", "marker"}
-"""What Ansible looks for in a file, to know where to write."""
+"""Keys for what Ansible searches for in a file, to find the place to write to."""
 
 _NOT_FILLED = {"absent", "directory", "file", "touch"}
 """States of Ansible's file module."""
@@ -57,7 +57,7 @@ _SETTINGS = re.compile(
     r"(net[./]nf_|vm[./]|kernel[./]|fs[./])[\w./*-]+[ \t]*=[ \t]*[-\d{$])",
     re.M,
 )
-"""A line as in a file of sysctls; of names that programs have as well, one with a number."""
+"""A line as in a file of sysctls; if its name is one that programs use, too, its value must be a number."""
 
 _INI = re.compile(r"\s*\[[\w-]+\]\s*$", re.M)
 _DEFAULT = re.compile(r"\$\{\w+:?-([^${}`]*)\}")
@@ -65,7 +65,7 @@ _LOADS = re.compile(r"\bsysctl\s[^;&|\n]{0,200}?(--system|(?<=\s)-[a-zA-Z]*[pf]\
 _DEEPEST_NAME = 6
 _MOST_ARGUMENTS = 50
 _MOST_PARSED = 2 << 20
-"""Characters of commands in one document, twice what a file may have: an alias costs nothing to write."""
+"""The most characters of commands in one document, twice the size limit of a file: aliases can repeat a command."""
 
 _MERGES_LIMIT = 1000
 _DEEPEST_MERGE = 50
@@ -78,7 +78,7 @@ T = TypeVar("T")
 
 
 def concerns(text: str) -> bool:
-    """Whether a text may hold sysctls at all: most files do not, and are not worth the time of a parser."""
+    """Whether a text may contain sysctls at all; most files do not, and then need not be parsed."""
     return bool(_CONCERNS.search(text))
 
 
@@ -96,15 +96,15 @@ class Document:
         self._top: Node | None = None
         self._tasks = ansible.Tasks(self, ())
         self._used: set[int] = set()
-        """Nodes that a rule has read, so that they are not looked at again."""
+        """Nodes that a rule has read, and that are not read again."""
         self._handled: set[int] = set()
-        """Nodes that are read, or reported: a name of a sysctl among the others is not passed over."""
+        """Nodes that were read or reported; a sysctl's name in any other node is reported at the end."""
         self._read: set[int] = set()
         self._written: set[str] = set()
         self._merged = self._parsed = 0
 
     def walk(self, document: Node | None) -> None:
-        """Take in all of it, in the order in which it is written."""
+        """Read the whole document, in the order in which it is written."""
         if document is None:
             return
         self._top = document
@@ -125,25 +125,25 @@ class Document:
                 waiting += reversed(self._mapping(node, key, scope))
             elif isinstance(node, ScalarNode):
                 self._text(node, key, scope)
-        self._name_the_rest(nodes)
+        self._report_the_rest(nodes)
 
-    def _name_the_rest(self, nodes: Iterable[Node]) -> None:
-        """Report each name of a sysctl of which no rule has made anything."""
+    def _report_the_rest(self, nodes: Iterable[Node]) -> None:
+        """Report each name of a sysctl that no rule has read."""
         for node in self.while_asked(nodes):
             if isinstance(node, ScalarNode) and id(node) not in self._handled and _has_a_name(node.value):
                 self._report_name(node)
 
     def _report_name(self, node: ScalarNode) -> None:
-        self.trouble(node, f"the name of a sysctl, and nothing that it is given: {shown(node.value)}")
+        self.trouble(node, f"the name of a sysctl without a value: {shown(node.value)}")
 
     def is_top(self, node: Node) -> bool:
         """Whether this is the whole document."""
         return node is self._top
 
-    # What the mappings are.
+    # Mappings.
 
     def _mapping(self, node: MappingNode, key: str, scope: object) -> list[tuple[Node, str, object]]:
-        """Read what a mapping sets; what is still to be looked at inside it, each with its key and its container."""
+        """Read the settings of a mapping; returns the nodes in it still to be read, each with its key and container."""
         scope = self._scope(node, key, scope)
         if self._fills_a_file(node, scope) or self._is_a_pair(node, scope):
             return [(each, name, scope) for name, each in self.names.of(node).items() if id(each) not in self._used]
@@ -156,9 +156,9 @@ class Document:
         return inside
 
     def _scope(self, node: MappingNode, key: str, scope: object) -> object:
-        """The container whose network a mapping's settings and commands are of; None is the host.
+        """The container whose network a mapping's settings and commands belong to; None is the host.
 
-        The containers of a pod have one network. A pod with hostNetwork has the host's.
+        The containers of a pod share one network. A pod with hostNetwork has the host's.
         """
         if self.names.text(node, "hostNetwork", "network_mode").lower() in ("true", "host"):
             return None
@@ -168,9 +168,9 @@ class Document:
         return scope
 
     def _reads_pair(self, node: MappingNode, name: ScalarNode, value: Node, key: str, scope: object) -> bool:
-        """Read a pair of a mapping that sets something, or holds a file; whether there is nothing left to look at."""
+        """Read a pair of a mapping, if it is a setting or a file's content; returns whether nothing is left to read."""
         if name.value in _OF_CONTAINERS and self._has_items(value):
-            self._sysctls(value, None if key == "machine" else scope or node)  # machine: Talos, of the host
+            self._sysctls(value, None if key == "machine" else scope or node)  # machine: Talos, for the host
             return True
         if name.value.startswith(_LXD) and is_text(value):
             own = Field(name.value.removeprefix(_LXD), name)
@@ -188,7 +188,7 @@ class Document:
         return self._holds_a_file(name, value) and self._file(name.value, value, scope, encoded=key == "binaryData")
 
     def _task(self, node: MappingNode, name: ScalarNode, value: Node) -> None:
-        """Read a task of Ansible. It may be called as the sysctl that it sets."""
+        """Read a task of Ansible, whose title may contain the name of the sysctl that it sets."""
         before = len(self._found.lines)
         self._tasks.read(node, value)
         read = {line.key for line in self._found.lines[before:]}
@@ -198,17 +198,17 @@ class Document:
                 self._handled |= {id(each)} if is_text(each) and normalised(each.value) in read else set()
 
     def _named(self, name: ScalarNode, value: Node, scope: object) -> bool:
-        """A sysctl's name, and what it is given."""
+        """Read a sysctl's name and value; returns whether nothing is left to read."""
         inner = self.names.get(value, "value")
         field = Field(value.value, value) if is_text(value) else Field(inner.value, inner) if is_text(inner) else None
         if field:
             self.setting(Field(name.value, name), field, scope=scope)
             return True
-        self.trouble(name, f"{name.value} has no plain text as its value")
+        self.trouble(name, f"{name.value} has no value in plain text")
         return isinstance(value, ScalarNode)
 
     def _nested(self, prefix: str, node: MappingNode, scope: object) -> bool:
-        """Read a name in parts, each of them a mapping: net, ipv4, tcp_sack. Whether there is one."""
+        """Read names that are split into nested mappings (net, ipv4, tcp_sack); returns whether there are any."""
         leaves = _leaves(prefix, node)
         if not any(in_linux(name.value) for name, _ in leaves):
             return False
@@ -217,7 +217,7 @@ class Document:
         return True
 
     def _is_a_pair(self, node: MappingNode, scope: object) -> bool:
-        """Read an item with a name and a value; whether it is one."""
+        """Read an item with a name and a value; returns whether it is one."""
         its = {name.lower(): value for name, value in self.names.of(node).items()}
         value = next((its[each] for each in _VALUED if is_text(its.get(each))), None)
         if value is None or any(self._tasks.in_mapping(node)):
@@ -231,7 +231,7 @@ class Document:
         return True
 
     def _is_salt(self, name: ScalarNode, value: Node) -> bool:
-        """Read a state of Salt, whose ID is the name unless its arguments have one; whether it is one."""
+        """Read a state of Salt, whose ID is the name unless its arguments have one; returns whether it is one."""
         present = self.names.get(value, "sysctl.present")
         present = value if name.value == "sysctl.present" else present
         if present is None:
@@ -245,7 +245,7 @@ class Document:
         if is_text(its_name) and is_text(its_value):
             self.setting(Field(its_name.value, its_name), Field(its_value.value, its_value))
         else:
-            self.trouble(name, "a sysctl.present without a name and a value that are plain texts")
+            self.trouble(name, "a sysctl.present without a name and a value in plain text")
         return True
 
     # The settings of a container.
@@ -254,7 +254,7 @@ class Document:
         return not isinstance(node, ScalarNode) or bool(re.search(r"\{\{|\$", node.value))
 
     def _of_the_containers(self, nodes: Iterable[Node]) -> Iterator[int]:
-        """The ids of all that containers have as `sysctls`, with what that merges in: settings of nothing else."""
+        """The ids of all containers' `sysctls` nodes, and of those merged into them: they set nothing else."""
         its = (self.names.get(node, name) for node in nodes for name in _OF_CONTAINERS)
         waiting, seen = [each for each in its if each is not None], set()
         while waiting:
@@ -268,7 +268,7 @@ class Document:
                     waiting += value.value if isinstance(value, SequenceNode) else [value]
 
     def _sysctls(self, node: Node, scope: object) -> None:
-        """A mapping or a list of `key=value` (compose), or a list of name and value (Kubernetes, ECS)."""
+        """Read a mapping or a list of `key=value` (compose), or a list of names and values (Kubernetes, ECS)."""
         if isinstance(node, ScalarNode):
             self.trouble(node, f"the template {node.value!r} is not known here")
         elif isinstance(node, MappingNode):
@@ -286,10 +286,10 @@ class Document:
                 self._item(each, scope=scope)
 
     def _pairs(self, node: Node, depth: int = 0) -> Iterator[tuple[tuple[Node, Node], int]]:
-        """A mapping's pairs, and then those of what it merges in (`<<`), which count where it has none of that name."""
+        """A mapping's own pairs, then those that it merges in (`<<`), which count only if it has none of that name."""
         self._merged += depth > 0
         if not isinstance(node, MappingNode) or depth > _DEEPEST_MERGE or self._merged > _MERGES_LIMIT:
-            self.trouble(node, f"no mapping, or more than {_MERGES_LIMIT} that are merged in (<<)")
+            self.trouble(node, f"not a mapping, or more than {_MERGES_LIMIT} mappings merged in (<<)")
             return
         yield from ((pair, depth) for pair in node.value if not merges(pair[0]))
         for key, value in node.value:
@@ -314,7 +314,7 @@ class Document:
             self.trouble(field.node, f"{field.text!r} is not KEY=VALUE")
 
     def while_asked(self, each: Iterable[T]) -> Iterator[T]:
-        """As long as anything more can be told."""
+        """The items of an iterable, until the limits of Found are reached."""
         return itertools.takewhile(lambda _: not self._found.full, each)
 
     # Texts: commands, and files of sysctls.
@@ -326,8 +326,8 @@ class Document:
             self._command_or_file(node, key, scope)
 
     def _name(self, node: ScalarNode, key: str, scope: object) -> None:
-        """A name, or `name=value`, for which no other rule has a use."""
-        if key in _TITLES and re.search(r"\s=", node.value):  # in words
+        """Read or report a name, or `name=value`, that no other rule has read."""
+        if key in _TITLES and re.search(r"\s=", node.value):  # prose
             self._handled.add(id(node))
         if id(node) in self._handled:
             return
@@ -335,7 +335,7 @@ class Document:
             self._report_name(node)
         elif key in _FILLED_WITH:
             self.trouble(node, _A_FILE)
-        else:  # containers.conf(5), crio.conf(5): of each container
+        else:  # containers.conf(5), crio.conf(5): for each container
             of_containers = key.endswith("default_sysctls")
             scope = self._top if of_containers else scope
             self._assignment(Field(node.value, node), scope=scope, at_start=of_containers)
@@ -354,9 +354,9 @@ class Document:
                 self._content(node, scope)
 
     def _command(self, node: SequenceNode, scope: object, before: SequenceNode | None = None) -> None:
-        """Words that are a command only together; one that is a command alone is found by itself.
+        """Read words that form a command together; a word that is a whole command is read by itself.
 
-        `before`: a list of words that these words go on.
+        `before`: a list of words that these words continue.
         """
         lists = [before, node] if before else [node]
         its = [word for each in lists for word in words(each)]
@@ -394,7 +394,7 @@ class Document:
         self._found.take_in(part, self._moved(node), scope=scope)
 
     def _fills_a_file(self, node: MappingNode, scope: object) -> bool:
-        """Read what a mapping puts into a file of sysctls, or name that file; whether it is one that fills a file."""
+        """Read what a mapping writes into a file of sysctls, or report that file; returns whether it writes one."""
         its = self.names.of(node)
         filled = _FILLED_WITH & set(its)
         for name in _DESTINATIONS:
@@ -412,12 +412,12 @@ class Document:
         return False
 
     def _holds_a_file(self, key: ScalarNode, node: Node) -> bool:
-        """Whether a pair is the name of a file of sysctls and what it holds (a ConfigMap, cfn-init)."""
+        """Whether a pair is the name of a file of sysctls and its content (a ConfigMap, cfn-init)."""
         holds = is_text(node) or (isinstance(node, MappingNode) and bool(_FILLED_WITH & set(self.names.of(node))))
         return holds and is_sysctl_file(key.value)
 
     def _file(self, path: str, node: Node, scope: object, *, encoded: bool = False) -> bool:
-        """Read the text that a file of sysctls is given, or name it if it is not written here."""
+        """Read the content of a file of sysctls, or report it if this file does not have it. Returns True."""
         text = node if isinstance(node, ScalarNode) else self._given_text(node)
         self._written.add(path)
         if isinstance(text, ScalarNode) and is_text(text) and not encoded:
@@ -427,7 +427,7 @@ class Document:
         return True
 
     def _given_text(self, node: Node) -> Node | None:
-        """The text that fills a file; None if it is encoded, taken out, or elsewhere."""
+        """The text that is written to a file; None if it is encoded, removed, or elsewhere."""
         encoding = self.names.text(node, "encoding") or "text/plain"
         if encoding != "text/plain" or self.names.text(node, "state") == "absent":
             return None
@@ -457,26 +457,26 @@ class Document:
         self._found.take_in(part, self._moved(node), scope=scope)
 
     def _moved(self, node: Node) -> Callable[[Where], Where]:
-        """Where the places of a node's text are in the file: known line by line in a literal block, else its start."""
+        """A function from places in a node's text to places in the file: exact in a literal block, else its start."""
         source, first, column = self._where(node)
         if not (isinstance(node, ScalarNode) and node.style == "|"):
             return lambda _: (source, first, column)
         return lambda place: (source, first + max(place[1], 1), 1)
 
-    # What is found.
+    # Settings and troubles.
 
     def _field(self, node: Node | None, inside: Node | None = None) -> Field | None:
         if node is not None and is_text(node):
             return Field(str(node.value), node)
         if at := node or inside:
-            self.trouble(at, "no plain text where a name or a value belongs")
+            self.trouble(at, "a name or a value that is not plain text")
         return None
 
     def setting(
         self, name: Field | None, value: Field | None, *, optional: str = "", scope: object = None,
         sometimes: bool = False, at_start: bool = False,
     ) -> None:  # fmt: skip
-        """Take a setting, unless a part of it is missing (which has been named) or is not known here."""
+        """Add a setting, unless a part of it is missing (which was reported before) or is not known here."""
         if not name or not value:
             return
         self._handled |= {
@@ -494,7 +494,7 @@ class Document:
                                 sometimes=sometimes, at_start=at_start, note=note)  # fmt: skip
 
     def without_templates(self, field: Field, at: Node, key: str, text: str = "") -> Field | None:
-        """The same text; None, and named, if a template engine, or compose, puts something into it."""
+        """The same text; None, and reported, if a template engine or compose would insert something into it."""
         if not re.search(r"\{\{|\{%|\$", field.text):
             return field
         quoted = "(secret)" if names_a_secret(key) else repr(text or field.text)
@@ -502,11 +502,11 @@ class Document:
         return None
 
     def mark(self, node: Node) -> None:
-        """A rule has made something of this node, or has named what it stands in."""
+        """Note that a rule has read this node, or has reported the node that contains it."""
         self._handled.add(id(node))
 
     def trouble(self, node: Node, why: str) -> None:
-        """Name a place."""
+        """Report a place that cannot be read."""
         self._handled.add(id(node))
         self._found.trouble(*self._where(node), why)
 
@@ -526,12 +526,12 @@ def _has_a_name(text: str) -> bool:
 
 
 def _are_commands(its: list[str]) -> bool:
-    """Whether these are commands rather than the words of one, of which only those of `sh -c` have spaces."""
+    """Whether these are commands, not the words of one command, in which only `sh -c` has words with spaces."""
     return "-c" not in its and any(sets_sysctls(word) for word in set(its) if " " in word.strip())
 
 
 def _leaves(prefix: str, node: MappingNode) -> list[tuple[ScalarNode, Node]]:
-    """What a mapping of mappings has at its ends, each with the names that lead there, joined by dots."""
+    """The leaves of nested mappings, each with the names that lead to it, joined by dots."""
     found: list[tuple[ScalarNode, Node]] = []
     waiting = [(prefix, pair, 0) for pair in reversed(node.value)]
     for _ in range(LINES_LIMIT):
@@ -547,7 +547,7 @@ def _leaves(prefix: str, node: MappingNode) -> list[tuple[ScalarNode, Node]]:
 
 
 def _is_all_settings(text: str) -> bool:
-    """Whether each line that is no comment is `name=value`."""
+    """Whether every line, apart from comments, is `name=value`."""
     lines = (line.strip() for line in text.splitlines())
     parts = (line.partition("=") for line in lines if line and line[0] not in "#;")
     return all(equals and is_name(name.strip().removeprefix("-"), value) for name, equals, value in parts)

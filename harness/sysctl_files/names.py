@@ -1,4 +1,4 @@
-"""What has the form of a sysctl's name, in files that hold other things as well."""
+"""Recognises names of sysctls in files that also contain other things."""
 
 import functools
 import re
@@ -14,7 +14,7 @@ _NET = {
     "ipx", "irda", "iw_cm", "lapb", "llc", "mpls", "mptcp", "netfilter", "netrom", "nf_conntrack_max", "phonet", "rds",
     "rose", "rxrpc", "sctp", "smc", "tipc", "token-ring", "unix", "vrf", "vsock", "x25",
 }  # fmt: skip
-"""The folders of /proc/sys/net, of this kernel and of others."""
+"""The folders of /proc/sys/net in this kernel and in others."""
 
 _OF_A_SYSCTL = re.compile(r"[a-z][a-z0-9]*(?:[_-][a-z0-9]+)+")
 _OF_A_FILE = re.compile(r".*\.(md|txt|py|sh|conf|ya?ml|json|img|bin|log|[ch]|rs|go|js|com|org|io|net|dev)")
@@ -23,7 +23,7 @@ _LONGEST = 512
 
 
 def is_name(text: str, value: str = "") -> bool:
-    """Whether a text has the form of a sysctl's name; with a number as its value, also one that few programs have."""
+    """Whether a text has the form of a sysctl's name. If its value is a number, less typical forms count, too."""
     match = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
     if not match:
         return False
@@ -36,7 +36,7 @@ def is_name(text: str, value: str = "") -> bool:
 
 
 def _is_of_linux_form(root: str, names: list[str], text: str) -> bool:
-    """As in vm.dirty_ratio and fs.inotify.max_user_watches: words that are joined, and no path."""
+    """Whether it looks like vm.dirty_ratio or fs.inotify.max_user_watches: joined words, and not a path."""
     return (
         root in ("vm", "kernel", "fs")
         and len(names) <= 2
@@ -47,7 +47,7 @@ def _is_of_linux_form(root: str, names: list[str], text: str) -> bool:
 
 
 def in_linux(key: str) -> str:
-    """The source file of the kernel that has a key, in some build of it; empty if none is known to have it."""
+    """The kernel's source file that defines a key, in any build of Linux; empty if none is known."""
     names = normalised(key.removeprefix("/proc/sys/")).split(".")
     found = _linux().get(".".join(names), "")
     if not found and len(names) > 3:
@@ -57,7 +57,7 @@ def in_linux(key: str) -> str:
 
 @functools.cache
 def _linux() -> dict[str, str]:
-    """The keys of linux_keys.txt, each with its file; an interface is a `*`."""
+    """The keys of linux_keys.txt, each with its source file; `*` stands for an interface."""
     found, file = {}, ""
     for line in Path(__file__).with_name("linux_keys.txt").read_text("utf-8").splitlines():
         if line.startswith("["):

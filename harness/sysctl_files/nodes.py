@@ -1,4 +1,4 @@
-"""YAML's nodes, by their names: what the readers of structured files share. A node knows where it stands."""
+"""Helpers for YAML's nodes, which know their places, for the readers of structured files."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, TypeGuard
@@ -15,7 +15,7 @@ _LONGEST_WORD = 256
 
 
 class Field(NamedTuple):
-    """A text, the node that it stands in, and what a reader had to assume of it."""
+    """A text, its node, and what the reader had to assume about it."""
 
     text: str
     node: Node
@@ -23,23 +23,23 @@ class Field(NamedTuple):
 
 
 def is_text(node: Node | None) -> TypeGuard[ScalarNode]:
-    """Whether it is a plain text, which null is not."""
+    """Whether a node is plain text; null is not."""
     return isinstance(node, ScalarNode) and node.tag != _NULL
 
 
 def merges(key: Node) -> bool:
-    """Whether it is the key `<<`, whose value is merged in."""
+    """Whether a key is `<<`, whose value is merged into the mapping."""
     return isinstance(key, ScalarNode) and key.tag == _MERGE
 
 
 class Names:
-    """Mappings by their names, each made once: an alias may lead to one ten thousand times."""
+    """The pairs of mappings as dicts, each built once, because ten thousand aliases may lead to one mapping."""
 
     def __init__(self) -> None:
         self._made: dict[int, tuple[MappingNode, dict[str, Node]]] = {}
 
     def of(self, node: Node | None) -> dict[str, Node]:
-        """Empty if it is no mapping. The node is kept, so that its id stays its own."""
+        """The pairs of a mapping; empty for any other node. The node is kept alive, so that its id stays unique."""
         if not isinstance(node, MappingNode):
             return {}
         if id(node) not in self._made:
@@ -57,19 +57,19 @@ class Names:
 
 
 def words(node: SequenceNode) -> list[str]:
-    """The first words of a list, of each its beginning: a command that is looked for is no longer."""
+    """The beginnings of a list's first words, long enough for the commands that are searched for."""
     return [each.value[:_LONGEST_WORD] for each in node.value[:_WORDS_LIMIT] if isinstance(each, ScalarNode)]
 
 
 def is_whole(node: SequenceNode) -> bool:
-    """Whether words() are all of it."""
+    """Whether words() returns the whole list, uncut."""
     return len(node.value) <= _WORDS_LIMIT and all(
         isinstance(each, ScalarNode) and len(each.value) <= _LONGEST_WORD for each in node.value
     )
 
 
 def pairs_as_items(node: MappingNode) -> Iterator[Node]:
-    """What Ansible's dict2items makes of a mapping: items with a `key` and a `value`."""
+    """A mapping as items with a `key` and a `value`, as by Ansible's dict2items."""
     for key, value in node.value[:LINES_LIMIT]:
         mark = key.start_mark
         named = [(ScalarNode(_STRING, name, mark, mark), each) for name, each in (("key", key), ("value", value))]

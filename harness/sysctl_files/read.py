@@ -1,4 +1,4 @@
-"""Any of the files in which people keep sysctls, from their paths. What is read is data: nothing of it is run."""
+"""Reads files with sysctls, in any supported format, from their paths. Everything is data: nothing is run."""
 
 import itertools
 import os
@@ -11,22 +11,22 @@ from harness.sysctl_files.lines import Found, Line, Malformed, Place, overruled,
 from harness.sysctl_files.sysctl_d import SysctlD, files_of
 
 SIZE_LIMIT = 1 << 20
-"""Bytes of the longest file."""
+"""The size of the longest file, in bytes."""
 
 LEFT_OUT = 7
 """The exit status of a command that has used what could be read, and left something out."""
 
 _PARSED = ("YAML", "cloud-config", "JSON")
-"""Formats whose readers say themselves that a template is none of their texts."""
+"""Formats whose readers themselves report a template."""
 
 _READ = "give sysctl.d, a shell script, YAML, JSON, TOML or INI (tuned, systemd, quadlet)"
 
 _MANY = 5
-"""Lines of a file that are no settings; where there are as many, and more than settings, it is of another format."""
+"""With at least this many lines that are not settings, and fewer that are, a file has another format than sysctl.d."""
 
 
 def read(paths: Sequence[str]) -> list[Line]:
-    """Every setting in the order in which they take effect; Malformed if there is any place that cannot be read."""
+    """All settings, in the order in which they take effect; Malformed if any place cannot be read."""
     lines, left_out = read_some(paths)
     if left_out:
         raise Malformed(left_out, lines)
@@ -34,17 +34,17 @@ def read(paths: Sequence[str]) -> list[Line]:
 
 
 def read_as_asked(paths: Sequence[str], *, partial: bool) -> tuple[list[Line], list[Place]]:
-    """What is used, and what is left out: if not `partial`, nothing is, and Malformed says so."""
+    """The settings, and the places left out; if not `partial`, Malformed if any place would be left out."""
     return read_some(paths) if partial else (read(paths), [])
 
 
 def read_some(paths: Sequence[str]) -> tuple[list[Line], list[Place]]:
-    """The settings that can be read, in the order in which they take effect, and the places that cannot.
+    """The settings that can be read, in the order in which they take effect, and the places that cannot be read.
 
-    Of sysctl.d files one after the other the last line of a key decides, and the others are marked so. What other files
-    set is written line by line: which one is in force is the kernel's to say, and none is marked.
-    `-` is the standard input; a directory is the *.conf in it, and directories one after the other are read as one
-    boot would (sysctl_d.files_of).
+    In consecutive sysctl.d files, the last line of a key takes effect, and the others are marked as overridden. The
+    settings of other files are written one by one, and the last one that the kernel accepts takes effect, so none is
+    marked. `-` is the standard input. A directory stands for its *.conf files, and consecutive directories are read as
+    at a boot (sysctl_d.files_of).
     """
     found = Found()
     boot: SysctlD | None = None
@@ -66,7 +66,7 @@ def read_some(paths: Sequence[str]) -> tuple[list[Line], list[Place]]:
 
 
 def _is_refused(path: str, text: str, source: str, format: formats.Format, found: Found) -> bool:
-    """Whether a file is of a format that is not read; then it is named."""
+    """Whether a file has a format that is not supported; if so, report it."""
     at, why = formats.foreign(path, text, format)
     if not why and format.name not in _PARSED:
         at, why = formats.template(text)
@@ -76,13 +76,13 @@ def _is_refused(path: str, text: str, source: str, format: formats.Format, found
 
 
 def _read_settings(boot: SysctlD, text: str, source: str) -> None:
-    """Take in a file of sysctl.d syntax, unless most of its lines show that it is of no such format."""
+    """Read a file of sysctl.d syntax, unless most of its lines show that it has another format."""
     before, troubles = len(boot.found.lines), len(boot.found.troubles)
     boot.read(text, source)
     bad = boot.found.troubles[troubles:]
     if len(bad) >= _MANY and len(bad) > len(boot.found.lines) - before:
         del boot.found.lines[before:], boot.found.troubles[troubles:]
-        what = f"of no format that is read ({len(bad)} lines like this one are not settings)"
+        what = f"not in any supported format ({len(bad)} lines like this one are not settings)"
         boot.found.trouble(source, bad[0].line, bad[0].column, f"{what}. Hint: {_READ}")
 
 
@@ -109,7 +109,7 @@ def _is_folder(path: str) -> bool:
 
 
 def _text(path: str, found: Found) -> str:
-    """A file's text; empty, with a trouble, where it has none. Neither a pipe nor a device is ever waited for."""
+    """A file's text; empty, with a trouble, if it cannot be read. It never waits for a pipe or a device."""
     source = "stdin" if path == "-" else path
     try:
         data = sys.stdin.buffer.read(SIZE_LIMIT + 1) if path == "-" else _bytes(path)
@@ -126,7 +126,7 @@ def _bytes(path: str) -> bytes:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise ValueError("it is no file")
+            raise ValueError("it is not a regular file")
         return file.read(SIZE_LIMIT + 1)
 
 
@@ -135,7 +135,7 @@ def _decoded(data: bytes, source: str, found: Found) -> str:
         text = data.decode("utf-8-sig")
         at, why = text.find("\0"), "a NUL"
     except UnicodeDecodeError as error:
-        at, why = error.start, f"no UTF-8: byte {data[error.start]:#04x}"
+        at, why = error.start, f"not UTF-8: byte {data[error.start]:#04x}"
         text = data.decode("latin-1")
     if at < 0:
         return text

@@ -1,4 +1,4 @@
-"""Why nothing was used, as JSON, for whoever asked for a report as JSON."""
+"""The error of a command that would have printed JSON, as JSON."""
 
 import json
 

@@ -1,8 +1,9 @@
 """The sysctls that a shell script sets: `sysctl -w`, `echo V > /proc/sys/…`, `… | tee /proc/sys/…`, `docker --sysctl`.
 
-The script is read, never run: what a shell would compute (`$x`, the output of a program, another file) is not known
-here, and named as such. Known are a variable that is given one plain text, at the top of the script; the default in
-`${x:-1024}`; and what echo, printf or a here-document write to a file of sysctls. What sets no sysctl is passed over.
+The script is read, never run: a value that a shell would compute (`$x`, the output of a program, another file) is not
+known, and is reported. Known are a variable that is set once, to plain text, at the top level of the script; the
+default in `${x:-1024}`; and what echo, printf or a here-document write to a file of sysctls. Commands that set no
+sysctl are ignored.
 """
 
 import itertools
@@ -35,13 +36,13 @@ _SHELLS = {"sh", "bash", "dash", "ash", "ksh", "zsh"}
 _SETS_NOTHING = {
     "echo", "printf", "[", "[[", "test", "cat", "head", "ls", "stat", "grep", "export", "local", "readonly",
 }  # fmt: skip
-"""Commands that write to none of their arguments, and run none."""
+"""Commands that neither write to their arguments nor run them."""
 
 _READS = {
     "awk", "cmp", "column", "comm", "cut", "diff", "file", "gawk", "jq", "less", "mawk", "md5sum", "more", "od", "sed",
     "sha256sum", "sort", "tail", "tr", "uniq", "wc", "xxd",
 }  # fmt: skip
-"""Commands that only read the files that they are given, but for what they themselves are told to write or to run."""
+"""Commands that only read the files named in their arguments, unless an option makes them write or run something."""
 
 _COPIES = {"cp", "mv", "rsync", "scp", "install"}
 _SUBSTITUTED = re.compile(r"\$\(([^()`]{0,2000})\)|`([^`]{0,2000})`")
@@ -50,21 +51,21 @@ _DEFAULT = re.compile(r"\$\{\w+:?-([^${}`]*)\}")
 
 _DEEPEST = 3
 _MOST_BODIES = 20
-"""Here-documents of one line."""
+"""The most here-documents of one line."""
 
 _LONGEST_QUOTED = 80
 
 
 def sets_sysctls(command: str) -> bool:
-    """Whether this looks like a command that sets sysctls, or fills their files, by whatever program it is run."""
+    """Whether this looks like a command that sets sysctls, or writes their files, whatever program runs it."""
     return bool(_SETS.search(command) or _WRITES.search(command) or fills_a_file(command))
 
 
 def read(text: str, source: str, found: Found, written: set[str] | None = None) -> None:
-    """Take in one script.
+    """Read one script into `found`.
 
-    `written`: of a command inside another file, the files of sysctls that this file writes as well; the command may
-    load them, and what `sysctl --system` loads beyond them is not this file's.
+    `written`: if the script is a command inside another file, the files of sysctls that this other file writes: the
+    command may load them, and anything else that `sysctl --system` loads does not belong to this file.
     """
     lines = list(logical_lines(text))
     part = written is not None
@@ -95,7 +96,7 @@ class _Script:
     conditions: Conditions
 
     def take(self, line: Logical, bodies: list[Logical]) -> None:
-        """Take in a line, with the here-documents that it sends somewhere."""
+        """Read a line, with the here-documents that belong to it."""
         if len(line.text) > LONGEST_LINE or len(known := filled_in(line.text, self.files)) > LONGEST_LINE:
             why = f"a line longer than {LONGEST_LINE} characters"
             self.found.trouble(self.source, line.first, 1, why)
@@ -109,7 +110,7 @@ class _Script:
                 _here_document(body, self.source, self.found)
 
     def expanded(self, text: str, line: int) -> tuple[str, str]:
-        """A text with what its variables stand for in that line, and what had to be assumed; `$` stays if unknown."""
+        """A text with its variables replaced by their values at that line, and the assumptions; unknown `$` stays."""
         notes: list[str] = []
 
         def default(match: re.Match[str]) -> str:
@@ -129,7 +130,7 @@ class _Script:
 
 
 def _without_reads(text: str) -> str:
-    """A text without its command substitutions that only read sysctls: what they print is not known here."""
+    """A text without the command substitutions that only read sysctls, whose output is not known."""
 
     def unknown(match: re.Match[str]) -> str:
         inner = match[1] or match[2] or ""
@@ -143,12 +144,12 @@ def _without_reads(text: str) -> str:
 
 
 def _here_document(body: Logical, source: str, found: Found) -> None:
-    """What cat alone is sent is text on a terminal; what else is sent somewhere may be commands."""
+    """Report a here-document that sets sysctls; one for cat alone is only shown on a terminal."""
     if _SHOWN.match(body.sent_by):
         return
     for number, line in enumerate(body.text.split("\n"), body.first):
         if not found.full and sets_sysctls(line):
-            found.trouble(source, number, 1, "a here-document that sets sysctls: who reads it is not known here")
+            found.trouble(source, number, 1, "a here-document that sets sysctls: whether it is run is not known here")
 
 
 class _Reader:
@@ -156,7 +157,7 @@ class _Reader:
         self._line, self._script, self._bodies = line, script, bodies
         self._source, self._found = script.source, script.found
         self.sent: Logical | None = None
-        """The here-document that goes to a file of sysctls."""
+        """The here-document that is written to a file of sysctls."""
 
     def read(self, text: str, depth: int) -> None:
         try:
@@ -185,7 +186,7 @@ class _Reader:
                 self._file(file, sender if command.name == "tee" else command)
 
     def _file(self, file: str, sender: Command) -> None:
-        """A file of sysctls that is written: read what it is sent, if that is a plain text."""
+        """Read what is written to a file of sysctls if it is plain text, else report it."""
         self._script.written.add(file)
         text, first = printed(sender), 0
         if text is None and sender.words[1:] in ([], ["-"]) and sender.name in ("", "cat") and len(self._bodies) == 1:
@@ -204,7 +205,7 @@ class _Reader:
             is_quoted = self.sent is not None and bool(first) and self.sent.word[:1] in ("'", '"', "\\")
             line, notes[where] = (raw, "") if is_quoted else self._script.expanded(raw, self._line.first)
             if re.search(r"[$`]", line) and not is_quoted and line.lstrip()[:1] not in ("#", ";"):
-                self._found.trouble(*where, f"{raw.strip()}: what the shell puts there is not known here")
+                self._found.trouble(*where, f"{raw.strip()}: the value that the shell inserts is not known here")
             else:
                 part.read_line(line, where)
         sometimes, found = self._script.conditions.decide_about(file), Found()
@@ -214,7 +215,7 @@ class _Reader:
         self._found.take_in(found, lambda where: where, sometimes=sometimes, note=note)
 
     def _position(self, raw: str) -> tuple[int, int]:
-        """Of a text that is written in this line, at its name."""
+        """The position of a setting's name in this line."""
         return self._line.position(raw.partition("=")[0].strip().removeprefix("-") or "\n")
 
     def _sysctl(self, words: list[str]) -> None:
@@ -233,14 +234,14 @@ class _Reader:
                 self._setting(word, optional=optional, secret=secret, after_one="=" in "".join(settings))
 
     def _loads(self, option: str, words: list[str]) -> str:
-        """Why what an option makes `sysctl` read is not known here; empty if it reads nothing, or what was written."""
+        """Why the files that an option makes `sysctl` read are not known; empty if there are none, or all are."""
         written, files = self._script.written, _reads_files(option, words)
         if option.startswith("--system") and (written or self._script.is_a_part):
             return ""
         return "" if files and set(files) <= written else _why_not_read(option, files)
 
     def _options(self, words: list[str]) -> None:
-        """Docker's `--sysctl key=value` and `--sysctl=key=value`; podman's and nerdctl's are the same."""
+        """Read Docker's `--sysctl key=value` and `--sysctl=key=value`; podman's and nerdctl's are the same."""
         container = object()
         for word, following in itertools.pairwise([*words, ""]):
             if word == "--sysctl":
@@ -249,7 +250,7 @@ class _Reader:
                 self._setting(word.removeprefix("--sysctl="), scope=container)
 
     def _unread(self, command: Command) -> None:
-        """Name what sets a sysctl, or fills a file of them, through a program that is not known here."""
+        """Report a program that is not known here and that sets a sysctl or writes a file of sysctls."""
         whole = " ".join(command.words)
         if names_a_secret(whole):  # which may stand before its key
             shortened = f"{command.name} … (secret)"
@@ -258,7 +259,7 @@ class _Reader:
         if command.name in _SETS_NOTHING:
             return
         if _SETS.search(whole) or (PROC_SYS in whole and not _only_reads(command, whole)):
-            self._trouble(command.words[0], f"a sysctl is set here in a way that is not read: {shortened}")
+            self._trouble(command.words[0], f"a sysctl is set here in a way that is not supported: {shortened}")
         elif fills_a_file(whole):
             self._script.written.add(whole)
             why = f"a file of sysctls is written here: {shortened}. Hint: give that file itself"
@@ -267,21 +268,24 @@ class _Reader:
     def _setting(
         self, word: str, *, optional: str = "", scope: object = None, secret: bool = False, after_one: bool = False
     ) -> None:
-        """`secret`: among the words beside it is the name of a key whose value is one. `after_one`: so is KEY=VALUE."""
+        """Read a word as KEY=VALUE, or report it.
+
+        `secret`: one of the words names a key whose value is a secret. `after_one`: one of them is KEY=VALUE.
+        """
         key, equals, value = word.partition("=")
-        told = "(secret)" if secret and not names_a_secret(word) else repr(word)
+        shown = "(secret)" if secret and not names_a_secret(word) else repr(word)
         if equals:
             self._add(key, value, optional=optional, scope=scope)
         elif after_one and not re.search(r"[./]", word):
-            self._trouble(word, f"{told} is not KEY=VALUE. Hint: put quotes around a value with spaces: 'key=1 2'")
+            self._trouble(word, f"{shown} is not KEY=VALUE. Hint: quote a value with spaces: 'key=1 2'")
         else:
-            self._trouble(word, f"no '=' in {told}")
+            self._trouble(word, f"no '=' in {shown}")
 
     def _output(self, sender: Command, targets: list[str]) -> None:
         for target in targets:
             value = printed(sender)
             if value is None:
-                self._trouble(target, f"what {sender.name or 'nobody'} writes to {target} is not known here")
+                self._trouble(target, f"what {sender.name or 'this line'} writes to {target} is not known here")
             else:
                 self._add(target.removeprefix(PROC_SYS.removesuffix("/")), value, written_as=target)
 
@@ -289,7 +293,7 @@ class _Reader:
         where, line = written_as or key, self._line
         known, note = self._script.expanded(f"{key}={value}", line.first)
         if re.search(r"[$`]", known):
-            self._trouble(where, f"{where}={value}: what the shell puts there is not known here")
+            self._trouble(where, f"{where}={value}: the value that the shell inserts is not known here")
             return
         place = (self._source, *line.position(where))
         sometimes = self._script.conditions.decide_about(where)
@@ -313,7 +317,7 @@ def _only_reads(command: Command, whole: str) -> bool:
 
 
 def _reads_files(option: str, words: list[str]) -> list[str]:
-    """The files that an option makes `sysctl` read (sysctl(8)); none if it reads none."""
+    """The files that an option makes `sysctl` read (sysctl(8)); empty if there are none."""
     if option.startswith("--system"):
         return ["the sysctl.d directories and /etc/sysctl.conf"]
     if not (read := re.fullmatch(r"-[a-oq-zA-Z]*p(.*)|-[a-zA-Z]*f.*|--load(?:=(.*))?", option, re.S)):
@@ -332,6 +336,6 @@ def _why_not_read(option: str, files: list[str]) -> str:
 
 
 def _given_to_a_shell(command: Command) -> str:
-    """The commands that a shell is given with -c; empty where this is none, or has none."""
+    """The argument of a shell's -c; empty if the command is not a shell, or has no -c."""
     words = itertools.pairwise(command.words if command.name in _SHELLS else [])
     return next((following for word, following in words if re.fullmatch(r"-[a-z]*c", word)), "")

@@ -1,4 +1,4 @@
-"""A shell's text as far as words go: logical lines, pipelines, simple commands. Nothing is expanded, nothing is run."""
+"""Splits a shell's text into logical lines, pipelines and simple commands. Nothing is expanded, nothing is run."""
 
 import bisect
 import itertools
@@ -18,12 +18,12 @@ _ESCAPED_END = re.compile(r"\\n")
 _QUOTING = re.compile(r"\\.?|[\"']|(?<!\S)#")
 _QUOTE_ENDS = re.compile("'")
 _MOST_JOINED = 500
-"""Lines that one quotation, or backslashes, may join: where it does not end by then, it ends nowhere."""
+"""The most lines that a quotation or backslashes may join; a quote that is longer has no end."""
 
 
 @dataclass(slots=True)
 class Command:
-    """One simple command: its words, and where its output goes."""
+    """One simple command: its words, and the targets of its output."""
 
     words: list[str] = field(default_factory=list)
     targets: list[str] = field(default_factory=list)
@@ -31,11 +31,11 @@ class Command:
 
     @property
     def name(self) -> str:
-        """The program, without its folder; empty where there is none."""
+        """The program's name, without its folder; empty if there is none."""
         return posixpath.basename(self.words[0]) if self.words else ""
 
     def take(self, word: str) -> None:
-        """A word; what stands before a command (`sudo -u root`, `A=1`) is not of it."""
+        """Add a word, unless it belongs to a prefix of the command (`sudo -u root`, `A=1`)."""
         if self.words or not (self._passing or word in _BEFORE or re.match(r"-|[A-Za-z_]\w*=", word)):
             self.words.append(word)
         else:
@@ -44,20 +44,20 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Logical:
-    """A line, joined where a backslash ended it, that knows where its parts stood."""
+    """A line, joined at backslashes and open quotes, with the positions of its parts."""
 
     text: str
     starts: list[int]
     first: int
     sent_by: str = ""
-    """Of a here-document, the line that sends it somewhere."""
+    """For a here-document, the line of the command that reads it."""
     word: str = ""
-    """Of a here-document, the word that ends it, as it is written: in quotes, nothing in the text is expanded."""
+    """For a here-document, the word that ends it, as it is written: if quoted, nothing in the text is expanded."""
 
     def position(self, word: str) -> tuple[int, int]:
-        """Line and column of a word as it is written; the line's beginning where quotes have changed it."""
+        """Line and column of a word; those of the line's beginning if quotes have changed the word."""
         at = self.text.find(word)
-        while at > 0 and re.match(r"[\w.]", self.text[at - 1]):  # `y` is not the y of sysctl
+        while at > 0 and re.match(r"[\w.]", self.text[at - 1]):  # the word `y` is not the y in sysctl
             at = self.text.find(word, at + 1)
         at = len(self.text) - len(self.text.lstrip()) if at < 0 else at
         row = bisect.bisect(self.starts, at) - 1
@@ -65,7 +65,7 @@ class Logical:
 
 
 def logical_lines(text: str) -> Iterator[Logical]:
-    """The lines of a script, joined where a backslash or an open quote ends them; a here-document is one of its own."""
+    """The lines of a script, joined at backslashes and open quotes; each here-document is a separate line."""
     raw = re.split(r"\r?\n", text)
     ends: dict[str, list[int]] = {}
     for number, line in enumerate(raw if "<<" in text else []):
@@ -84,14 +84,14 @@ def logical_lines(text: str) -> Iterator[Logical]:
 
 
 def _here_documents(line: str) -> list[tuple[str, str]]:
-    """The words that end what follows, each as it is written, and alone; `<<` between `((` and `))` shifts bits."""
+    """The end words of a line's here-documents, each with and without quotes; `<<` inside `((…))` shifts bits."""
     found = _HERE.finditer(line)
     outside = (each for each in found if line.count("((", 0, each.start()) <= line.count("))", 0, each.start()))
     return [(each[1], each[2]) for each in outside]
 
 
 def _joined(raw: list[str], at: int) -> Logical:
-    """The line that begins there."""
+    """The logical line that begins at index `at`."""
     text, starts, quote = "", [0], ""
     for number in range(at, min(at + _MOST_JOINED, len(raw))):
         quote, continued = _after(raw[number], quote)
@@ -106,11 +106,11 @@ def _joined(raw: list[str], at: int) -> Logical:
 
 
 def _after(line: str, quote: str) -> tuple[str, bool]:
-    """The quote that is open at the end of a line, and whether a backslash joins the next one to it."""
+    """The quote that is open at the end of a line, and whether a backslash joins the next line to it."""
     at = 0
     while token := (_QUOTE_ENDS if quote == "'" else _QUOTING).search(line, at):
         at = token.end()
-        if token[0] == "\\":  # the last of the line
+        if token[0] == "\\":  # the last character of the line
             return quote, True
         if token[0] == "#" and not quote:
             return "", False
@@ -120,15 +120,15 @@ def _after(line: str, quote: str) -> tuple[str, bool]:
 
 
 def pipelines(text: str) -> Iterator[list[Command]]:
-    """The commands of a text, those that are piped into one another together. ValueError where quotes do not end."""
-    text = _OTHER_STREAMS.sub("", text)  # shlex tears `2>` apart, and `echo 2 >` looks the same then
+    """The pipelines of a text, each a list of commands. ValueError if a quote does not end."""
+    text = _OTHER_STREAMS.sub("", text)  # shlex splits `2>`, which then looks like `echo 2 >`
     lexer = shlex.shlex(text, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     return _pipelines(list(lexer))
 
 
 def printed(command: Command) -> str | None:
-    """What echo or printf print of these words, without the end of the last line; None if that is not plain."""
+    """The output of echo or printf, without the last newline; None if it cannot be determined."""
     if command.name == "echo":
         options = list(itertools.takewhile(re.compile(r"-[neE]+").fullmatch, command.words[1:]))
         text = " ".join(command.words[1 + len(options) :])

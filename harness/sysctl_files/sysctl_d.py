@@ -1,13 +1,13 @@
 """Files and directories in sysctl.d(5) syntax, by systemd's rules (src/sysctl/sysctl.c, parse_line and apply_all).
 
-A line is `key = value`; one that begins with `#` or `;` is a comment, but a `#` after a value belongs to the value (the
-kernel refuses it, or reads a number up to it). A leading `-` forgives failure. Of one key the last line counts, over
-all files. A glob in a key writes to all that match, but for keys with a line of their own, wherever that stands;
-`-key` alone takes a key out.
+A line is `key = value`. A line that begins with `#` or `;` is a comment, but a `#` after a value belongs to the value
+(the kernel refuses it, or reads a number up to it). A leading `-` allows the line to fail. The last line of a key, over
+all files, takes effect. A key may be a glob, which applies to all matching keys except those that have a line of their
+own anywhere; a bare `-key` excludes a key.
 
-procps reads the same lines. It differs in this: `sysctl --system` reads /etc/sysctl.conf after all directories
-(sysctl(8)), which systemd does not read at all; and sysctl.conf(5) of 3.3.17 names neither globs nor a bare `-key`. We
-follow systemd.
+procps reads the same lines, with two differences: `sysctl --system` reads /etc/sysctl.conf after all directories
+(sysctl(8)), which systemd does not read at all; and sysctl.conf(5) of 3.3.17 mentions neither globs nor a bare `-key`.
+This module follows systemd.
 """
 
 import contextlib
@@ -26,13 +26,13 @@ from harness.sysctl_files.lines import Found, Line, Malformed, Where, normalised
 ROOT = Path("/proc/sys")
 _GLOB = re.compile(r"[*?[]")
 _TEMPLATE = re.compile(r"\{\{.{0,80}?\}\}|<%.{0,80}?%>|\$\{\w{1,80}[^}]{0,80}\}|\{%|(?<![\w@])@\w{1,80}@(?![\w@])")
-"""What a template engine puts something in for: Jinja and Go, ERB, Terraform and shells, autotools."""
+"""A tag that a template engine replaces: Jinja and Go, ERB, Terraform and shells, autotools."""
 
 _LINE_ENDS = re.compile(r"\r\n|\n\r|\n|\r")
 
 
 def parse(text: str, source: str) -> list[Setting]:
-    """The settings of one text that count. Malformed names every line that cannot be read."""
+    """The settings of one text that take effect. Malformed lists every line that cannot be read."""
     file = SysctlD()
     file.read(text, source)
     if file.found.troubles:
@@ -42,19 +42,19 @@ def parse(text: str, source: str) -> list[Setting]:
 
 @dataclass(slots=True)
 class SysctlD:
-    """Files in sysctl.d syntax that are read one after the other, as one boot would."""
+    """Files in sysctl.d syntax, read one after the other as at a boot."""
 
     found: Found = field(default_factory=Found)
     _taken_out: dict[str, tuple[int, Line]] = field(default_factory=dict)
-    """Of each bare `-key` the last, and how many lines stood before it."""
+    """The last bare `-key` of each key, and the number of lines before it."""
 
     def read(self, text: str, source: str) -> None:
-        """Take in one file."""
+        """Read one file."""
         for number, raw in enumerate(_LINE_ENDS.split(text), 1):
             self.read_line(raw, (source, number, len(raw) - len(raw.lstrip()) + 1))
 
     def read_line(self, line: str, where: Where) -> None:
-        """Take in one line, which stands there."""
+        """Read one line, which has this place."""
         line = line.strip()
         if not line or line[0] in "#;":
             return
@@ -101,7 +101,7 @@ def _expanded(line: Line, explicit: set[str]) -> Iterator[Line]:
 
 
 def matches(pattern: str) -> list[str]:
-    """The keys of this kernel that match a glob, of files only, in order."""
+    """The keys of this kernel (files, not folders) that match a glob, in order."""
     *folders, last = path_of(pattern).split("/")
     paths = [ROOT]
     for name in folders:
@@ -116,7 +116,7 @@ def _names(folder: Path, pattern: str, *, folders: bool) -> list[str]:
 
 @functools.cache
 def _listed(folder: Path) -> tuple[list[str], list[str]]:
-    """The names of the files, and of the folders, that are in a folder."""
+    """The names of the files, and of the folders, in a folder."""
     listed: tuple[list[str], list[str]] = ([], [])
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
@@ -125,10 +125,10 @@ def _listed(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def files_of(directories: list[str]) -> list[str]:
-    """The files that a boot would read: every *.conf by base name, the first directory that has it winning.
+    """The files that a boot would read: every *.conf, by base name, from the first directory that has one of that name.
 
-    A hidden one is not looked at. A name that leads to /dev/null, to nothing or to no file is taken, and read by nobody
-    (systemd, src/basic/conf-files.c; systemd-sysctl goes on without what it cannot read).
+    Hidden files are ignored. A name that leads to /dev/null, to nothing or to no regular file masks that name in later
+    directories (systemd, src/basic/conf-files.c; systemd-sysctl ignores what it cannot read).
     """
     chosen: dict[str, str] = {}
     for directory in directories:
@@ -140,7 +140,7 @@ def files_of(directories: list[str]) -> list[str]:
 
 
 def _is_file(path: str) -> bool:
-    """Or may be one: whoever reads it says why it cannot be."""
+    """Whether a path is, or may be, a regular file; if it cannot be read, reading it reports that."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)
     except FileNotFoundError:

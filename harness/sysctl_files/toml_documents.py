@@ -1,7 +1,7 @@
 """The sysctls in TOML: Bottlerocket's settings.kernel.sysctl, default_sysctls of containers.conf and cri-o.
 
-tomllib keeps no places. Each text is looked for after the one before it: if the same text stands in between as part of
-another one, the place is that of the other.
+tomllib keeps no places, so each text is searched for after the one before it. If the same text occurs in between as
+part of another one, the place found is that of the other.
 """
 
 import re
@@ -16,16 +16,16 @@ from harness.sysctl_files.lines import Found
 
 _DEEPEST = 50
 _DEEP = re.compile(rf"(?<![\w\"'.-])(?:[\w\"'-]++[ \t]*+\.[ \t]*+){{{_DEEPEST}}}")
-"""Of a name in parts, tomllib's time goes with the square of their number."""
+"""A name of many parts: tomllib's time grows with the square of their number."""
 
 _MOST_MISSES = 1000
-"""Texts that are searched for from the beginning of the file: each takes as long as the file is."""
+"""The most texts to search for from the beginning of the file: each search may take time linear in its length."""
 
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.M)
 
 
 def read(text: str, source: str, found: Found) -> None:
-    """Take in one file."""
+    """Read one file into `found`."""
     if not manifests.concerns(text):
         return
     if deep := _DEEP.search(text):
@@ -40,14 +40,14 @@ def read(text: str, source: str, found: Found) -> None:
         found.trouble(source, line, column, f"not TOML: {str(error).partition(' (at')[0]}")
     except RecursionError:
         found.trouble(source, 0, 0, "nested too deeply")
-    except ValueError as error:  # a date that is none, an integer that is too long
+    except ValueError as error:  # an impossible date, or an integer that is too long
         found.trouble(source, 0, 0, f"not TOML: {error}")
     else:
         manifests.Document(source, found).walk(node)
 
 
 class _Places:
-    """Nodes for what tomllib makes of a text, each where its text stands."""
+    """Builds nodes from tomllib's result, with the places of their texts."""
 
     def __init__(self, text: str) -> None:
         self._text = _COMMENT.sub(lambda comment: " " * len(comment[0]), text)
@@ -74,7 +74,7 @@ class _Places:
         return self.node(value, self._find(value, at) if isinstance(value, str) else at, depth + 1)
 
     def _find(self, text: str, otherwise: int) -> int:
-        """The next place of a text; that of what holds it if it is written in another way."""
+        """The next place of a text, or `otherwise`, that of its container, if it is written in another form."""
         if not text or self._misses > _MOST_MISSES:
             return otherwise
         where = self._text.find(text, self._after)

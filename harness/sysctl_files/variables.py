@@ -1,4 +1,4 @@
-"""What a shell script gives to its variables, as far as that is certain, and under which conditions a line stands."""
+"""The values of a shell script's variables, as far as they are certain, and whether a line is under a condition."""
 
 import bisect
 import re
@@ -16,19 +16,19 @@ _SETS_ARGUMENTS = re.compile(
     r"(?<![^\s;&|(){}`])(?:(?:let|read|unset|getopts|mapfile|readarray|(?:declare|local|typeset)\s+-\w*n\w*)(?=\s)"
     r"|printf\s+-v)((?:\"[^\"]*\"|'[^']*'|[^;&|<>()\n])*)"
 )
-"""Builtins that set variables whose names are among their arguments, and these arguments (bash(1), SHELL BUILTINS)."""
+"""Builtins that set the variables named in their arguments, and these arguments (bash(1), SHELL BUILTINS)."""
 
 _NAME = re.compile(r"(?<![\w$])(?<!\$\{)([A-Za-z_]\w*)")
 _SETS_IN_PLACE = re.compile(
     r"(?<![\w$.-])(\w+)(?:\[[^\]]{0,200}\])?(?:\s*(?:[-+*/%&|^]|<<|>>)=(?!=)|\+\+|--)"  # `N*=2`, `N++`
     r"|(?<![^\s;&|(])(\w+)\[[^\]]{0,200}\]="  # `N[0]=2`, which is N
     r"|\$\{(\w+):?="
-    r"|(?<![\w$])\{(\w+)\}[<>]"  # bash opens a file, and gives N its number
+    r"|(?<![\w$])\{(\w+)\}[<>]"  # bash opens a file, and sets N to its fd
     r"|(?<![^\s;&|(])(?:export|declare|local|readonly|typeset)\s[^;&|\n]{0,200}?(?<=\s)[\"'](\w+)\+?="
 )
 
 _SETS_IN_ARITHMETIC = re.compile(r"(?<![\w$.-])(\w+)\s*=(?!=)|(?:\+\+|--)\s*([A-Za-z_]\w*)")
-"""After `((`, beside what _SETS_IN_PLACE has."""
+"""Further forms of assignment after `((`, in addition to _SETS_IN_PLACE."""
 
 VARIABLE = re.compile(r"\$(?:\{(\w+)([^\w}][^}]{0,500})?\}|(\w+))")
 _BEGINS = re.compile(r"(?:^|[;&|({]|\b(?:then|do|else)\b)\s*(?:if|case|for|while|until)\b")
@@ -41,14 +41,14 @@ _ASSIGNMENT = re.compile(
 
 _DEFAULT_ASSIGNED = re.compile(r"\s*:\s+\"?(\$\{(\w+):?=([^${}`\"]*)\})\"?\s*(?:\s#.*)?")
 _MAY_SET_ANY = re.compile(r"(?:^|[;&|({\s])(?:\.|source|eval)\s+\S")
-"""A file that is sourced after a variable was given its value may give it another."""
+"""A sourced file, or eval, may change variables that were set before."""
 
 _SETS_ANY = re.compile(
     r"(?<![^\s;&|(){}`])(?:printf\s+-v\s*[\"']?\$"
     r"|(?:declare|local|typeset)\s+-\w*n\w*\s[^;&|\n]{0,200}?\$"
     r"|(?:read|unset|getopts|mapfile|readarray)\s[^;&|<>()\n]{0,200}?(?<=\s)[\"']?\$\{?\w+\}?[\"']?\s*(?=$|[;&|<>)\n]))"
 )
-"""The name of the variable that is set is itself a variable's value. In a function, the call sets it."""
+"""An assignment to a variable whose name is the value of another variable, so that it may be any."""
 
 _OPENS, _CLOSES = re.compile(r"\{[ \t]*(?:#.*)?$"), re.compile(r"[ \t]*\}")
 
@@ -57,7 +57,7 @@ _LONGEST_FILE = 255
 
 
 class Variable(NamedTuple):
-    """What a script gives a variable, in which line, and what had to be assumed."""
+    """A variable's value, the line that sets it, and what had to be assumed."""
 
     value: str
     line: int
@@ -65,7 +65,7 @@ class Variable(NamedTuple):
 
 
 def plain_variables(lines: list[Logical]) -> dict[str, Variable]:
-    """The variables that are given one plain text, outside of any function, condition or loop."""
+    """The variables that are set once, to plain text, outside any function, condition or loop."""
     times: dict[str, int] = {}
     found: dict[str, Variable] = {}
     conditions, depth = Conditions(), 0
@@ -100,9 +100,9 @@ def _given_plainly(line: Logical) -> tuple[str, Variable] | None:
 
 
 def files_given(lines: list[Logical]) -> dict[str, str]:
-    """The variables that were given a sysctl's path, or a file of sysctls, by name.
+    """The variables that are set to a sysctl's path or to the name of a file of sysctls.
 
-    The shell's order, branches and loops are not followed: one that is given more than once is /proc/sys/$NAME.
+    Order, branches and loops are not followed: a variable that is set more than once becomes /proc/sys/$NAME.
     """
     given: dict[str, set[str]] = {}
     for line in lines:
@@ -118,7 +118,7 @@ def files_given(lines: list[Logical]) -> dict[str, str]:
 
 
 def _given(line: str) -> Iterator[tuple[str, str]]:
-    """Each variable that a line gives a value, and the value; empty where it is, or may be, another."""
+    """Each variable that a line sets, and its value; an empty value if it is not known."""
     for assigned in _ASSIGNED.finditer(line):
         yield assigned[1], assigned[3][:_LONGEST_FILE]
         if assigned[2] or line[: assigned.start()].count("(") > line[: assigned.start()].count(")"):
@@ -131,7 +131,7 @@ def _given(line: str) -> Iterator[tuple[str, str]]:
 
 
 def _changed(line: str) -> Iterator[str]:
-    """Each variable that a line sets otherwise than by `N=value`, or may set: a word in quotes may be its name."""
+    """Each variable that a line sets, or may set, other than by `N=value`: a quoted word may be its name."""
     for builtin in _SETS_ARGUMENTS.finditer(line):
         names = _NAME.findall(builtin[1])
         yield from names[:1] if builtin[0].startswith("printf") else names
@@ -141,7 +141,7 @@ def _changed(line: str) -> Iterator[str]:
 
 
 def filled_in(text: str, files: dict[str, str]) -> str:
-    """A text with what its variables were given; where the shell would make something else of that, it is not known."""
+    """A text with its variables replaced by their values; one that the shell would modify (`${x%y}`) stays unknown."""
 
     def value(variable: re.Match[str]) -> str:
         name = variable[1] or variable[3]
@@ -153,7 +153,7 @@ def filled_in(text: str, files: dict[str, str]) -> str:
 
 
 class Conditions:
-    """Whether what a line sets is set only sometimes: within `if`, `case` and loops, or after && and ||."""
+    """Decides whether words of a line are under a condition: inside `if`, `case` or a loop, or after && or ||."""
 
     def __init__(self) -> None:
         self._line, self._at = "", 0
@@ -161,7 +161,7 @@ class Conditions:
         self._ands = [(-1, False)]
 
     def take(self, line: str) -> None:
-        """Go on to a line."""
+        """Move to the next line."""
         self._line, self._at = line, 0
         steps = [(found.end(), 1) for found in _BEGINS.finditer(self._line)]
         steps += [(found.start(), -1) for found in _FINISHES.finditer(self._line)]
@@ -172,7 +172,7 @@ class Conditions:
         self._ands = [(-1, False), *((found.start(), len(found[0]) > 1) for found in _ANDS.finditer(self._line))]
 
     def decide_about(self, word: str) -> bool:
-        """Asked of the words of a line in their order."""
+        """Whether a word of the current line is under a condition; call it for the words in their order."""
         at = max(self._at, self._line.find(word, self._at))
         self._at = at + len(word)
         _, depth = self._depths[bisect.bisect(self._depths, (at, sys.maxsize)) - 1]

@@ -1,7 +1,7 @@
 """The sysctls in YAML: Kubernetes, compose, Ansible, Salt, cloud-init, and any mapping of names to values.
 
-The text is composed to nodes, which know where they stand, and never constructed: no object of Python's comes of it.
-libyaml does it if PyYAML has it: a file of the greatest size takes it a second, and PyYAML's own parser a minute.
+The text is composed into nodes, which know their places, but never constructed into Python objects. It uses libyaml if
+PyYAML has it: a file of the largest size takes libyaml a second, and PyYAML's own parser a minute.
 """
 
 import re
@@ -13,11 +13,11 @@ from harness.sysctl_files.lines import Found
 
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TOO_DEEP = "exceeded maximum nesting depth"
-"""As libyaml says it."""
+"""libyaml's message."""
 
 
 def read(text: str, source: str, found: Found) -> None:
-    """Take in one file of one or more documents."""
+    """Read one file of one or more documents into `found`."""
     if not manifests.concerns(text):
         return
     try:
@@ -30,12 +30,12 @@ def read(text: str, source: str, found: Found) -> None:
         _not_yaml(text, source, found, error)
     except RecursionError:
         found.trouble(source, 0, 0, "nested too deeply")
-    except ValueError as error:  # PyYAML: a numeric escape or a version that is no number
+    except ValueError as error:  # PyYAML: a malformed numeric escape or version
         found.trouble(source, 0, 0, f"not YAML: {error}")
 
 
 def _not_yaml(text: str, source: str, found: Found, error: yaml.MarkedYAMLError) -> None:
-    """Name the place; or the template that the text is."""
+    """Report the place of the error; or, if the text is a template, that."""
     if error.problem == _TOO_DEEP:
         found.trouble(source, 0, 0, "nested too deeply")
         return
@@ -46,6 +46,6 @@ def _not_yaml(text: str, source: str, found: Found, error: yaml.MarkedYAMLError)
     mark = error.problem_mark or error.context_mark
     lines = re.split("\r\n|[\n\r\x85\u2028\u2029]", text)
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-    if line > len(lines):  # libyaml's mark of the end
+    if line > len(lines):  # libyaml's mark at the end of the text
         line, column = len(lines), len(lines[-1]) + 1
     found.trouble(source, line, column, f"not YAML: {error.problem or error.context}")

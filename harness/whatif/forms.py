@@ -1,4 +1,4 @@
-"""The report in its forms: text for a terminal, Markdown for a pull request, JSON for a program. (A page: page.py.)"""
+"""The report as text for a terminal, as Markdown for a pull request, as JSON for a program. (As a page: page.py.)"""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from harness.whatif.report import NOT_MEASURED, Report, headline, sections
 
 
 def as_text(report: Report) -> str:
-    """For a terminal: what changes, the table, why, and what was left out."""
+    """The report for a terminal: the changed sysctls, the table, the reasons, and what was left out."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -37,7 +37,7 @@ def as_text(report: Report) -> str:
 
 
 def as_markdown(report: Report) -> Iterator[str]:
-    """For a pull request."""
+    """The lines of the report for a pull request."""
     trial, safe = report.trial, comparison.escaped
     yield f"**{safe(headline(report))}**"
     yield ""
@@ -59,10 +59,10 @@ def as_markdown(report: Report) -> Iterator[str]:
 
 
 def as_json(report: Report) -> str:
-    """Version 1: everything, with the value of each play."""
+    """The whole report as JSON (version 1), with the value of each play."""
     trial = report.trial
     lines = [(each.line, each.kind, each.text) for each in trial.verdicts]
-    told = {
+    fields = {
         "version": 1,
         "status": report.status,
         "kernel": report.kernel,
@@ -81,7 +81,7 @@ def as_json(report: Report) -> str:
             {"file": each.source, "line": each.line, "column": each.column, "text": each.why} for each in trial.left_out
         ],
     }
-    return json.dumps(told, indent=1) + "\n"
+    return json.dumps(fields, indent=1) + "\n"
 
 
 def _observable(report: Report, row: Row) -> dict[str, object]:
@@ -105,4 +105,4 @@ def _reason(report: Report, row: Row) -> str:
     """Why it was not measured, or what happened instead of what was expected."""
     if row.verdict in NOT_MEASURED:
         return report.reason(row)
-    return dict(report.otherwise()).get(row, "")
+    return dict(report.not_as_expected()).get(row, "")

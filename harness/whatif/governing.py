@@ -1,4 +1,4 @@
-"""Which stories a changed key governs, as far as their sources say."""
+"""Which stories a changed key governs, according to their sources."""
 
 from collections.abc import Set
 
@@ -7,9 +7,9 @@ from harness.lessons.lessons import Lesson
 
 
 def governed(lesson: Lesson, changed: Set[str]) -> dict[str, set[str]]:
-    """For each test of the lesson's scenario the changed keys that govern it; without the tests that none governs.
+    """The changed keys that govern each test of the lesson's scenario; tests that none governs are left out.
 
-    A test whose docstring says what it observes is governed by that alone, any other by all keys of its lesson.
+    A test is governed by the keys after "Observes:" in its docstring, or without these by all keys of its lesson.
     """
     found = {}
     for test, observed in observed_by_test(lesson).items():

@@ -1,4 +1,4 @@
-"""Makes the report: what the plays of both sides come to, and which changed keys no story has tried."""
+"""Makes the report: compares the plays of both sides, and finds the changed keys that no story has tried."""
 
 import platform
 import tomllib
@@ -22,9 +22,9 @@ _KEYS = Path(__file__).parent / "keys.toml"
 def report_of(
     tried: Trial, played: Played | None, lessons_of: dict[str, Lesson], plays: int, *, lists_all: bool
 ) -> Report:
-    """The report on what a trial has shown; on the trial alone, if nothing was played.
+    """The report on a trial and its plays, or on the trial alone if nothing was played.
 
-    `lessons_of`: by name, those that a changed key governs.
+    `lessons_of`: by name, the lessons that a changed key governs.
     """
     alive = sorted(tried.changed.keys() - tried.without_effect.keys())
     each_play = list(played.plays()) if played else []
@@ -37,7 +37,7 @@ def report_of(
 
 
 def _pinned(plays: Iterable[Play]) -> dict[str, set[str]]:
-    """The sysctls that each story has set itself."""
+    """The sysctls that each story sets itself."""
     pinned: dict[str, set[str]] = {}
     for play in plays:
         pinned.setdefault(play["story"], set()).update(play["pinned"])
@@ -45,22 +45,22 @@ def _pinned(plays: Iterable[Play]) -> dict[str, set[str]]:
 
 
 def _reasons(played: Played | None) -> dict[str, str]:
-    """Of each story, why plays of it did not end as expected; with the side, if that is not so on both."""
-    told: dict[str, dict[str, set[str]]] = {}
+    """Why plays of each story did not end as expected, with the side if the reason occurred on only one."""
+    sides_of: dict[str, dict[str, set[str]]] = {}
     sides = {playing.BEFORE: played.before, playing.AFTER: played.after} if played else {}
     for side, run in sides.items():
         for play in (play for play in run.plays if play["verdict"] != StoryVerdict.PASSED):
             reason = f"{play['verdict']}: {play['reason']}"
-            told.setdefault(play["story"], {}).setdefault(reason, set()).add(side)
-    return {story: "; ".join(_on_its_side(*each) for each in reasons.items()) for story, reasons in told.items()}
+            sides_of.setdefault(play["story"], {}).setdefault(reason, set()).add(side)
+    return {story: "; ".join(_with_side(*each) for each in reasons.items()) for story, reasons in sides_of.items()}
 
 
-def _on_its_side(reason: str, sides: set[str]) -> str:
+def _with_side(reason: str, sides: set[str]) -> str:
     return reason if len(sides) > 1 else f"{min(sides)}: {reason}"
 
 
 def _untried(key: str, plays: Sequence[Play], lessons_of: dict[str, Lesson]) -> str:
-    """Why no story has tried a changed key; empty where one has."""
+    """Why no story has tried a changed key; empty if one has."""
     tests = {name: governed(lesson, {key}) for name, lesson in lessons_of.items()}
     names = [name for name, each in tests.items() if each]
     if not names:
@@ -70,5 +70,5 @@ def _untried(key: str, plays: Sequence[Play], lessons_of: dict[str, Lesson]) -> 
     if of_it and not free:
         return f"every story of {', '.join(names)} sets it itself"
     if not any(play["verdict"] in (StoryVerdict.PASSED, StoryVerdict.NOT_MEASURED) for play in free):
-        return f"no story of {', '.join(names)} came to its end"
+        return f"no story of {', '.join(names)} could be completed"
     return ""

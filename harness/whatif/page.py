@@ -1,6 +1,6 @@
-"""What a what-if has found, as one page that needs nothing else: the table, why, and the ladders side by side.
+"""The report as one self-contained page: the table, the reasons, and the ladders side by side.
 
-What comes from a user's file, from a run or from its names is text here, whatever it says: `_safe` is its only way in.
+Anything that comes from a user's file, from a run or from its names must pass through `_safe`, which escapes it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,15 +18,15 @@ from harness.views.words import words_in
 from harness.whatif.playing import AFTER, BEFORE, FIRST_AFTER, FIRST_BEFORE
 from harness.whatif.report import Report, headline, sections
 
-_MOST_PAIRS = 6
-_MOST_BYTES, _MOST_TABLE_BYTES, _MOST_LIST_BYTES = 395_000, 120_000, 30_000
-"""Of the page, of its table, of any one list; what is left out is counted."""
+_MAX_PAIRS = 6
+_MAX_BYTES, _MAX_TABLE_BYTES, _MAX_LIST_BYTES = 395_000, 120_000, 30_000
+"""The most bytes of the page, of its table, and of any one list; what is left out is counted."""
 
-_MOST_CHARACTERS = 400
-"""Of a cell, or of a line."""
+_MAX_CHARACTERS = 400
+"""The longest cell, or line."""
 
 _DRAWN = (Verdict.CHANGED, Verdict.VARIES)
-"""Of a story with one of these the ladders are drawn, and first of those with the first."""
+"""Verdicts whose stories are drawn as ladders, CHANGED stories first."""
 
 _MARKS = {
     Verdict.CHANGED: ("≠", StoryVerdict.FAILED),
@@ -36,12 +36,12 @@ _MARKS = {
     Verdict.PREDICTED: ("→", StoryVerdict.INCONCLUSIVE),
     Verdict.GONE: ("½", StoryVerdict.INCONCLUSIVE),
 }
-"""What tells verdicts apart without color, and the class of the page's style that gives it some."""
+"""For each verdict, a mark that distinguishes it without colour, and the page's CSS class that colours it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A story to draw: its rows that moved, and its first play on each side that has one."""
+    """A story to draw: its changed or varying rows, and its first play on each side that has one."""
 
     name: str
     scenario: str
@@ -50,23 +50,23 @@ class _Pair:
 
 
 def page(report: Report, folder: Path) -> str:
-    """The whole page, under 400 kB. `folder`: where the stories were played, with their timelines.
+    """The whole page, under 400 kB. `folder` has the timelines of the plays.
 
-    At most six pairs of ladders; the other stories that moved are named.
+    It draws at most six pairs of ladders, and lists the other stories that changed or varied.
     """
-    moved = _moved(report)
-    kept = (pair for name in moved if (pair := _pair(name, report, folder)).sides)
-    pairs = list(islice(kept, _MOST_PAIRS))
+    differing = _differing(report)
+    kept = (pair for name in differing if (pair := _pair(name, report, folder)).sides)
+    pairs = list(islice(kept, _MAX_PAIRS))
     for most in range(len(pairs), -1, -1):
         drawn = pairs[:most]
-        text = _with(report, drawn, [name for name in moved if name not in {pair.name for pair in drawn}])
-        if len(text.encode(errors="replace")) < _MOST_BYTES:
+        text = _with(report, drawn, [name for name in differing if name not in {pair.name for pair in drawn}])
+        if len(text.encode(errors="replace")) < _MAX_BYTES:
             break
     return text
 
 
-def _moved(report: Report) -> list[str]:
-    """The stories that something has moved in, those with a change first."""
+def _differing(report: Report) -> list[str]:
+    """The stories in which something changed or varied, CHANGED stories first."""
     return list(dict.fromkeys(row.story for verdict in _DRAWN for row in report.rows if row.verdict is verdict))
 
 
@@ -81,32 +81,32 @@ def _pair(story: str, report: Report, folder: Path) -> _Pair:
 
 
 def _settings(report: Report, row: Row, side: int) -> str:
-    """What one side has of the sysctls that have a say: `net.ipv4.tcp_fin_timeout = 2`."""
+    """One side's values of the sysctls that may affect a row: `net.ipv4.tcp_fin_timeout = 2`."""
     values = (f"{key} = {report.trial.changed[key][side] or 'empty'}" for key in report.keys_behind(row))
     return _short(", ".join(values))
 
 
 def _with(report: Report, pairs: Sequence[_Pair], undrawn: Sequence[str]) -> str:
     stories = [side for pair in pairs for side in pair.sides]
-    told = f'{_header(report)}<main class="whatif">{_table(report, pairs)}{_texts(report)}'
+    above = f'{_header(report)}<main class="whatif">{_table(report, pairs)}{_texts(report)}'
 
     def laid_out(figures: Sequence[str], tools: str) -> str:
-        return f"{told}{tools if pairs else ''}{_drawn(pairs, figures)}{_undrawn(undrawn)}</main>"
+        return f"{above}{tools if pairs else ''}{_drawn(pairs, figures)}{_undrawn(undrawn)}</main>"
 
-    return html.fitted(f"What if: {printable(report.trial.after.name)}", stories, laid_out, _MOST_BYTES)
+    return html.fitted(f"What if: {printable(report.trial.after.name)}", stories, laid_out, _MAX_BYTES)
 
 
 def _short(text: str) -> str:
-    return printable(text[:_MOST_CHARACTERS]) + (" …" if len(text) > _MOST_CHARACTERS else "")
+    return printable(text[:_MAX_CHARACTERS]) + (" …" if len(text) > _MAX_CHARACTERS else "")
 
 
 def _safe(text: str) -> str:
-    """Text as HTML that says just that, on one line."""
+    """Text escaped as HTML, on one line, and cut to a limit."""
     return escape(_short(text))
 
 
 def _fitting(parts: Iterable[str], count: int, most_bytes: int) -> tuple[list[str], int]:
-    """The first of the `count` parts, as many as are small enough together, and how many are not among them."""
+    """As many of the first parts as fit into `most_bytes` together, and how many of the `count` parts do not."""
     room, fit = most_bytes, []
     for part in parts:
         room -= len(part.encode(errors="replace"))
@@ -117,31 +117,31 @@ def _fitting(parts: Iterable[str], count: int, most_bytes: int) -> tuple[list[st
 
 
 def _list(lines: Sequence[str], kind: str = "") -> str:
-    fit, left_out = _fitting((f"<li>{_safe(line)}</li>" for line in lines), len(lines), _MOST_LIST_BYTES)
+    fit, left_out = _fitting((f"<li>{_safe(line)}</li>" for line in lines), len(lines), _MAX_LIST_BYTES)
     more = f"<li>… {left_out} more</li>" if left_out else ""
     return f'<ul class="{kind}">{"".join(fit)}{more}</ul>'
 
 
 def _header(report: Report) -> str:
-    """What is compared: what came of it, the sysctls, the kernel, the profiles."""
+    """The page's header: the headline, the sysctls, the kernel and the profiles."""
     trial, settings = report.trial, report.settings()
     title = settings[0] if len(settings) == 1 else f"{len(settings)} sysctls change" if settings else trial.after.name
     facts = (("Kernel", f"Linux {report.kernel}"), ("Before", trial.before.name), ("After", trial.after.name),
              ("Each story", comparison.counted(report.plays, "time")))  # fmt: skip
-    told = "".join(f"<div><dt>{name}</dt><dd>{_safe(fact)}</dd></div>" for name, fact in facts)
+    terms = "".join(f"<div><dt>{name}</dt><dd>{_safe(fact)}</dd></div>" for name, fact in facts)
     keys = _list(settings, "keys") if len(settings) > 1 else ""
     return (
         f'<header class="whatif"><p class="kind">What if</p><h1>{_safe(title)}</h1>'
-        f'<p class="claim">{_safe(headline(report))}</p>{keys}<dl>{told}</dl></header>'
+        f'<p class="claim">{_safe(headline(report))}</p>{keys}<dl>{terms}</dl></header>'
     )
 
 
 def _table(report: Report, pairs: Sequence[_Pair]) -> str:
-    """All that the terminal shows, too."""
+    """The same table as in the terminal."""
     counts = "".join(f"<p>{_safe(line)}</p>" for line in report.counts())
     if not (rows := report.shown()):
         return f'<div class="counts">{counts}</div>' if counts else ""
-    cells, left_out = _fitting((_cells(row, pairs) for row in rows), len(rows), _MOST_TABLE_BYTES)
+    cells, left_out = _fitting((_cells(row, pairs) for row in rows), len(rows), _MAX_TABLE_BYTES)
     head = "".join(f'<th scope="col">{name}</th>' for name in comparison.HEADINGS)
     more = f'<tbody><tr><td colspan="5">… {left_out} more</td></tr></tbody>' if left_out else ""
     bodies = "".join(_bodies(list(zip(rows, cells, strict=False))))
@@ -173,8 +173,8 @@ def _verdict(row: Row) -> str:
 
 
 def _texts(report: Report) -> str:
-    told = "".join(f"<section><h2>{heading}</h2>{_list(lines)}</section>" for heading, lines in sections(report))
-    return f'<div class="texts">{told}</div>' if told else ""
+    texts = "".join(f"<section><h2>{heading}</h2>{_list(lines)}</section>" for heading, lines in sections(report))
+    return f'<div class="texts">{texts}</div>' if texts else ""
 
 
 def _drawn(pairs: Sequence[_Pair], figures: Sequence[str]) -> str:
@@ -192,11 +192,11 @@ def _found(rows: Sequence[Row]) -> str:
         f"<li>{_safe(row.observable)}: {_safe(row.before)} → <strong>{_safe(row.after)}</strong> {_verdict(row)}</li>"
         for row in rows
     )
-    fit, left_out = _fitting(lines, len(rows), _MOST_LIST_BYTES // _MOST_PAIRS)
+    fit, left_out = _fitting(lines, len(rows), _MAX_LIST_BYTES // _MAX_PAIRS)
     return f'<ul class="found">{"".join(fit)}{f"<li>… {left_out} more</li>" if left_out else ""}</ul>'
 
 
 def _undrawn(stories: Sequence[str]) -> str:
     if not stories:
         return ""
-    return f'<section class="undrawn"><h2>Moved too, not drawn here</h2>{_list(stories)}</section>'
+    return f'<section class="undrawn"><h2>Also changed or varied, not drawn here</h2>{_list(stories)}</section>'

@@ -1,4 +1,4 @@
-"""Plays the stories that changed keys govern, under both profiles in turn, in a pytest of their own."""
+"""Plays the stories that changed keys govern, under both profiles in turn, in a separate pytest process."""
 
 import json
 import os
@@ -21,25 +21,25 @@ FIRST_BEFORE, FIRST_AFTER = f"{BEFORE}.1", f"{AFTER}.1"
 """The turns whose timelines are kept."""
 
 _WORKERS_A_PROCESSOR = 9
-"""Most plays wait for timers, under values that people use longer than under the reference profile."""
+"""Most plays wait for timers, and longer under ordinary sysctls than under the reference profile."""
 
-_TOLD_BY_PYTEST = (0, 1, 5)
-"""Its exit statuses where it has played: all as expected, some not, or there was nothing to play."""
+_HAS_PLAYED = (0, 1, 5)
+"""pytest's exit statuses after playing: all stories passed, some did not, or there was nothing to play."""
 
 Progress = Callable[[int, int], None]
-"""Is told how many plays there have been, of how many."""
+"""Called with the number of plays done and the total number of plays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of it, on either side; and the stories that set each changed key themselves, with their only play."""
+    """The runs before and after, and the one play of each story that sets all its changed keys itself."""
 
     before: Run
     after: Run
     not_compared: tuple[Play, ...] = ()
 
     def plays(self) -> Iterable[Play]:
-        """All of them."""
+        """All plays."""
         return (*self.before.plays, *self.after.plays, *self.not_compared)
 
 
@@ -47,11 +47,11 @@ def play(
     trial: Trial, lessons: Sequence[Lesson], folder: Path, *, plays: int, max_wait_s: float, timelines: bool,
     progress: Progress,
 ) -> Played:  # fmt: skip
-    """Each story that a changed key governs `plays` times before and after, in turn: what was found, on either side.
+    """Play each story that a changed key governs `plays` times before and `plays` times after, in turn.
 
-    But a story that sets each of those keys itself is played once. `folder` is where what is needed on the way is kept;
-    with `timelines`, FIRST_BEFORE and FIRST_AFTER of each story as well (harness/runs/timelines.py).
-    LabUnavailable where pytest could not play.
+    A story that sets all of those keys itself is played only once. `folder` is for temporary files; with `timelines`,
+    also for the timelines of each story's turns FIRST_BEFORE and FIRST_AFTER (harness/runs/timelines.py).
+    LabUnavailable if pytest could not play.
     """
     turns, changed = folder / "turns.json", trial.changed.keys()
     tests = {lesson.name: governed(lesson, changed) for lesson in lessons}
@@ -66,19 +66,19 @@ def play(
     asked = [f"--lab-turns={turns}", f"--lab-max-wait={max_wait_s}"]
     paths = [str(lesson.path) for lesson in lessons]
     done = child.pytest_with_progress([*options, *asked, *paths], (reading, writing), _each_line(progress))
-    if done.returncode not in _TOLD_BY_PYTEST:
+    if done.returncode not in _HAS_PLAYED:
         tail = "\n".join(done.stdout.splitlines()[-15:])
-        raise LabUnavailable(f"the stories could not be played:\n{tail}", "see what pytest says")
+        raise LabUnavailable(f"the stories could not be played:\n{tail}", "read pytest's output above")
     before, after = (record.load(folder / f"{name}.json") for name in (BEFORE, AFTER))
     return _sorted_out(before, after, plays)
 
 
 def _each_line(progress: Progress) -> Callable[[str], None]:
-    def hear(line: str) -> None:
+    def parse(line: str) -> None:
         done, total = map(int, line.split())
         progress(done, total)
 
-    return hear
+    return parse
 
 
 def _as_lists(tests: dict[str, set[str]]) -> dict[str, list[str]]:
@@ -86,7 +86,7 @@ def _as_lists(tests: dict[str, set[str]]) -> dict[str, list[str]]:
 
 
 def _sorted_out(before: Run, after: Run, plays: int) -> Played:
-    """A story was played on both sides as often as asked for, or once, and passed; LabUnavailable for any other."""
+    """Separate the stories that were played once from those compared; LabUnavailable if some plays are missing."""
     times = Counter(play["story"] for play in before.plays + after.plays)
     once = tuple(play for play in before.plays if times[play["story"]] == 1 and play["verdict"] == StoryVerdict.PASSED)
     left_out = {play["story"] for play in once}
@@ -110,5 +110,5 @@ def _settings(trial: Trial, name: str) -> list[tuple[str, str, bool]]:
 
 
 def scenario(story: str) -> str:
-    """The name of its file."""
+    """The name of a story's scenario, from its file."""
     return Path(story.partition("::")[0]).stem

@@ -1,4 +1,4 @@
-"""What a what-if has to say, once: the table, why, what was not tried. The same for the terminal, Markdown and JSON."""
+"""The content of a what-if's report, for every form: the table, the reasons, and what was not tried."""
 
 import math
 import re
@@ -17,11 +17,11 @@ from harness.runs.compare import ENDING, NOT_AS_EXPECTED, Row, Verdict
 from harness.views import comparison
 from harness.whatif.trial import Trial
 
-_TELL = (Verdict.CHANGED, Verdict.PREDICTED, Verdict.VARIES)
-"""What is told why."""
+_EXPLAINED = (Verdict.CHANGED, Verdict.PREDICTED, Verdict.VARIES)
+"""Verdicts whose rows are explained under "Why"."""
 
 NOT_MEASURED = (Verdict.PREDICTED, Verdict.NOT_MEASURED)
-"""Rows whose values were not measured, at least on one side."""
+"""Verdicts of rows whose values were not measured on at least one side."""
 
 _ORDER = (
     Verdict.CHANGED, Verdict.VARIES, Verdict.GONE, Verdict.PREDICTED, Verdict.NOT_MEASURED, Verdict.SAME
@@ -37,19 +37,20 @@ _TIMERS = {
         "net.ipv4.tcp_rto_max_ms", "net.ipv4.tcp_syn_linear_timeouts", "net.ipv4.tcp_syn_retries"
     ),
 }  # fmt: skip
-"""Observables that have the same name in every story, and all the sysctls that predict/timers.py makes each of."""
+"""Observables that have the same name in every story, and all the sysctls that predict/timers.py computes each from."""
 
 _MOST_STORIES = 3
-"""So many stories are named one by one."""
+"""The most stories to name one by one; more are only counted."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """`untried`: for each key that would change and that no story has tried, why; `sentences`: what each governs.
+    """What a what-if has found.
 
-    `pinned`: the sysctls that each story sets itself, so that it did not try what the profiles say of them; `reasons`:
-    of each story, why plays of it did not end as expected; `not_compared`: stories that set the changed keys
-    themselves, and were played once; `lists_all`: whether what is the same is listed, or counted.
+    `untried`: why no story has tried a key that would change; `sentences`: what each key governs; `pinned`: the sysctls
+    that each story sets itself, so that it did not try the profiles' values; `reasons`: why plays of a story did not
+    end as expected; `not_compared`: stories that set the changed keys themselves, and were played once; `lists_all`:
+    whether to list what is the same, instead of counting it.
     """
 
     trial: Trial
@@ -66,23 +67,23 @@ class Report:
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
-        """What was compared; but what moved only under values that the story itself has set, was not measured."""
-        return tuple(map(self._as_it_would_be, self.compared))
+        """The compared rows, but not measured if they differ only because of values that the story itself sets."""
+        return tuple(map(self._without_the_storys_own, self.compared))
 
-    def _as_it_would_be(self, row: Row) -> Row:
-        if row.verdict in _TELL and row.observable != ENDING and self._opened_by(row):
+    def _without_the_storys_own(self, row: Row) -> Row:
+        if row.verdict in _EXPLAINED and row.observable != ENDING and self._opened_by(row):
             return replace(row, verdict=Verdict.NOT_MEASURED)
         return row
 
     def _opened_by(self, row: Row) -> list[str]:
-        """Keys that its story sets, so that the keys behind the row have an effect there that they do not have here."""
+        """Keys that the story sets, and only because of which the keys behind the row have an effect in it."""
         own, keys = self.pinned.get(row.story, frozenset[str]()), self.keys_behind(row)
         opened = [own & self.trial.without_effect.get(key, set()) for key in keys]
         return sorted(set().union(*opened)) if all(opened) else []
 
     @property
     def status(self) -> int:
-        """Exit status: 1 where something changed, 3 where what may have changed was not measured, else 0."""
+        """Exit status: 1 if something changed, 3 if something that may have changed was not measured, else 0."""
         verdicts = {row.verdict for row in self.rows}
         if Verdict.CHANGED in verdicts:
             return 1
@@ -93,9 +94,9 @@ class Report:
         return any(row.verdict is Verdict.NOT_MEASURED and row.observable == ENDING for row in self.rows)
 
     def shown(self) -> list[Row]:
-        """The rows to list: what changed, what is predicted to change, what was not measured; if asked for, the rest.
+        """The rows to list: all but the same ones, which are included if `lists_all`.
 
-        Endings that are the same share a row for each scenario.
+        Stories of a scenario whose endings are the same share a row.
         """
         same = [row for row in self.rows if row.verdict is Verdict.SAME]
         endings = [row for row in same if row.observable == ENDING]
@@ -108,7 +109,7 @@ class Report:
         return sorted(listed, key=lambda row: (_ORDER.index(row.verdict), scenarios.index(row.scenario)))
 
     def counts(self) -> list[str]:
-        """A line for what is the same, and one for what was not compared; only those that count something."""
+        """A line that counts what is the same, and one that counts what was not compared; neither counts zero."""
         how = "" if self.lists_all else " (--all lists them)"
         same = [row for row in self.rows if row.verdict is Verdict.SAME]
         lines = []
@@ -122,13 +123,13 @@ class Report:
         return lines
 
     def _note(self, row: Row) -> str:
-        """The `--max-wait` that would measure it, or else which keys its story sets itself."""
+        """The `--max-wait` that would measure a row, or else the keys that its story sets itself."""
         if row.verdict in NOT_MEASURED and (wait_s := self.wait_for(row)):
             return f"needs --max-wait {wait_s}"
         return self._not_tried_by(row)
 
     def _not_tried_by(self, row: Row) -> str:
-        """Which of the changed keys that govern it its story sets itself: of those it could not see the change."""
+        """A note on the changed keys that govern a row but that its story sets itself, so that it did not try them."""
         own = ""
         if row.verdict is Verdict.SAME:
             own = ", ".join(map(short, self.set_by_the_story(row)))
@@ -137,12 +138,13 @@ class Report:
         return f"the story sets {own} itself" if own else ""
 
     def why(self, row: Row) -> str:
-        """The sentences on the changed keys that have a say in it."""
+        """The sentences on the changed keys that may affect a row."""
         keys = self.keys_behind(row)
         if not keys:
             return "no changed key is known to affect it, except those that the story sets itself."
-        told = " ".join(f"{short(key)}: {self.sentences[key]}" for key in keys)
-        return told if len(keys) == 1 or _timer_of(row) is not None else f"one of these, or several together: {told}"
+        sentences = " ".join(f"{short(key)}: {self.sentences[key]}" for key in keys)
+        is_certain = len(keys) == 1 or _timer_of(row) is not None
+        return sentences if is_certain else f"one or more of these: {sentences}"
 
     def not_measured(self) -> Iterator[tuple[Row, str]]:
         """Each row that was not measured, and why."""
@@ -150,14 +152,14 @@ class Report:
             yield from ((row, self.reason(row)) for row in self.rows if row.verdict is verdict)
 
     def reason(self, row: Row) -> str:
-        """Why it was not measured."""
+        """Why a row was not measured."""
         if row.observable == ENDING:
             return self.reasons.get(row.story) or "no reason was given"
         if opened := self._opened_by(row):
             dead, own = (", ".join(map(short, keys)) for keys in (self.keys_behind(row), opened))
             return f"{dead}: without effect here; it has an effect only in this story, which sets {own} itself"
-        told = (each["why"] for each in _predictions(row))
-        why = next(told, "no reason was given").replace("--lab-max-wait", "--max-wait")
+        reasons = (each["why"] for each in _predictions(row))
+        why = next(reasons, "no reason was given").replace("--lab-max-wait", "--max-wait")
         wait_s = self.wait_for(row)
         return f"{why}; --max-wait {wait_s} would measure it" if wait_s else why
 
@@ -172,7 +174,7 @@ class Report:
         """What a longer maximum wait would measure; empty if nothing."""
         waits = [wait for row, _ in self.not_measured() if (wait := self.wait_for(row))]
         if len(waits) < 2:
-            return ""  # its own line says it
+            return ""  # its own line has it
         soonest, longest = min(waits), max(waits)
         all_of_them = f"--max-wait {longest} would measure {comparison.counted(len(waits), 'observable')} more"
         if soonest == longest:
@@ -180,51 +182,53 @@ class Report:
         some = sum(wait == soonest for wait in waits)
         return f"--max-wait {soonest} would measure {comparison.counted(some, 'observable')} more; {all_of_them}."
 
-    def otherwise(self) -> Iterator[tuple[Row, str]]:
+    def not_as_expected(self) -> Iterator[tuple[Row, str]]:
         """Each story that did not end as expected, and what happened instead."""
         for row in self.rows:
             if row.observable == ENDING and NOT_AS_EXPECTED in f"{row.before} {row.after}":
                 yield row, self.reasons.get(row.story) or "no reason was given"
 
     def keys_behind(self, row: Row) -> list[str]:
-        """The changed keys that may have a say in it."""
+        """The changed keys that may affect a row."""
         keys = self._governing(row) - self.pinned.get(row.story, frozenset())
         dead = {key for key in keys if self._is_dead(key, row.story)}
         return sorted(keys - dead or keys)
 
     def set_by_the_story(self, row: Row) -> list[str]:
-        """The changed keys that would have a say in it, if its story did not set them itself."""
+        """The changed keys that could affect a row, if its story did not set them itself."""
         return sorted(self._governing(row) & self.pinned.get(row.story, frozenset()))
 
     def _governing(self, row: Row) -> set[str]:
-        """Of the changed keys those that make its timer; or that its story observes; or that govern its scenario."""
+        """The changed keys that its timer is computed from; else that its story observes; else of its scenario."""
         changed, lesson = set(self.trial.changed), self.lessons[row.scenario]
         if (made_of := _timer_of(row)) is not None:
             return changed & set(made_of)
         return changed & observed_by(lesson, row.story) or changed & set(lesson.sysctls)
 
     def _is_dead(self, key: str, story: str) -> bool:
-        """Whether it has no effect in a story, which leaves the keys that keep it from one as they are."""
+        """Whether a key has no effect in a story, because the story does not set the keys that disable it."""
         others = self.trial.without_effect.get(key)
         return others is not None and not others & self.pinned.get(story, frozenset())
 
     def not_applied(self) -> list[str]:
         """Lines of the files that change nothing, and why."""
-        told_of = (Kind.APPLIED, Kind.HOST_WIDE, Kind.UNTRIED)
+        listed_elsewhere = (Kind.APPLIED, Kind.HOST_WIDE, Kind.UNTRIED)
         not_tried = self.trial.not_tried()
-        return _told_of(each for each in self.trial.verdicts if each.kind not in told_of and each not in not_tried)
+        return _format_lines(
+            each for each in self.trial.verdicts if each.kind not in listed_elsewhere and each not in not_tried
+        )
 
     def not_before(self) -> list[str]:
-        """Lines of the files of before that were not in force either."""
-        return _told_of(each for each in self.trial.verdicts_before if each.kind not in (Kind.APPLIED, Kind.SAME))
+        """Lines of the `--before` files that had no effect either."""
+        return _format_lines(each for each in self.trial.verdicts_before if each.kind not in (Kind.APPLIED, Kind.SAME))
 
     def settings(self) -> list[str]:
-        """Each changed key: what it was, what it becomes."""
+        """Each changed key, with its old and its new value."""
         return [f"{key}: {was or 'empty'} → {now or 'empty'}" for key, (was, now) in self.trial.changed.items()]
 
 
 def _together_by_scenario(endings: Sequence[Row]) -> Iterator[Row]:
-    """A row for all stories of a scenario that end alike."""
+    """One row for all stories of a scenario that end the same way."""
     groups: dict[tuple[str, str], int] = {}
     for row in endings:
         groups[row.scenario, row.before] = groups.get((row.scenario, row.before), 0) + 1
@@ -234,27 +238,27 @@ def _together_by_scenario(endings: Sequence[Row]) -> Iterator[Row]:
 
 
 def _predictions(row: Row) -> list[dict[str, Any]]:
-    """What was predicted in place of being measured, in any play."""
+    """The predictions of any play that stand in for measured values."""
     return [each for side in row.measured for each in side if isinstance(each, dict) and "why" in each]
 
 
 def _timer_of(row: Row) -> tuple[str, ...] | None:
-    """The sysctls that a timer is made of; None where the observable is none of _TIMERS."""
+    """The sysctls that a timer is computed from; None if the observable is not one of _TIMERS."""
     return next((keys for name, keys in _TIMERS.items() if re.fullmatch(name, row.observable)), None)
 
 
-def _told_of(verdicts: Iterable[explain.Verdict]) -> list[str]:
+def _format_lines(verdicts: Iterable[explain.Verdict]) -> list[str]:
     return [
         f"{each.line.place}: {each.line.key} = {each.line.value}: {each.kind}: {each.text}" for each in fold(verdicts)
     ]
 
 
 def headline(report: Report) -> str:
-    """What came of it, in one line."""
-    said = {0: "Nothing changed", 1: "Changed", 3: "Not everything could be measured"}[report.status]
+    """The result, in one line."""
+    result = {0: "Nothing changed", 1: "Changed", 3: "Not everything could be measured"}[report.status]
     if not report.trial.changed and not report.status:
-        said = "Nothing to try: no value would change"
-    parts = [said]
+        result = "Nothing to try: no value would change"
+    parts = [result]
     if left_out := report.trial.left_out:
         parts.append(f"Left out: {comparison.counted(len(left_out), 'place')} that cannot be read")
     if lines := report.trial.not_tried():
@@ -267,39 +271,39 @@ def headline(report: Report) -> str:
 
 
 def sections(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
-    """What stands below the table: headings, each with its lines; only those that have some."""
-    moved = (row for row in report.rows if row.verdict in _TELL)
-    why = ((row, f"{report.why(row)} Lesson: make lesson S={row.scenario}") for row in moved)
+    """The sections below the table, each a heading and its lines; empty ones are left out."""
+    explained = (row for row in report.rows if row.verdict in _EXPLAINED)
+    why = ((row, f"{report.why(row)} Lesson: make lesson S={row.scenario}") for row in explained)
     untried = [f"{key}: {reason}" for key, reason in report.untried.items()]
     not_measured = _together(report.not_measured(), report.rows, values=True)
     listed = (
-        ("Not as expected: what happened instead", _together(report.otherwise(), report.rows)),
+        ("Not as expected: what happened instead", _together(report.not_as_expected(), report.rows)),
         ("Why", _together(why, report.rows)),
         ("Not measured", [*not_measured, *([report.offer()] if report.offer() else [])]),
         ("Untested: no story shows what these would do", untried),
         ("Left out: these places cannot be read", list(map(str, report.trial.left_out))),
-        ("Lines that could not be tried", _told_of(report.trial.not_tried())),
+        ("Lines that could not be tried", _format_lines(report.trial.not_tried())),
         ("Lines that change nothing here", report.not_applied()),
-        ("Lines of before that were not in force", report.not_before()),
+        ("Lines of --before that had no effect", report.not_before()),
         ("Not compared: these stories set the changed keys themselves", _named(report)),
     )
     return ((heading, lines) for heading, lines in listed if lines)
 
 
 def _named(report: Report) -> list[str]:
-    """If all is to be listed: the stories that were not compared."""
+    """The names of the stories that were not compared, if `lists_all`."""
     rows = [Row(story, ENDING, "", "", Verdict.SAME) for story in report.not_compared if report.lists_all]
     return [f"{row.scenario}, {comparison.observable(row)}" for row in rows]
 
 
-def _together(told: Iterable[tuple[Row, str]], rows: Sequence[Row], *, values: bool = False) -> list[str]:
-    """What is told of some of the rows, line by line: of one scenario, those that have the same told share one.
+def _together(texts: Iterable[tuple[Row, str]], rows: Sequence[Row], *, values: bool = False) -> list[str]:
+    """Lines from rows and their texts; rows of one scenario that have the same text share a line.
 
-    `values`: with what was predicted before and after.
+    `values`: include the values predicted before and after.
     """
     apart = dict(zip(rows, comparison.told_apart(rows), strict=True))
     names: dict[tuple[str, bool, str], dict[str, None]] = {}
-    for row, text in told:
+    for row, text in texts:
         name = comparison.observable(apart[row])
         if values and row.observable != ENDING and _predictions(row):
             name = f"{name} ({row.before} → {row.after})"

@@ -1,4 +1,4 @@
-"""What a what-if is about: the sysctls before and after, as the kernel takes them, and the keys that differ."""
+"""What a what-if compares: the sysctls before and after, as the kernel accepts them, and the keys that differ."""
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ _NOT_TAKEN = (Kind.REFUSED, Kind.UNKNOWN, Kind.READ_ONLY)
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Two profiles, the verdict on each line of either, and what each changed key was and becomes, but for secrets."""
+    """Two profiles, the verdict on each line of either, and the old and new value of each changed key (not secrets)."""
 
     before: Profile
     after: Profile
@@ -26,21 +26,21 @@ class Trial:
     verdicts_before: tuple[Verdict, ...]
     changed: dict[str, tuple[str | None, str | None]]
     without_effect: dict[str, set[str]] = field(default_factory=dict)
-    """Keys that do nothing under the values of after, each with the other keys because of whose values that is so."""
+    """Keys that do nothing under the values after the change, each with the other keys whose values disable it."""
     left_out: tuple[Place, ...] = ()
-    """What could not be read."""
+    """The places that could not be read."""
 
     def not_tried(self) -> list[Verdict]:
-        """The lines that the kernel does not take, so that nobody can say what they would do.
+        """The lines that the kernel does not accept, so that their effect is unknown.
 
-        But not those that were there before, and not those that may fail (`-`).
+        Lines that were there before and lines that may fail (`-`) are left out.
         """
         old = {(each.line.key, each.line.value) for each in self.verdicts_before}
         found = [each for each in self.verdicts if each.kind in _NOT_TAKEN and not each.line.optional]
         return [each for each in found if (each.line.key, each.line.value) not in old]
 
     def out_of_reach(self) -> dict[str, str]:
-        """Keys that the file would change, but not in a lab, and why: what they do, nobody has seen here."""
+        """Keys that the file would change, but that a lab cannot try, and why."""
         found = {}
         for each in self.verdicts:
             key, value = each.line.key, " ".join(each.line.value.split())
@@ -53,23 +53,24 @@ class Trial:
         return found
 
     def _value_before(self, key: str) -> str | None:
-        """As the files of before have it; where there are none, as it is outside."""
+        """A key's value in the `--before` files, or without files, on the host."""
         if (value := self.before.values().get(key)) is not None:
             return " ".join(value.split())
         return host_value(key) if self.before.name == "host" else None
 
 
 def trial(files: Sequence[str], before: Sequence[str], governing: Set[str], *, partial: bool = False) -> Trial:
-    """Try the files, against `before`: one of BASES, over which they lie; or files, and both lie over the kernel's own.
+    """Try the files on top of `before`, one of BASES; or if that is files, too, both on top of the kernel's defaults.
 
-    A container has not the host's values: where those are asked for, it is tried against the kernel's own.
-    `governing`: keys whose values count even if no file names them. `partial`: use what can be read of the files.
-    LabError, Malformed, LabUnavailable.
+    A container does not have the host's values, so `host` means the kernel's defaults for it.
+    `governing`: keys to compare even if no file names them. `partial`: use what can be read of the files.
+    Raises LabError, Malformed, LabUnavailable.
     """
     bases = [each for each in before if each in BASES]
     if bases and len(before) > 1:
         raise LabError(
-            f"--before is {bases[0]}, or files. Hint: give it once, without files (a file of that name is ./{bases[0]})"
+            f"--before takes either {bases[0]} or files. "
+            f"Hint: give it once (for a file of that name, write ./{bases[0]})"
         )
     base, old_files = (before[0], []) if bases else ("kernel", list(before))
     (lines, left_out), (old, also) = (read_as_asked(each, partial=partial) for each in (files, old_files))
@@ -79,21 +80,21 @@ def trial(files: Sequence[str], before: Sequence[str], governing: Set[str], *, p
     settings = list(_profile(base, (), (), lines).settings)
     with network(settings) as one, network(settings) as other:
         was, now = kernel_value(one), kernel_value(other)
-        told_before = in_each_network(old, lambda group: explain(group, now, one))
-        told = in_each_network(lines, lambda group: explain(group, was, other, now))
+        verdicts_before = in_each_network(old, lambda group: explain(group, now, one))
+        verdicts = in_each_network(lines, lambda group: explain(group, was, other, now))
         keys = governing | {setting.key for profile in profiles for setting in profile.settings}
         dead = {
             line.key: {key for key, _, _ in known.without_effect(line.key, line.value, now)}
-            for line in (each.line for each in told if each.kind is Kind.NO_EFFECT)
+            for line in (each.line for each in verdicts if each.kind is Kind.NO_EFFECT)
         }
         values = {key: (was(key), now(key)) for key in sorted(keys)}
     changed = {key: (_shown(key, old), _shown(key, new)) for key, (old, new) in values.items() if old != new}
-    if profiles[0].name == profiles[1].name:  # two files of one name
+    if profiles[0].name == profiles[1].name:  # two files with the same name
         named = [" + ".join([base, *map(shown, paths)]) for paths in (old_files, files)]
         profiles = replace(profiles[0], name=named[0]), replace(profiles[1], name=named[1])
     if of_a_container:
         profiles = replace(profiles[0], name="kernel (a container does not have the host's values)"), profiles[1]
-    return Trial(*profiles, tuple(told), tuple(told_before), changed, dead, (*left_out, *also))
+    return Trial(*profiles, tuple(verdicts), tuple(verdicts_before), changed, dead, (*left_out, *also))
 
 
 def _shown(key: str, value: str | None) -> str | None:
@@ -101,7 +102,7 @@ def _shown(key: str, value: str | None) -> str | None:
 
 
 def _profile(base: str, files: Sequence[str], lines: Sequence[Line], named: Sequence[Line]) -> Profile:
-    """What lies over the base; of the host's values also those of keys that only the new files name."""
+    """The base with these lines on top; if the base is the host, also its values of the keys in `named`."""
     profile = with_lines(base, files, lines)
     if base != "host":
         return profile
