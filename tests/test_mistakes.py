@@ -372,7 +372,7 @@ WANTED = {
     "test_yield_the_socket": ["a role yields the name of a step, not <socket", "Hint: yield a string"],
     "test_yield_nothing": ["a role yields the name of a step, not None", "Hint: yield a string"],
     "test_yield_finished": ["'finished' is reserved for a role's end", "Hint: "],
-    "test_a_step_of_two_names": ["2 steps of the name 'ready'", "Hint: "],
+    "test_a_step_of_two_names": ["2 steps are called 'ready'", "Hint: "],
     "test_a_step_that_was_passed": ["the role's end", "it had already passed 'first'", "Hint: "],
     "test_a_step_that_was_passed_and_the_role_blocks": ["sleeps in ", "it had already passed 'listening'", "Hint: "],
     "test_exit": ["SystemExit: 3", "sys.exit(3)", "Hint: return"],

@@ -38,7 +38,7 @@ def test_since_a_step_is_what_was_entered_after_it(handshake):
 
 def test_an_unknown_or_doubtful_step_lists_what_there_is(handshake):
     handshake.add(Step(50, "client 2", "connected"))
-    with pytest.raises(LabError, match=r"2 steps of the name 'connected'.*'client 2: connected'"):
+    with pytest.raises(LabError, match=r"2 steps are called 'connected'.*'client 2: connected'"):
         handshake.find("connected")
     assert handshake.find("client 2: connected").time_ns == 50
 

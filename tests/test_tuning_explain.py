@@ -190,7 +190,7 @@ def test_a_range_of_ports_that_ends_before_it_begins(of):
 def test_no_module_is_loaded_for_a_congestion_control(of):
     ((kind, text),) = of((f"{TCP}congestion_control", "no_such_one"))
     assert kind == Kind.REFUSED
-    assert re.search(r"loaded are .*reno", text)
+    assert re.search(r"only .*reno.* are loaded", text)
 
 
 FASTOPEN_KEY = f"{TCP}fastopen_key"
@@ -238,7 +238,7 @@ RANGE = "net.ipv4.ip_local_port_range"
 )  # fmt: skip
 def test_what_a_range_of_ports_brings_with_it(of, value, parity, services):
     ((_, text),) = of((RANGE, value))
-    assert ("both ends are even, or both odd, and the kernel logs a warning" in text) == parity
+    assert ("both ends are even, or both are odd, so the kernel logs a warning" in text) == parity
     assert (f"EADDRINUSE: {services}. Hint:" in text) == bool(services)
     assert ("EADDRINUSE" in text) == bool(services)
 

@@ -436,7 +436,7 @@ class TestScripts:
     )  # fmt: skip
     def test_two_values_of_which_a_condition_decides_are_named(self, given, text):
         ((_, _, why),) = troubles(given("a.sh", text.format(f"sysctl -w {SACK}")))
-        assert why.startswith(f"{SACK} is 1 by ")
+        assert why.startswith(f"{SACK} is 1 at ")
         assert why.endswith(", but has another value under a condition")
 
     def test_a_condition_that_decides_nothing_is_none(self, given):

@@ -1,8 +1,8 @@
-"""What is seen: frames, sockets, transitions, counters, holders. Frozen records on one clock, CLOCK_MONOTONIC in ns.
+"""The evidence: frames, sockets, transitions, counters, holders. Frozen records on one clock, CLOCK_MONOTONIC in ns.
 
-Imports: errors, kernel. A reader takes a network namespace or a process, of a lab or of a live machine.
+Imports: errors, kernel. A reader takes a network namespace or a process, in a lab or on a live machine.
 
 A new counter source: a module here that returns names and numbers, as counters.py and memory.py do, and a verb in
-lab/observer.py. The signature of a fault, a pure function of two snapshots of these records, belongs to a room
-diagnose/ above this one, which a lab and a live machine share.
+lab/observer.py. The signature of a fault, a pure function of two snapshots of these records, belongs in a room
+diagnose/ above this one, for use in a lab and on a live machine.
 """

@@ -1,7 +1,7 @@
-"""What a process does: which system call it sleeps in, from /proc/PID/syscall, or whether it is stopped.
+"""What a process does: the system call that it sleeps in, from /proc/PID/syscall, or whether it is stopped.
 
-That file needs the right to trace the process: its parent's user has it, also across a user namespace of its own
-(kernel/ptrace.c, __ptrace_may_access).
+Reading that file needs the right to trace the process. The user who started it has this right, even if the process is
+in a user namespace of its own (kernel/ptrace.c, __ptrace_may_access).
 """
 
 import os
@@ -32,21 +32,21 @@ _WORDS = {
     "poll": {"poll", "ppoll", "pselect6", "epoll_wait", "epoll_pwait"},
     "wait": {"wait4", "waitid"},
 }
-"""What a scenario says, and the calls that the C library and Python make of it on one architecture or another.
+"""For each word of a scenario, the system calls that the C library and Python use for it on any architecture.
 
 recvmsg is left out on purpose: an actor that waits for the harness sleeps in it (harness/inside/channel.py).
 """
 
 
 def same_call(word: str, call: str | None) -> bool:
-    """Whether `call` (a system call's name) is what a scenario means by `word`. LabError for a word not known here."""
+    """Whether `call` (a system call's name) is what a scenario means by `word`. LabError for an unknown word."""
     if word not in _WORDS:
         raise LabError(f"no way of blocking is called {word!r}. Hint: use one of {', '.join(_WORDS)}")
     return call in _WORDS[word]
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether every thread of `pid` stands still after SIGSTOP (state T in proc(5))."""
+    """Whether every thread of `pid` is stopped (state T in proc(5))."""
     try:
         stats = [Path(f"/proc/{pid}/task/{task}/stat").read_text() for task in os.listdir(f"/proc/{pid}/task")]
     except (FileNotFoundError, ProcessLookupError):
@@ -55,10 +55,10 @@ def is_stopped(pid: int) -> bool:
 
 
 def has_ended(pid: int) -> bool:
-    """Whether `pid` is gone, or has at least given up its memory (kernel/exit.c, do_exit: exit_mm).
+    """Whether `pid` is gone, or has at least freed its memory (kernel/exit.c, do_exit: exit_mm).
 
-    From then on, and before it is a zombie, its files in /proc are root's (fs/proc/base.c, task_dump_owner): who may
-    not read them, and is an ordinary user, learns from this one why.
+    From then on its files in /proc belong to root (fs/proc/base.c, task_dump_owner). So if an ordinary user may not
+    read one of them, this tells whether that is because the process is ending.
     """
     try:
         return Path(f"/proc/{pid}/statm").read_text().split()[0] == "0"
@@ -67,7 +67,7 @@ def has_ended(pid: int) -> bool:
 
 
 def blocked_in(pid: int) -> str | None:
-    """The name of the system call in which the main thread of `pid` sleeps; None while it runs, or once it is gone."""
+    """The name of the system call that the main thread of `pid` sleeps in; None while it runs, or once it is gone."""
     try:
         text = Path(f"/proc/{pid}/syscall").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -76,13 +76,13 @@ def blocked_in(pid: int) -> str | None:
         if has_ended(pid):
             return None
         raise LabUnavailable(
-            f"/proc/{pid}/syscall may not be read", "run as the user who started the lab, or with CAP_SYS_PTRACE"
+            f"no permission to read /proc/{pid}/syscall", "run as the user who started the lab, or with CAP_SYS_PTRACE"
         ) from None
     return named(text, platform.machine())
 
 
 def named(text: str, machine: str) -> str | None:
-    """The call in a line of /proc/PID/syscall; "syscall N" if this table does not know number N."""
+    """The call's name in a line of /proc/PID/syscall; "syscall N" if this table does not have number N."""
     number = text.split(maxsplit=1)[0] if text.strip() else "running"
     if number in ("running", "-1"):
         return None

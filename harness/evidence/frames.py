@@ -1,18 +1,18 @@
-"""Captured frames, kept compactly: one step may send a million segments."""
+"""Captured frames, stored compactly, because one step may send a million segments."""
 
 from array import array
 
 from harness.evidence.ring import Frame
 
 MOST_BYTES = 1 << 28
-"""Bytes of frames that one lab keeps: 256 MiB, which is at least 1.3 million segments of any size."""
+"""The most bytes of frames that one lab keeps: 256 MiB, which is at least 1.3 million segments of any size."""
 
 _BESIDES = 20
-"""Bytes for each frame beside its data: its time, its length, and where it ends."""
+"""Bytes for each frame in addition to its data: its time, its length, and its end."""
 
 
 class Frames:
-    """Frames by number, from 0 on. A bare ACK takes 86 bytes: as an object it would take four times that."""
+    """Frames by number, from 0 on. A bare ACK takes 86 bytes, a quarter of what an object would take."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -21,7 +21,7 @@ class Frames:
         self._lengths = array("I")
 
     def append(self, time_ns: int, data: bytes, length: int) -> bool:
-        """Keep one more; False if there is no room for it (MOST_BYTES)."""
+        """Keep one more frame; returns False if there is no room for it (MOST_BYTES)."""
         if len(self._data) + _BESIDES * len(self._ends) >= MOST_BYTES:
             return False
         self._data += data
@@ -31,7 +31,7 @@ class Frames:
         return True
 
     def cut(self, first: int) -> None:
-        """Forget all from number `first` on."""
+        """Delete all frames from number `first` on."""
         del self._data[self._ends[first - 1] if first else 0 :]
         for column in (self._ends, self._times_ns, self._lengths):
             del column[first:]

@@ -1,4 +1,4 @@
-"""Who keeps a socket alive: the processes of the lab and their file descriptors."""
+"""The processes of a lab that keep sockets open, with their file descriptors."""
 
 import os
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from harness.evidence.blocked import has_ended
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process that has a socket open. `pid` is the host's number; `program` is the kernel's `comm`, as in `ss -p`."""
+    """A process that has a socket open. `pid`: its PID on the host; `program`: the kernel's `comm`, as in `ss -p`."""
 
     pid: int
     fd: int
@@ -19,10 +19,11 @@ class Holder:
 
 
 def read(keeper_pid: int) -> list[Holder]:
-    """Every socket fd of every process of the lab, by fd and pid.
+    """Every socket fd of every process of the lab, sorted by pid and fd.
 
-    The keeper is PID 1 of the lab's namespace, so whoever loses its parent there becomes its child: its descendants
-    are all that the lab has. (psutil's own connection table would read *our* namespace; only its tree is used.)
+    The keeper is PID 1 of the lab's namespace, so a process that loses its parent there becomes its child: its
+    descendants are all processes of the lab. (psutil's connection table would read *our* namespace; only its process
+    tree is used.)
     """
     import psutil
 
@@ -31,7 +32,7 @@ def read(keeper_pid: int) -> list[Holder]:
 
 
 def _held(pid: int) -> list[Holder]:
-    """The sockets of one process; none where it ended while we looked."""
+    """The sockets of one process; empty if it ended meanwhile."""
     try:
         program = Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
         return [Holder(pid, fd, program, inode) for fd, inode in _sockets(pid)]
@@ -40,7 +41,7 @@ def _held(pid: int) -> list[Holder]:
     except PermissionError:
         if has_ended(pid):
             return []
-        raise LabUnavailable(f"the fds of {program} may not be read", "run as root") from None
+        raise LabUnavailable(f"no permission to read the fds of {program}", "run as root") from None
 
 
 def _sockets(pid: int) -> list[tuple[int, int]]:

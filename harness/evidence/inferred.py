@@ -1,7 +1,7 @@
-"""The states of both ends, read off the segments alone (RFC 9293, figure 5, and section 3.10.7).
+"""The states of both ends, inferred from the segments alone (RFC 9293, figure 5, and section 3.10.7).
 
-For whoever may not trace the kernel, and for the minisocks that no tracepoint reports. What is inferred is marked so;
-resting states are confirmed by the socket table.
+For users who may not trace the kernel, and for minisocks, which no tracepoint reports. Inferred states are marked as
+such; states that last are confirmed by the socket table.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,23 +20,23 @@ _ON_RECEIVING_FIN = {State.ESTABLISHED: State.CLOSE_WAIT, State.SYN_RECV: State.
 _ON_FIN_ACKNOWLEDGED = {State.FIN_WAIT1: State.FIN_WAIT2, State.CLOSING: State.TIME_WAIT,
                         State.LAST_ACK: State.CLOSED}  # fmt: skip
 _MAY_BE_GONE = {State.CLOSED, State.TIME_WAIT, State.FIN_WAIT2}
-"""A minisock ends without a segment: the next one that its end sends is a new connection's SYN."""
+"""States that end without a segment if a minisock has them: the next segment of that end is a new connection's SYN."""
 
 
 @dataclass(slots=True)
 class _End:
     state: State = State.CLOSED
     fin_end: int | None = None
-    """The sequence number that acknowledges this end's FIN, once it was sent."""
+    """The sequence number that acknowledges this end's FIN, once that was sent."""
     late_fin: bool = False
-    """The other end's FIN has been seen, but arrives only after this end will have sent its own."""
+    """Whether the peer's FIN was captured, but arrives only after this end has sent its own."""
 
 
 _Move = Callable[[_End, State | None], Iterator[Transition]]
 
 
 def infer(segments: Iterable[Segment]) -> Iterator[Transition]:
-    """Every state change that the segments imply, each at the time of the segment that shows it."""
+    """Every state change that the segments imply, each at the time of the segment that implies it."""
     in_order = list(segments)
     crossing = _crossing_fins(in_order)
     ends: dict[tuple[Endpoint, Endpoint], _End] = {}
@@ -50,7 +50,7 @@ def infer(segments: Iterable[Segment]) -> Iterator[Transition]:
 
 
 def _crossing_fins(segments: list[Segment]) -> set[int]:
-    """The places of FINs that met the other end's FIN on the way: that one, seen later, does not acknowledge them.
+    """The indices of FINs that crossed the peer's FIN: the peer's, captured later, does not acknowledge them.
 
     The capture sees a segment before a busy socket does (net/ipv4/tcp_ipv4.c, tcp_add_backlog).
     """
@@ -83,8 +83,8 @@ def _changes(segment: Segment, sender: _End, receiver: _End) -> Iterator[Transit
 
     match "".join(flag for flag in segment.flags if flag in "SFRA"):
         case "R" | "RA":
-            # A SYN_SENT socket answers an unacceptable ACK with a RST and stays as it is (3.10.7.3, first). With an ACK
-            # of its own it is an abort (tcp_send_active_reset).
+            # A socket in SYN_SENT answers an unacceptable ACK with a RST, and stays in SYN_SENT (3.10.7.3, first). A
+            # RST that carries an ACK is an abort (tcp_send_active_reset).
             stays = sender.state == State.SYN_SENT and "A" not in segment.flags
             yield from move(sender, State.SYN_SENT if stays else State.CLOSED)
             yield from move(receiver, State.CLOSED)

@@ -1,7 +1,7 @@
-"""A capture of `lo` in a ring that the kernel shares with us: rootless, from the first segment on, without losses.
+"""A capture of `lo` in a ring that the kernel shares with this process: without root, from the first segment on.
 
-packet(7), PACKET_RX_RING with TPACKET_V2: every frame has a slot of its own and is readable at once, where V3 would
-keep it back until its block is full or a timer fires (net/packet/af_packet.c, tpacket_rcv).
+packet(7), PACKET_RX_RING with TPACKET_V2: every frame has a slot of its own and can be read at once. V3 would hold it
+back until its block is full or a timer expires (net/packet/af_packet.c, tpacket_rcv).
 """
 
 import contextlib
@@ -20,17 +20,17 @@ _TPACKET_V2 = 1
 _ETH_P_ALL = 0x0003
 _FRAME_BYTES = 256
 FRAMES = 32768
-"""Frames that the ring has room for."""
+"""The number of frames that the ring has room for."""
 _BLOCK_BYTES = 1 << 17
 _RING_BYTES = _FRAME_BYTES * FRAMES
 _SLOT = struct.Struct("=4xIIH2xII232x")  # struct tpacket2_hdr: status, len, snaplen, mac, net, sec, nsec; the frame
 _WORDS = _FRAME_BYTES // 4
 _TP_STATUS_KERNEL, _TP_STATUS_USER = 0, 1
 _FEW, _MANY = 16, 1024
-"""Slots that are looked at in one go: at first, and while all of them are full."""
+"""The number of slots to examine at once: at first, and as long as all of them are full."""
 
 MARKER_ETHERTYPE = 0x88B5
-"""IEEE 802 local experimental: no protocol of the kernel looks at it, and no counter of TCP or IP moves."""
+"""IEEE 802 local experimental: no protocol of the kernel reads it, and no counter of TCP or IP changes."""
 _MARKER_TYPE = MARKER_ETHERTYPE.to_bytes(2, "big")
 _MARKER = struct.Struct("=6x6xHQI34x")  # an Ethernet header, then round and CPU, padded to the shortest frame
 
@@ -44,10 +44,10 @@ class Frame(NamedTuple):
 
 
 def open_capture() -> socket.socket:
-    """Inside the namespace: a socket that records each frame on `lo` once, from now on; marks are sent through it.
+    """Open, inside the namespace, a socket that captures each frame on `lo` once, and through which marks are sent.
 
-    PACKET_IGNORE_OUTGOING, or each frame of a loopback would be seen twice. Making the ring waits for an RCU grace
-    period (packet_set_ring, synchronize_net), 8 to 18 ms here, and so does closing the socket (packet_release).
+    Without PACKET_IGNORE_OUTGOING, each frame of a loopback would be captured twice. Making the ring waits for an RCU
+    grace period (packet_set_ring, synchronize_net), 8 to 18 ms here, and so does closing the socket (packet_release).
     """
     capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     capture.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
@@ -59,30 +59,30 @@ def open_capture() -> socket.socket:
 
 
 Mark = tuple[int, int]
-"""The number of its round, and the processor that it was sent on."""
+"""A mark: the number of its round, and the processor that it was sent on."""
 
 
 class Marks:
-    """Sends marks through the queues of `processors`, from any process that was handed the capture's socket."""
+    """Sends marks through the queues of `processors`, from any process that has the capture's socket."""
 
     def __init__(self, capture: socket.socket, processors: Collection[int]) -> None:
         self._capture = capture
         self._processors = list(processors)
         self._round = 0
         self.sent = 0
-        """Marks sent so far."""
+        """The number of marks sent so far."""
 
     def send(self) -> set[Mark]:
-        """One mark on each processor; they come back through the capture.
+        """Send one mark on each processor, and return them; they come back through the capture.
 
         Each processor queues what it sends over `lo` for itself, first in, first out (net/core/dev.c,
-        enqueue_to_backlog), so a mark is captured after everything that was sent on its processor before, and after
-        everything that was captured there before has been handled. The calling thread moves to each processor in turn.
-        A processor that has gone offline, or that this thread may not use any more, is left out. OSError: ENETDOWN if
-        `lo` is down.
+        enqueue_to_backlog). So a mark is captured after everything that was sent on its processor before it, and after
+        everything captured there before it has been handled. The calling thread moves to each processor in turn. A
+        processor that is offline, or that this thread may no longer use, is left out. OSError: ENETDOWN if `lo` is
+        down.
         """
         self._round += 1
-        self._processors.reverse()  # the thread is likely still on the last one: each round saves one migration
+        self._processors.reverse()  # the thread is likely still on the last one, so each round saves one migration
         allowed = os.sched_getaffinity(0)
         marks = set()
         try:
@@ -92,7 +92,7 @@ class Marks:
                     marks.add((self._round, processor))
         finally:
             self.sent += len(marks)
-            with contextlib.suppress(OSError):  # EINVAL: the cpuset was changed meanwhile, and decides from now on
+            with contextlib.suppress(OSError):  # EINVAL: the cpuset was changed meanwhile, and applies from now on
                 os.sched_setaffinity(0, allowed)
         return marks
 
@@ -117,7 +117,7 @@ _NO_STATUS = memoryview(array("I", [_TP_STATUS_KERNEL]) * _MANY)
 
 
 class Ring:
-    """The reading end, in any process that was handed the socket."""
+    """The reading end, in any process that has the capture's socket."""
 
     def __init__(self, capture: socket.socket) -> None:
         self._capture = capture
@@ -130,10 +130,10 @@ class Ring:
         self._poller.register(capture.fileno(), select.POLLIN)
 
     def read(self, real_minus_monotonic_ns: int) -> Iterator[tuple[int, bytes, int]]:
-        """Every frame that is there, in the order of its capture, as the fields of a Frame.
+        """Yield every captured frame, in the order of capture, as the fields of a Frame.
 
-        Slots go back to the kernel many at a time, before their frames are yielded; if the caller reads no further, the
-        next call goes on with them.
+        Slots are returned to the kernel many at a time, before their frames are yielded. If the caller stops early, the
+        next call continues with the remaining frames.
         """
         window = _FEW
         while True:
@@ -151,7 +151,7 @@ class Ring:
             window = _MANY if full == window else _FEW
 
     def _full(self, window: int) -> int:
-        """How many slots in a row are ours to read, from the next one on; none beyond the window or the ring's end."""
+        """The number of slots in a row that can be read, from the next one on, within the window and the ring's end."""
         if not self._words[self._next * _WORDS] & _TP_STATUS_USER:
             return 0
         end = min(self._next + window, FRAMES)
@@ -162,11 +162,14 @@ class Ring:
         return len(statuses)
 
     def wait(self, within_s: float) -> bool:
-        """Sleep until there is a frame to read, or the time is over."""
+        """Sleep until a frame can be read, at most `within_s` seconds; returns whether there is one."""
         return bool(self._poller.poll(within_s * 1000))
 
     def lost(self) -> int:
-        """Frames that found no slot since the capture began (PACKET_STATISTICS counts since it was last read)."""
+        """The number of frames lost since the capture began, for want of a slot.
+
+        PACKET_STATISTICS counts since it was last read.
+        """
         _, drops = struct.unpack("=II", self._capture.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         self._lost += drops
         return self._lost

@@ -1,6 +1,6 @@
 """The TCP socket table of a network namespace, read from sock_diag (the same source as `ss`).
 
-Structures: include/uapi/linux/inet_diag.h. `ss` is the independent witness in this room's tests.
+Structures: include/uapi/linux/inet_diag.h. This room's tests compare it with `ss`.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from harness.kernel import netlink
 class State(StrEnum):
     """RFC 9293 names in Linux spelling. CLOSED: no row in the table.
 
-    A number that this program does not know is a State as well, "state 14". It is equal to another of the same number,
+    A number that this program does not know is a State, too: "state 14". It equals another State of the same number,
     and iterating over State does not yield it.
     """
 
@@ -43,11 +43,11 @@ class State(StrEnum):
         return unknown
 
     def __reduce_ex__(self, protocol: object) -> tuple[type["State"], tuple[str]]:
-        return State, (str(self),)  # by value: some releases of Python 3.11 pickle by name, which unknown ones lack
+        return State, (str(self),)  # by value: some releases of Python 3.11 pickle by name, which unknown states lack
 
 
 _STATES = dict(enumerate(State, 1)) | {12: State.SYN_RECV}
-"""By the kernel's number (include/net/tcp_states.h); 12, TCP_NEW_SYN_RECV, is what others call SYN_RECV."""
+"""By the kernel's number (include/net/tcp_states.h); 12, TCP_NEW_SYN_RECV, is usually called SYN_RECV."""
 _UNKNOWN = re.compile(r"state (0|-?[1-9][0-9]*)")
 
 TIMERS = ("none", "retransmit", "keepalive", "time_wait", "zero_window_probe", "delayed_ack")
@@ -71,9 +71,9 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """One row, in `ss`'s words. Queues in bytes; for a LISTEN row: connections not yet accepted, and the backlog.
+    """One row, with the field names of `ss`. Queues are in bytes; for LISTEN: connections not yet accepted, backlog.
 
-    inode 0: no process has it (orphan, minisock, or not yet accepted).
+    inode 0: no process has the socket open (orphan, minisock, or not yet accepted).
     """
 
     state: State
@@ -90,28 +90,28 @@ _SOCK_DIAG_BY_FAMILY = 20
 _REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2: family, protocol, extensions, states, any socket id
 _ROW = struct.Struct("=4BHH16s16sI8xIIIII")  # struct inet_diag_msg
 _EVERY_STATE = (1 << 13) - 1
-"""Not bit 13, TCP_BOUND_INACTIVE: Linux 6.8 and later would add each socket that is only bound, as CLOSED."""
+"""Without bit 13, TCP_BOUND_INACTIVE: Linux 6.8 and later would add each socket that is only bound, as CLOSED."""
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_MOST_READS = 100
-"""Of a table that changes during each of them: a read takes a millisecond, so this is soon over."""
+_MAX_READS = 100
+"""How often to try to read a table that changes during each read; a read takes about a millisecond."""
 
 
 def open_table() -> socket.socket:
-    """Inside the namespace: the socket through which its table is read, from any process that was handed it."""
+    """Open, inside the namespace, a socket through which any process can read the namespace's socket table."""
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, getattr(socket, "NETLINK_SOCK_DIAG", 4))
 
 
 def read(table: socket.socket) -> list[Socket]:
-    """Every TCP socket of the namespace, of both families, minisocks (TIME_WAIT, SYN_RECV) included.
+    """Every TCP socket of the namespace, of both address families, including minisocks (TIME_WAIT, SYN_RECV).
 
     Inconclusive if the table changes during every read.
     """
-    for _ in range(_MOST_READS):
+    for _ in range(_MAX_READS):
         with contextlib.suppress(netlink.DumpInterrupted):
             return [decode(answer) for family in _FAMILIES for answer in _dump(table, family)]
     raise Inconclusive(
-        f"the socket table changed during each of {_MOST_READS} reads. Hint: run it again with fewer connections"
+        f"the socket table changed during each of {_MAX_READS} reads. Hint: run it again with fewer connections"
     )
 
 
@@ -121,9 +121,9 @@ def _dump(table: socket.socket, family: int) -> list[bytes]:
 
 
 def decode(answer: bytes) -> Socket:
-    """One `struct inet_diag_msg`. ValueError if it is too short, or of no known family.
+    """Decode one `struct inet_diag_msg`. ValueError if it is too short, or has an unknown address family.
 
-    States and timers that this program does not know are shown as their numbers.
+    States and timers that this program does not know are given by their numbers.
     """
     if len(answer) < _ROW.size:
         raise ValueError(f"an inet_diag_msg has {_ROW.size} bytes, not {len(answer)}")
@@ -144,7 +144,7 @@ def decode(answer: bytes) -> Socket:
 
 
 def state_of(number: int) -> State:
-    """The state that the kernel gives this number; State("state 14") if this program does not know it."""
+    """The state with this number in the kernel; State("state 14") if this program does not know it."""
     return _STATES.get(number) or State(f"state {number}")
 
 

@@ -1,4 +1,4 @@
-"""How long a process that could run had to wait for a processor: the scheduler's own count, from /proc/PID/schedstat.
+"""How long a runnable process waited for a processor, by the scheduler's own count in /proc/PID/schedstat.
 
 Documentation/scheduler/sched-stats.rst: time running, time waiting on a run queue (both in nanoseconds), time slices.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Seconds for which `who` was kept from running, and what it was about to do then."""
+    """The seconds that `who` waited for a processor, and `when`, as the rest of a sentence."""
 
     seconds: float
     who: str
@@ -21,7 +21,7 @@ class Gap:
 
 
 def is_counted() -> bool:
-    """Whether this kernel counts (CONFIG_SCHED_INFO): this process has run, so all zeros would be no count."""
+    """Whether this kernel counts (CONFIG_SCHED_INFO): this process has run, so all zeros mean that it does not."""
     try:
         return any(map(int, Path("/proc/self/schedstat").read_text().split()))
     except (OSError, ValueError):
@@ -29,7 +29,7 @@ def is_counted() -> bool:
 
 
 class RunDelay:
-    """Of the main thread of one process, "self" for the caller. It stays readable until the process is reaped."""
+    """The waits of one process's main thread ("self": the caller). They stay readable until the process is reaped."""
 
     def __init__(self, pid: int | str) -> None:
         try:

@@ -1,12 +1,13 @@
 """State changes as the kernel reports them: the tracepoint sock:inet_sock_set_state, through perf_event_open(2).
 
-A perf event belongs to its file descriptor, so the kernel ends it with us, however we end; a folder under tracefs
-`instances/` would outlive a SIGKILL. It needs root and tracefs; without them `inferred` reads the states off the wire.
+A perf event belongs to its file descriptor, so it ends with this process, however that ends; a folder under tracefs
+`instances/` would outlive a SIGKILL. It needs root and tracefs; without them, inferred.py infers the states from the
+segments.
 
-What it cannot tell: a minisock (TIME_WAIT, an orphan's FIN_WAIT2) is no full socket, so its taking over is reported
-as CLOSED, and its end not at all. It sees every namespace; a lab knows its own events by its server port. And on one
-machine it left out changes in the softirq of an idle CPU (tests/test_transitions.py): so they are for the eye, and
-what a test asserts (`lab.path`) comes from the segments.
+Limits: a minisock (TIME_WAIT, an orphan's FIN_WAIT2) is not a full socket, so the change to it is reported as CLOSED,
+and its end is not reported at all. The tracepoint sees every namespace; a lab recognises its own events by its server
+port. On one machine it missed changes in the softirq of an idle CPU (tests/test_transitions.py). So these changes are
+only displayed, and what a test asserts (`lab.path`) comes from the segments.
 """
 
 import contextlib
@@ -36,7 +37,7 @@ _DISABLED, _USE_CLOCKID = 1 << 0, 1 << 25
 _CLOCKID_AT = 92
 _RECORD_LOST, _RECORD_SAMPLE = 2, 9
 _MOST_PAGES, _LEAST_PAGES, _PAGES_IN_ALL = 64, 4, 512
-"""Of a processor's buffer, and of all of them together: 2 MiB in a nursery's process, up to 128 processors."""
+"""The most and the least pages of a processor's buffer, and the most of all together: 2 MiB, up to 128 processors."""
 
 _HEADER = struct.Struct("=IHH")
 _DATA_HEAD_AT, _DATA_TAIL_AT = 1024, 1032
@@ -45,7 +46,7 @@ _PERF_EVENT_IOC_ENABLE, _PERF_EVENT_IOC_SET_FILTER = 0x2400, 0x40082406
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One state change at the end whose address is `local`. `inferred`: read off the wire, not reported."""
+    """One state change at the end whose address is `local`. `inferred`: from the segments, not reported."""
 
     time_ns: int
     local: Endpoint
@@ -56,11 +57,11 @@ class Transition:
 
 
 _SHARE_OF_FDS = 4
-"""Of the file descriptors that a process may have, a quarter may be these; otherwise states are inferred."""
+"""At most a quarter of the fds that a process may open may be perf events; if more are needed, states are inferred."""
 
 
 def open_events(processors: Sequence[int]) -> list[int]:
-    """One perf fd for each processor, as root; OSError if the right, the tracepoint or the architecture is missing."""
+    """Open one perf fd for each processor, as root. OSError without permission, tracepoint or known architecture."""
     soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if len(processors) > soft_limit // _SHARE_OF_FDS:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -71,7 +72,7 @@ def open_events(processors: Sequence[int]) -> list[int]:
         namespace.mount_privately("tracefs", str(_TRACEFS))
     fields = _fields((_TRACEFS / _EVENT / "format").read_text())
     if fields != _LAYOUT:
-        raise OSError("the tracepoint's fields are laid out in a way this lab does not know")
+        raise OSError("the tracepoint's fields have an unknown layout")
     attr = bytearray(_ATTR_BYTES)
     struct.pack_into(
         "=IIQQQQQII", attr, 0, _PERF_TYPE_TRACEPOINT, _ATTR_BYTES, int((_TRACEFS / _EVENT / "id").read_text()),
@@ -92,7 +93,7 @@ def open_events(processors: Sequence[int]) -> list[int]:
 
 
 def pages(processors: int) -> int:
-    """Pages of each processor's buffer, a power of two as perf_event_open(2) wants it: fewer if there are many."""
+    """The pages of each processor's buffer, a power of two (perf_event_open(2)): fewer if there are many processors."""
     share = max(_LEAST_PAGES, min(_MOST_PAGES, _PAGES_IN_ALL // processors))
     return 1 << share.bit_length() - 1
 
@@ -101,7 +102,7 @@ _LAYOUT = {"skaddr": 8, "oldstate": 16, "newstate": 20, "sport": 24, "dport": 26
            "saddr": 32, "daddr": 36, "saddr_v6": 40, "daddr_v6": 56}  # fmt: skip
 _RAW = struct.Struct("=8xQiiHHHH4s4s16s16s")
 _BEGINNINGS = (State.CLOSED, State.LISTEN)
-"""What a socket was before its first change: a passive opener's is reported as LISTEN → SYN_RECV."""
+"""The states before a socket's first change: that of a passive open is reported as LISTEN → SYN_RECV."""
 
 
 def _fields(text: str) -> dict[str, int]:
@@ -109,10 +110,10 @@ def _fields(text: str) -> dict[str, int]:
     return {name: int(offset) for name, offset in found if not name.startswith("common_")}
 
 
-def hear(fds: list[int]) -> "Events | None":
-    """The reading end of what open_events() opened; None if there is nothing to read, or no room to read it in.
+def events_from(fds: list[int]) -> "Events | None":
+    """The reading end of what open_events() opened; None if there are no fds, or no memory for their buffers.
 
-    Room is limited by kernel.perf_event_mlock_kb; without it, states are inferred, as for an ordinary user.
+    kernel.perf_event_mlock_kb limits that memory. Without it, states are inferred, as for an ordinary user.
     """
     try:
         return Events(fds) if fds else None
@@ -125,7 +126,7 @@ def hear(fds: list[int]) -> "Events | None":
 
 
 class Events:
-    """The reading end of all processors' buffers, in any process that was handed the fds. OSError if it has no room."""
+    """The reading end of all processors' buffers, in any process that has the fds. OSError without memory for them."""
 
     def __init__(self, fds: list[int]) -> None:
         self._fds = fds
@@ -136,12 +137,12 @@ class Events:
         self.lost = 0
 
     def follow(self, port: int) -> None:
-        """Hear from now on of sockets that have `port` at one end, and forget what was heard before.
+        """From now on, report sockets that have `port` at one end, and discard earlier events.
 
-        The kernel itself leaves the others out, or every connection made on this machine would help to fill the
-        buffers. A filter can be set once (kernel/trace/trace_events_filter.c, ftrace_profile_set_filter), and nothing
-        is heard before it is: what a full buffer lost is told with the next event that finds room, in our story
-        (kernel/events/ring_buffer.c, __perf_output_begin).
+        The kernel filters out the others: otherwise every connection on this machine would help to fill the buffers. A
+        filter can be set only once (kernel/trace/trace_events_filter.c, ftrace_profile_set_filter), and events are
+        enabled only after it: a loss in a full buffer is reported with the next event that has room, which would be one
+        of this story (kernel/events/ring_buffer.c, __perf_output_begin).
         """
         if self._port is None:
             self._port = port
@@ -152,9 +153,9 @@ class Events:
         self._born.clear()
 
     def read(self, port: int) -> list[Transition]:
-        """All changes since the last read of sockets that have `port` at one end, in order of time.
+        """All changes since the last read, for sockets that have `port` at one end, in order of time.
 
-        Of sockets, that is, whose beginning was heard, too: orphans of a lab that is gone (LAST_ACK) end late.
+        Only sockets whose beginning was reported are included: orphans of an earlier lab (LAST_ACK) may end late.
         """
         found = [change for buffer in self._buffers for change in self._drain(buffer)]
         mine = []
@@ -193,9 +194,9 @@ class Events:
 
 
 def decode(sample: bytes) -> tuple[int, Transition] | None:
-    """A PERF_RECORD_SAMPLE's body (time, raw size, raw record): the socket's address in the kernel, and its change.
+    """Decode a PERF_RECORD_SAMPLE's body (time, raw size, raw record) into the socket's kernel address and its change.
 
-    None if it is not a TCP socket.
+    Returns None if it is not a TCP socket.
     """
     time_ns, _ = struct.unpack_from("=QI", sample)
     address, old, new, sport, dport, family, protocol, *addresses = _RAW.unpack_from(sample, 12)

@@ -1,4 +1,4 @@
-"""Frames decoded into segments, and segments built: the only place that imports scapy, where it is asked to build."""
+"""Decodes frames into segments, and builds segments. The only module that imports scapy, and only to build one."""
 
 import socket
 import struct
@@ -10,11 +10,11 @@ from harness.evidence.ring import Frame
 from harness.evidence.sockets import Endpoint
 
 _FLAGS = "FSRPAUECN"
-"""Bit by bit, from the lowest (RFC 9293, section 3.1). N is bit 8, AE (RFC 9768), as scapy and Wireshark call it after
-its older use, NS (RFC 3540)."""
+"""The bits, from the lowest (RFC 9293, section 3.1). N is bit 8, AE (RFC 9768); scapy and Wireshark call it by its
+older use, NS (RFC 3540)."""
 
 _FLAG_ORDER = "SFRPAU"
-"""As Wireshark's users write them: SYN, FIN, RST and PSH before ACK, so S SA A PA FA R RA."""
+"""The usual order: SYN, FIN, RST and PSH before ACK, so S SA A PA FA R RA."""
 
 _ECN = "ECN"
 _RESERVED_FROM, _FLAG_BITS = 9, 0xFFF
@@ -31,7 +31,7 @@ _END, _NO_OPERATION, _TIMESTAMP_KIND, _TIMESTAMP_BYTES = 0, 1, 8, 10
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One TCP segment as it arrived, before any firewall's input hook. `length` counts payload bytes."""
+    """One TCP segment as it arrived, before any firewall's input hook. `length` is the payload's, in bytes."""
 
     time_ns: int
     source: Endpoint
@@ -42,16 +42,16 @@ class Segment:
     length: int
     window: int
     timestamp: tuple[int, int] | None
-    """RFC 7323's TSval and TSecr, where the option is there."""
+    """RFC 7323's TSval and TSecr, if the segment has the option."""
     ecn: str = ""
-    """ECE, CWR and AE, as E, C and N: what the network says (RFC 3168, section 6.1), whatever else the segment does.
+    """The flags ECE, CWR and AE (RFC 3168, section 6.1; RFC 9768), as E, C and N.
 
-    Reserved bits follow, if any is set, as the number that the three of them make: "+1".
+    If any of the three reserved bits is set, "+" and their number follow: "+1".
     """
 
     @property
     def all_flags(self) -> str:
-        """SEC, say: the SYN that offers ECN."""
+        """The flags with those of ECN; for example SEC, a SYN that offers ECN."""
         return self.flags + self.ecn
 
     @property
@@ -60,10 +60,10 @@ class Segment:
 
 
 def decode(frame: Frame) -> Segment | None:
-    """The segment in a frame; None where it carries something else (ICMP, UDP, garbage), or is cut before its options.
+    """The segment in a frame; None if it carries something else (ICMP, UDP, garbage), or is cut before its options.
 
-    By hand: scapy takes 200 µs for what takes 4 here, and is the witness in the tests. What follows an IPv6 extension
-    header is not looked for; Linux sends no segment so.
+    Decoded by hand, because scapy takes 200 µs instead of 4; the tests compare the two. It does not look behind IPv6
+    extension headers, which Linux does not send with segments.
     """
     try:
         found = _ip(frame.data)
@@ -91,7 +91,7 @@ def decode(frame: Frame) -> Segment | None:
 
 
 def _ip(data: bytes) -> tuple[int, bytes, bytes, int, int] | None:
-    """Family, both addresses, and where the TCP header begins and the payload ends (RFC 791, 3.1; RFC 8200, 3)."""
+    """Address family, both addresses, the offset of the TCP header, the payload's end (RFC 791, 3.1; RFC 8200, 3)."""
     match data[_ETHERTYPE_AT:_IP_AT]:
         case b"\x08\x00":
             version, total, fragment, protocol, source, destination = _IPV4.unpack_from(data, _IP_AT)
@@ -123,7 +123,7 @@ def _reserved(bits: int) -> str:
 
 
 def _timestamp(options: bytes) -> tuple[int, int] | None:
-    """TSval and TSecr of a whole timestamp option (RFC 7323, section 3.2)."""
+    """TSval and TSecr of a complete timestamp option (RFC 7323, section 3.2)."""
     at = 0
     while at < len(options) and options[at] != _END:
         size = 1 if options[at] == _NO_OPERATION else max(2, int.from_bytes(options[at + 1 : at + 2]))
@@ -135,7 +135,7 @@ def _timestamp(options: bytes) -> tuple[int, int] | None:
 
 
 def build(source: Endpoint, destination: Endpoint, flags: str, seq: int, ack: int, payload: bytes = b"") -> bytes:
-    """An IP datagram with one TCP segment, checksums filled in. The first one waits 300 ms for scapy's import."""
+    """Build an IP datagram with one TCP segment and its checksums. The first call takes 300 ms to import scapy."""
     scapy = _scapy()
     tcp = scapy.TCP(sport=source[1], dport=destination[1], flags=flags, seq=seq, ack=ack, window=65535)
     ip = scapy.IPv6 if ":" in source[0] else scapy.IP
@@ -146,7 +146,7 @@ def build(source: Endpoint, destination: Endpoint, flags: str, seq: int, ack: in
 def _scapy() -> Any:
     from scapy.config import conf
 
-    conf.route_autoload = conf.route6_autoload = False  # the host's routes are of no interest, and cost 100 ms
-    import scapy.layers.inet6 as inet6  # it has the names of inet and l2, too
+    conf.route_autoload = conf.route6_autoload = False  # reading the host's routes would take 100 ms
+    import scapy.layers.inet6 as inet6  # it includes the names of inet and l2
 
     return inet6

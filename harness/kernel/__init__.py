@@ -2,5 +2,5 @@
 
 Imports: errors.
 
-A sysctl that is found to belong to a network namespace: netns_keys.py, with its source in the kernel.
+A further sysctl that belongs to a network namespace: netns_keys.py, with its source in the kernel.
 """

@@ -1,6 +1,6 @@
-"""Entering namespaces: for the network and the processes always, for the user where we are not root.
+"""Entering namespaces: always network and PID namespaces, and a user namespace if the user is not root.
 
-`os.unshare` came with Python 3.12; the lab serves 3.11, so the C library is called.
+`os.unshare` is new in Python 3.12; the lab supports 3.11, so it calls the C library.
 """
 
 import ctypes
@@ -32,19 +32,19 @@ def _check(result: int) -> None:
 
 
 def unshare(flags: int) -> None:
-    """unshare(2). OSError: EPERM without the right, ENOSPC past user.max_*_namespaces, EINVAL with threads."""
+    """unshare(2). OSError: EPERM without permission, ENOSPC beyond user.max_*_namespaces, EINVAL with threads."""
     _check(_libc.unshare(flags))
 
 
 def enter(pid: int, flags: int) -> None:
-    """setns(2): the namespaces of process `pid`, at once."""
+    """setns(2): enter these namespaces of process `pid` in one call."""
     _check(_libc.setns(os.pidfd_open(pid), flags))
 
 
 def keep_capabilities_over_exec() -> None:
-    """Make every capability that we have ambient, so that a program has it too, without being root.
+    """Make all capabilities of this process ambient, so that a program that it executes has them without being root.
 
-    capabilities(7): a capability is ambient only while it is permitted and inheritable.
+    capabilities(7): a capability can be ambient only while it is permitted and inheritable.
     """
     header = ctypes.create_string_buffer(struct.pack("=Ii", _LINUX_CAPABILITY_VERSION_3, 0))
     data = ctypes.create_string_buffer(_CAPABILITY_SETS.size)
@@ -59,22 +59,22 @@ def keep_capabilities_over_exec() -> None:
 
 
 def die_with_parent() -> None:
-    """SIGKILL for this process when the thread that forked it ends (prctl(2), PR_SET_PDEATHSIG)."""
+    """Have this process killed (SIGKILL) when the thread that forked it ends (prctl(2), PR_SET_PDEATHSIG)."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0))
 
 
 def mount_privately(kind: str, where: str) -> None:
-    """Mount a pseudo file system in a mount namespace of our own, where nobody else sees it."""
+    """Mount a pseudo file system in a new mount namespace, so that no other process sees it."""
     unshare(CLONE_NEWNS)
     _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
     _check(_libc.mount(kind.encode(), where.encode(), kind.encode(), 0, None))
 
 
 def become_isolable() -> str:
-    """Get the right to make network and PID namespaces; say how.
+    """Acquire the right to make network and PID namespaces, and return how.
 
-    Returns "root" where the right is there, "user namespace (uid N)" where a user namespace of our own gave it.
-    Raises LabUnavailable. The calling process must have one thread.
+    Returns "root" if this process already has the right, "user namespace (uid N)" if it had to enter a user namespace.
+    Raises LabUnavailable. The calling process must have only one thread.
     """
     if _may_isolate():
         return "root"
@@ -85,9 +85,9 @@ def become_isolable() -> str:
 
 
 def enter_network() -> None:
-    """Put this process, which must have one thread, into a network namespace whose sysctls it may set.
+    """Put this process, which must have only one thread, into a new network namespace whose sysctls it may set.
 
-    LabUnavailable where neither its own rights nor a user namespace allow that.
+    LabUnavailable if neither its own capabilities nor a user namespace allow that.
     """
     if not _entered_network():
         _enter_user_namespace()
@@ -96,7 +96,7 @@ def enter_network() -> None:
 
 
 def _entered_network() -> bool:
-    """Making a network is CAP_SYS_ADMIN's right, setting it up CAP_NET_ADMIN's; `lo` comes up, as in every lab."""
+    """Whether this process could enter a new network namespace (CAP_SYS_ADMIN) and set up its `lo` (CAP_NET_ADMIN)."""
     try:
         unshare(CLONE_NEWNET)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -111,8 +111,8 @@ def _enter_user_namespace() -> None:
     try:
         unshare(CLONE_NEWUSER)
         Path("/proc/self/setgroups").write_text("deny")
-        # Everybody stays who they are: programs that find themselves root try to become somebody else, and there is
-        # nobody else here (tcpdump gives up), or refuse to run at all (database servers).
+        # Map each user to the same user, not to root: programs that run as root try to become another user, who does
+        # not exist here (tcpdump gives up), or refuse to run at all (database servers).
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
         keep_capabilities_over_exec()
@@ -121,10 +121,12 @@ def _enter_user_namespace() -> None:
 
 
 def _powerless() -> LabUnavailable:
-    """Ubuntu 24.04: unshare(CLONE_NEWUSER) succeeds, but AppArmor's profile "unprivileged_userns" takes every
-    capability away, so only the next step shows it.
+    """The error for a user namespace without capabilities.
+
+    On Ubuntu 24.04 unshare(CLONE_NEWUSER) succeeds, but AppArmor's profile "unprivileged_userns" removes every
+    capability, so only the next step fails.
     """
-    return _unavailable("a user namespace gives no right to make a network namespace", None)
+    return _unavailable("a user namespace does not allow making a network namespace here", None)
 
 
 def _may_isolate() -> bool:
@@ -132,9 +134,9 @@ def _may_isolate() -> bool:
     if child == 0:
         try:
             unshare(CLONE_NEWNET | CLONE_NEWPID)
-            # To make them is CAP_SYS_ADMIN's right; to use them takes CAP_NET_ADMIN and CAP_NET_RAW, and a root of
-            # a container may have the first alone.
-            # An AF_INET socket asks for the same right as a capture, and closes without waiting for RCU.
+            # Making namespaces needs CAP_SYS_ADMIN; using them needs CAP_NET_ADMIN and CAP_NET_RAW, which root in a
+            # container may not have. An AF_INET raw socket needs the same capability as a capture, but closes without
+            # waiting for RCU.
             with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
                 fcntl.ioctl(raw, _SIOCSIFFLAGS, _IFREQ_FLAGS.pack(b"lo", _IFF_UP))
         except OSError:
@@ -145,22 +147,22 @@ def _may_isolate() -> bool:
 
 def _unavailable(what: str, error: OSError | None) -> LabUnavailable:
     reason = f"{what} ({errno.errorcode[error.errno]})" if error and error.errno else what
-    return LabUnavailable(reason, "; or ".join([*_mends(), "run as root"]))
+    return LabUnavailable(reason, "; or ".join([*_hints(), "run as root"]))
 
 
-def _mends() -> list[str]:
-    """What forbids it here, by the settings known to do so; each with the command that allows it."""
-    mends = []
+def _hints() -> list[str]:
+    """The commands that would allow it, one for each setting that forbids it here."""
+    hints = []
     if _setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
-        mends.append("sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu's AppArmor rule)")
+        hints.append("sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu's AppArmor rule)")
     if _setting("kernel/unprivileged_userns_clone") == "0":
-        mends.append("sudo sysctl kernel.unprivileged_userns_clone=1")
+        hints.append("sudo sysctl kernel.unprivileged_userns_clone=1")
     if any(_setting(f"user/max_{kind}_namespaces") == "0" for kind in ("user", "net", "pid")):
-        mends.append("sudo sysctl user.max_user_namespaces=1000 user.max_net_namespaces=1000 "
+        hints.append("sudo sysctl user.max_user_namespaces=1000 user.max_net_namespaces=1000 "
                      "user.max_pid_namespaces=1000")  # fmt: skip
     if Path("/.dockerenv").exists() or Path("/run/.containerenv").exists():
-        mends.append("docker run --privileged (the default seccomp profile forbids namespaces)")
-    return mends
+        hints.append("docker run --privileged (the default seccomp profile forbids namespaces)")
+    return hints
 
 
 def _setting(name: str) -> str | None:

@@ -1,6 +1,6 @@
-"""Netlink, as little as two users need: addresses on `lo`, and the socket table.
+"""The part of netlink that the lab needs, for addresses on `lo` and for the socket table.
 
-pyroute2 says the same in more words, and costs 250 ms of import in each worker (README, "Alternatives considered").
+pyroute2 does the same, but takes 250 ms to import in each worker (docs/design.md, "Alternatives considered").
 """
 
 import errno
@@ -18,7 +18,7 @@ _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, seque
 _RECEIVE_BYTES = 1 << 17
 
 _requests = itertools.count(1)
-"""Sequence numbers: each answer carries its request's (netlink(7), nlmsg_seq)."""
+"""Sequence numbers: each answer carries that of its request (netlink(7), nlmsg_seq)."""
 
 
 class DumpInterrupted(Exception):
@@ -32,17 +32,17 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def ask(sock: socket.socket, kind: int, flags: int, body: bytes) -> list[bytes]:
-    """Send one request; the body of each answer, up to the acknowledgement or the end of the dump.
+    """Send one request; returns the body of each answer, up to the acknowledgement or the end of the dump.
 
-    An exception (Ctrl-C, pytest-timeout's alarm) may have ended an earlier call in the middle of a dump. Answers to
-    that one are dropped. Raises OSError with the kernel's errno, DumpInterrupted if the dump is inconsistent.
+    An exception (Ctrl-C, pytest-timeout's alarm) may have ended an earlier call in the middle of a dump; answers to
+    that call are dropped. Raises OSError with the kernel's errno, DumpInterrupted if the dump is inconsistent.
     """
     while True:
         try:
             return _ask_once(sock, kind, flags, body)
         except OSError as error:
             # A socket has one dump at a time (net/netlink/af_netlink.c, __netlink_dump_start). Each try receives at
-            # least one part of the older dump, and receiving is what makes the kernel go on with it.
+            # least one part of the older dump, and the kernel continues that dump only when a part is received.
             if error.errno != errno.EBUSY or flags & NLM_F_DUMP != NLM_F_DUMP:
                 raise
 
@@ -51,17 +51,17 @@ def _ask_once(sock: socket.socket, kind: int, flags: int, body: bytes) -> list[b
     request = next(_requests) % 2**32
     sock.send(_HEADER.pack(_HEADER.size + len(body), kind, flags | NLM_F_REQUEST, request, 0) + body)
     answers: list[bytes] = []
-    torn = False
+    is_inconsistent = False
     while True:
         for kind_of_answer, flags_of_answer, answered, content in list(_messages(sock.recv(_RECEIVE_BYTES))):
             if answered != request:
                 continue
-            torn = torn or bool(flags_of_answer & _NLM_F_DUMP_INTR)
+            is_inconsistent = is_inconsistent or bool(flags_of_answer & _NLM_F_DUMP_INTR)
             if kind_of_answer not in (_NLMSG_ERROR, _NLMSG_DONE):
                 answers.append(content)
                 continue
             _check(content)
-            if torn:
+            if is_inconsistent:
                 raise DumpInterrupted
             return answers
 

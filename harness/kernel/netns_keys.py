@@ -1,10 +1,10 @@
 """The sysctls that belong to one network namespace, each table with its source in the kernel.
 
-A key that exists and is writable in a network namespace may still change the whole machine, and asking the kernel means
-writing. So the list says what may be written (sysctls.py), and a key that it does not name is never tried. A key is on
-the list when its table points it at data of the namespace (`init_net` plus an offset, or an assignment in the table's
-`pernet_operations.init`) and its handler changes nothing else. Read in Linux 6.1 and 6.13, with the patches that added
-the later keys; a newer kernel's keys are added here once their handlers have been read.
+A key that exists and is writable in a network namespace may still change the whole machine, and the only way to find
+out is to write it. So only the keys in this list are ever written (sysctls.py). A key is in the list if its table
+points to data of the namespace (`init_net` plus an offset, or an assignment in the table's `pernet_operations.init`)
+and its handler changes nothing else. The list was made from Linux 6.1 and 6.13 and the patches that added later keys;
+keys of newer kernels are added after reading their handlers.
 """
 
 _NEIGHBOUR = """
@@ -13,7 +13,7 @@ _NEIGHBOUR = """
     retrans_time_ms ucast_solicit unres_qlen unres_qlen_bytes
 """
 
-# In a folder, * stands for the name of an interface, all or default.
+# In a folder, * stands for the name of an interface, or all, or default.
 _KEYS = {
     # net/core/sysctl_net_core.c, netns_core_table; net/xfrm/xfrm_sysctl.c, xfrm_table
     "net.core": """
@@ -157,7 +157,7 @@ _OWNED = {folder: frozenset(names.split()) for folder, names in _KEYS.items()}
 
 _REACH_THE_HOST = {
     "net.core.rps_default_mask":
-        "each device made after it adds to a static key of the whole machine, rps_needed, and none takes away from it "
+        "each device made later adds to a static key of the whole machine, rps_needed, which is never reduced again "
         "(net/core/net-sysfs.c)",
     "net.ipv4.tcp_allowed_congestion_control":
         "one list for the whole machine, and writable in a namespace before Linux 5.13 (97684f0970f6)",
@@ -170,9 +170,9 @@ _REACH_THE_HOST = {
     "net.netfilter.nf_conntrack_log_invalid":
         "it may load the module nf_log_syslog (e89a68046687)",
     "net.netfilter.nf_hooks_lwtunnel":
-        "it switches a static branch of the whole machine on for good (net/netfilter/nf_hooks_lwtunnel.c)",
+        "it permanently enables a static branch of the whole machine (net/netfilter/nf_hooks_lwtunnel.c)",
 }  # fmt: skip
-"""Keys that are in a namespace's tables and reach beyond it."""
+"""Keys in a namespace's tables that affect the whole machine, and how."""
 
 
 def belongs_to_a_namespace(key: str) -> bool:
@@ -183,5 +183,5 @@ def belongs_to_a_namespace(key: str) -> bool:
 
 
 def why_not_written(key: str) -> str:
-    """Why a key that `belongs_to_a_namespace` denies is not written, as the rest of a sentence."""
+    """Why a key for which belongs_to_a_namespace() is False is not written, as the rest of a sentence."""
     return _REACH_THE_HOST.get(key, "it is not known to belong to a network namespace, so it might change the host")

@@ -1,4 +1,4 @@
-"""Which processors there are, and on which of them a lab runs."""
+"""The processors of this machine, and those that a lab runs on."""
 
 import contextlib
 import os
@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 MOST_LANES = 8
-"""Processors that one lab runs on: to prove that the wire is quiet, each of them must be visited (evidence/ring.py)."""
+"""The most processors that one lab runs on: proving that the wire is quiet means visiting each (evidence/ring.py)."""
 
 _ONLINE = Path("/sys/devices/system/cpu/online")
 
 
 def online() -> list[int]:
-    """The numbers of the processors that are online; those that this process may use, if sysfs is not there."""
+    """The numbers of the processors that are online; without sysfs, of those that this process may use."""
     try:
         return parse(_ONLINE.read_text())
     except OSError:
@@ -26,7 +26,7 @@ def parse(text: str) -> list[int]:
 
 
 def lanes(allowed: Collection[int], slot: int) -> list[int]:
-    """The processors for the labs of one nursery: all that it may use, or 8 of them, which differ from slot to slot."""
+    """The processors for the labs of one nursery: all that it may use, at most 8, different ones for each slot."""
     numbers = sorted(allowed)
     if len(numbers) <= MOST_LANES:
         return numbers
@@ -36,7 +36,7 @@ def lanes(allowed: Collection[int], slot: int) -> list[int]:
 
 @contextlib.contextmanager
 def only(numbers: Collection[int]) -> Iterator[None]:
-    """The calling thread runs on these processors meanwhile, as far as it may use them."""
+    """Inside the context, the calling thread runs only on those of these processors that it may use."""
     allowed = os.sched_getaffinity(0)
     with contextlib.suppress(OSError):
         os.sched_setaffinity(0, numbers)

@@ -1,7 +1,7 @@
 """sysctls of the network namespace that the calling process is in.
 
-Only keys that are known to belong to a namespace are written (netns_keys.py): write() is the one place that writes, so
-nothing of the host can be changed from here.
+Only keys that are known to belong to a namespace are written (netns_keys.py). Only write() writes, so nothing here can
+change the host.
 """
 
 import difflib
@@ -34,7 +34,7 @@ _NO_SUCH_KEY = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value for a key. `optional` forgives a key that this kernel does not have."""
+    """A value for a key. If `optional`, this kernel need not have the key."""
 
     key: str
     value: str
@@ -42,17 +42,17 @@ class Setting:
 
 
 def short(key: str) -> str:
-    """A key without what nearly all have in common: tcp_fin_timeout."""
+    """A key without the prefix that nearly all have in common: tcp_fin_timeout."""
     return key.removeprefix("net.ipv4.")
 
 
 def redact(key: str, value: str) -> str:
-    """The value as it may be shown and kept: "(secret)" where it is one."""
+    """The value as it may be shown and saved: "(secret)" if the key's value is a secret."""
     return "(secret)" if value and _SECRET.fullmatch(key) else value
 
 
 def read(key: str) -> str:
-    """The value in force, its fields separated by single spaces. LabError where there is no such key."""
+    """The current value, its fields separated by single spaces. LabError if there is no such key."""
     try:
         return " ".join(_path(key).read_text().split())
     except _NO_SUCH_KEY:
@@ -62,15 +62,15 @@ def read(key: str) -> str:
 
 
 def write(setting: Setting) -> bool:
-    """Set one key; False where it is optional and absent.
+    """Set one key; returns False if it is optional and absent.
 
-    UnknownSysctl, ReadOnlySysctl, SharedSysctl, RefusedValue and NotOfANetwork (LabErrors) say why not.
+    Raises UnknownSysctl, ReadOnlySysctl, SharedSysctl, RefusedValue or NotOfANetwork (all LabErrors).
     """
     if setting.key == "net.ipv4.tcp_congestion_control":
         _keep_within_the_namespace(setting)
     try:
-        # The profile has 40 lines, and a file object would cost four times this.
-        # To open a sysctl changes nothing (fs/proc/proc_sysctl.c, proc_sys_open).
+        # A profile has 40 lines, and a file object would take four times as long.
+        # Opening a sysctl changes nothing (fs/proc/proc_sysctl.c, proc_sys_open).
         fd = os.open(_path(setting.key), os.O_WRONLY)
     except _NO_SUCH_KEY:
         if setting.optional:
@@ -85,27 +85,29 @@ def write(setting: Setting) -> bool:
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EPERM, errno.EACCES):
             raise _read_only(setting, error) from None
-        mend = "give a value inside the range that the kernel documents (ip-sysctl.rst)"
-        raise _refused(setting, f"({_name(error)}); in force: {_in_force(setting.key)}. Hint: {mend}") from None
+        hint = "give a value inside the range that the kernel documents (ip-sysctl.rst)"
+        raise _refused(setting, f"({_name(error)}); current value: {_current(setting.key)}. Hint: {hint}") from None
     finally:
         os.close(fd)
     return True
 
 
 def _keep_within_the_namespace(setting: Setting) -> None:
-    """Two effects of this key reach the host (net/ipv4/tcp_cong.c, tcp_set_default_congestion_control).
+    """Refuse a congestion control whose setting would affect the host (tcp_set_default_congestion_control()).
 
-    The kernel loads the module of an algorithm that it lacks, and before Linux 5.13 (8d432592f30f) an algorithm that a
-    namespace sets becomes one of tcp_allowed_congestion_control, a list of the whole machine.
+    net/ipv4/tcp_cong.c: the kernel loads the module of an algorithm that it lacks. Before Linux 5.13 (8d432592f30f), it
+    adds an algorithm that a namespace sets to tcp_allowed_congestion_control, a list of the whole machine.
     """
     available = read("net.ipv4.tcp_available_congestion_control")
     if setting.value not in available.split():
-        raise _refused(setting, f": loaded are {available}. Hint: modprobe tcp_{setting.value}, if there is such a one")
+        raise _refused(
+            setting, f": only {available} are loaded. Hint: modprobe tcp_{setting.value}, if that module exists"
+        )
     allowed = read("net.ipv4.tcp_allowed_congestion_control")
     if setting.value not in allowed.split():
         raise ReadOnlySysctl(
-            f"{setting.key} = {setting.value} is not set: it would allow {setting.value} to every user of this machine "
-            f"(allowed are {allowed}). Hint: allow it on the host, in net.ipv4.tcp_allowed_congestion_control"
+            f"{setting.key} = {setting.value} is not set: it would allow {setting.value} to every user of this host "
+            f"(allowed now: {allowed}). Hint: allow it on the host, in net.ipv4.tcp_allowed_congestion_control"
         )
 
 
@@ -123,23 +125,23 @@ def _read_only(setting: Setting, error: OSError) -> LabError:
         return LabUnavailable("/proc/sys is read-only here", "docker run --privileged, or run as root")
     return ReadOnlySysctl(
         f"the kernel refuses {setting.key} = {redact(setting.key, setting.value)!r} ({_name(error)}); "
-        f"in force: {_in_force(setting.key)}. "
+        f"current value: {_current(setting.key)}. "
         "Hint: the key is read-only in a network namespace; leave it out"
     )
 
 
-def _in_force(key: str) -> str:
+def _current(key: str) -> str:
     try:
         return redact(key, read(key))
     except LabError:  # net.ipv4.route.flush can only be written
-        return "nothing that can be read"
+        return "cannot be read"
 
 
 def _path(key: str) -> Path:
     if not _KEY.fullmatch(key):
         raise NotOfANetwork(
-            f"{key!r} is no sysctl of a network namespace. Hint: name a key that begins with 'net.'; "
-            "other keys are the host's, and the lab never touches the host"
+            f"{key!r} is not a sysctl of a network namespace. Hint: use a key that begins with 'net.'; "
+            "other keys belong to the host, which the lab never changes"
         )
     return _ROOT / key.translate(_SWAP)
 
@@ -150,7 +152,7 @@ def _name(error: OSError) -> str:
 
 def _unknown(key: str) -> UnknownSysctl:
     near = difflib.get_close_matches(key, _known(_path(key).parent), 1, 0.6)
-    hint = f"did you mean {near[0]}?" if near else "see `sysctl -a --pattern '^net'` for the names"
+    hint = f"did you mean {near[0]}?" if near else "`sysctl -a --pattern '^net'` lists the names"
     return UnknownSysctl(f"this kernel has no sysctl {key} in a network namespace. Hint: {hint}")
 
 

@@ -115,7 +115,7 @@ class Nursery:
         self.slot: int = hello["slot"]
         self.processors: list[int] = hello["processors"]
         """The processors that its labs run on."""
-        self.events = transitions.hear(fds)
+        self.events = transitions.events_from(fds)
 
     @property
     def alive(self) -> bool:

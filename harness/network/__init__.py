@@ -1,7 +1,7 @@
-"""Who is where: the hosts of a lab and their addresses. With kernel/, the only room that knows the address family.
+"""The hosts of a lab and their addresses. Apart from kernel/, the only room that depends on the address family.
 
 Imports: kernel.
 
-IPv6: the hosts' second addresses, and which family a lab uses, in addresses.py; all others name hosts, not numbers. A
-veth pair, or a router: a module here that makes the links and says which host lies in which namespace.
+IPv6: the hosts' second addresses, and the choice of a family, in addresses.py; all other rooms use the hosts' names. A
+veth pair, or a router: a module here that makes the links and defines which host is in which namespace.
 """

@@ -1,7 +1,7 @@
 """The lab's hosts: three documentation addresses on `lo` of a private network namespace.
 
-Documentation addresses (RFC 5737) behave as production's do, where 127.0.0.0/8 has rules of its own (tcp_tw_reuse=2).
-The routes make an unbound connect() to a server leave from the client's address.
+Documentation addresses (RFC 5737) behave like those in production; 127.0.0.0/8 has special rules (tcp_tw_reuse=2).
+The routes give an unbound connect() to a server the client's address as its source.
 """
 
 import socket
@@ -21,7 +21,7 @@ _IFF_UP = 1
 
 
 def set_up_loopback() -> None:
-    """Raise `lo`, give it the three addresses, and prefer the client's as the source towards both servers."""
+    """Bring up `lo`, give it the three addresses, and make the client's the preferred source towards both servers."""
     index = socket.if_nametoindex("lo")
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
         _change(route, _RTM_NEWLINK, 0, struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, _IFF_UP, _IFF_UP))

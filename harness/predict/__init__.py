@@ -1,4 +1,4 @@
-"""What the kernel should do: when things end (timers.py), how many there can be (limits.py). Pure functions.
+"""Predictions of what the kernel does: durations (timers.py) and limits (limits.py). Pure functions.
 
 Imports: nothing of the harness.
 

@@ -1,7 +1,7 @@
-"""What the kernel should do under given sysctls: pure functions, seconds in and out, each with its source.
+"""Predicted durations under given sysctls: pure functions, seconds in and out, each with its source.
 
-A kernel timer fires late, never early, so a prediction is an interval: its lower end exact, its upper end the timer
-wheel's granularity later.
+A kernel timer may expire late, but never early. So a prediction is an interval: its lower end is exact, and its upper
+end is later by the granularity of the timer wheel.
 """
 
 import math
@@ -15,10 +15,10 @@ TIME_WAIT_S = 60.0
 """include/net/tcp.h, TCP_TIMEWAIT_LEN: a constant, which no sysctl shortens (tcp_minisocks.c, tcp_time_wait)."""
 
 RTO_MAX_S = 120.0
-"""include/net/tcp.h, TCP_RTO_MAX_SEC: where net.ipv4.tcp_rto_max_ms does not exist."""
+"""include/net/tcp.h, TCP_RTO_MAX_SEC: the maximum RTO if net.ipv4.tcp_rto_max_ms does not exist."""
 
 RTO_MIN_S = 0.2
-"""include/net/tcp.h, TCP_RTO_MIN: a connection's RTO is this, and what its round trips took."""
+"""include/net/tcp.h, TCP_RTO_MIN: a connection's RTO is this plus its round-trip time."""
 
 _ISN_TICK_NS, _CLOCK_ERROR_NS = 64, 1_000_000
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h; Python's time module has no name for it
@@ -28,13 +28,13 @@ _LEVEL_SHIFT = 3
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Seconds within which a timer's effect is due, both ends included."""
+    """The time in which a timer's effect must occur, in seconds, both ends included."""
 
     at_least_s: float
     at_most_s: float
 
     def with_allowance(self, allowance_s: float) -> "Interval":
-        """The same with time for the scheduler to wake who waits for it; the lower end stays exact."""
+        """The interval with its upper end extended by the time that the scheduler may take to wake a process."""
         return Interval(self.at_least_s, self.at_most_s + allowance_s)
 
     def __contains__(self, seconds: float) -> bool:
@@ -45,12 +45,12 @@ class Interval:
 
 
 def tick_s() -> float:
-    """One jiffy of this kernel, 1 / CONFIG_HZ: the resolution of the clock that is read only at ticks."""
+    """One jiffy of this kernel, 1 / CONFIG_HZ, in seconds: the resolution of the clock that advances at each tick."""
     return time.clock_getres(_CLOCK_MONOTONIC_COARSE)
 
 
 def wheel_granularity_s(timer_s: float, tick_s: float) -> float:
-    """How late a timer of that length may fire (kernel/time/timer.c: the table above LVL_CLK_SHIFT, calc_index).
+    """How late a timer of this length may expire (kernel/time/timer.c: the table above LVL_CLK_SHIFT, calc_index).
 
     Level n of the wheel holds 64 slots of 8^n jiffies, and an expiry is rounded up by a whole slot.
     """
@@ -62,18 +62,18 @@ def wheel_granularity_s(timer_s: float, tick_s: float) -> float:
 
 
 def one_timer(timer_s: float, tick_s: float) -> Interval:
-    """The effect of a single timer."""
+    """When the effect of a single timer occurs."""
     return timers_in_turn([timer_s], tick_s)
 
 
 def timers_in_turn(timers_s: list[float], tick_s: float) -> Interval:
-    """The effect of the last of timers that each start when the one before fires."""
+    """When the effect of the last timer occurs, if each one starts when the one before it expires."""
     total_s = sum(timers_s)
     return Interval(total_s, total_s + sum(wheel_granularity_s(each, tick_s) for each in timers_s))
 
 
 def quick_syn_retry_s(tick_s: float) -> float:
-    """The wait before the first repeated SYN where an ACK of an older connection came in answer: two jiffies.
+    """The wait before the first retransmitted SYN if the SYN was answered by an ACK of an older connection: 2 jiffies.
 
     net/ipv4/tcp_input.c, tcp_rcv_synsent_state_process, and TCP_TIMEOUT_MIN (commit 9603d47bad46, "tcp: Reduce SYN
     resend delay if a suspicous ACK is received"; before it, the initial RTO).
@@ -82,10 +82,10 @@ def quick_syn_retry_s(tick_s: float) -> float:
 
 
 def quick_syn_retry(tick_s: float) -> Interval:
-    """That wait as another clock sees it.
+    """The same wait, as measured by another clock.
 
-    The timer counts ticks from `jiffies`, which a busy host moves on late (kernel/time/tick-sched.c,
-    tick_do_update_jiffies64): of a wait of two, that is seen. Less than one tick was missing where it was measured.
+    The timer counts ticks from `jiffies`, which a busy host updates late (kernel/time/tick-sched.c,
+    tick_do_update_jiffies64). For a wait of only two ticks, this matters: measurements were short by less than a tick.
     """
     wait_s = quick_syn_retry_s(tick_s)
     return Interval(wait_s - tick_s, one_timer(wait_s, tick_s).at_most_s)
@@ -94,16 +94,15 @@ def quick_syn_retry(tick_s: float) -> Interval:
 def syn_timers_s(
     syn_retries: int, linear_timeouts: int, rto_max_s: float = RTO_MAX_S, first_s: float = TIMEOUT_INIT_S
 ) -> list[float]:
-    """The waits of an unanswered connect(): one before each repeated SYN, the last before ETIMEDOUT.
+    """The waits of an unanswered connect(), in seconds: one before each retransmitted SYN, the last before ETIMEDOUT.
 
-    `first_s` is the first wait alone, where a challenge shortened it (quick_syn_retry_s): the RTO, the count and the
-    time that the whole schedule is given are as ever.
+    `first_s` is only the first wait, which a challenge ACK may shorten (quick_syn_retry_s). The RTO, the number of SYNs
+    and the time limit of the whole schedule stay the same.
 
-    net/ipv4/tcp_timer.c. tcp_retransmit_timer doubles the RTO once more than tcp_syn_linear_timeouts timeouts have
-    passed (commit ccce324dabfe, "tcp: make the first N SYN RTO backoffs linear"). tcp_write_timeout ends it at the
-    first timeout where either as many SYNs were repeated as tcp_syn_retries + tcp_syn_linear_timeouts allow, or (with
-    at least one repeated) the time has passed that a purely exponential schedule of tcp_syn_retries would take
-    (tcp_model_timeout).
+    net/ipv4/tcp_timer.c. tcp_retransmit_timer doubles the RTO after more than tcp_syn_linear_timeouts timeouts (commit
+    ccce324dabfe, "tcp: make the first N SYN RTO backoffs linear"). tcp_write_timeout ends the schedule at the first
+    timeout at which either tcp_syn_retries + tcp_syn_linear_timeouts SYNs were retransmitted, or (after at least one
+    retransmission) the time of a purely exponential schedule of tcp_syn_retries has passed (tcp_model_timeout).
     """
     model_s = sum(backoff_s(TIMEOUT_INIT_S, syn_retries + 1, rto_max_s))
     waits: list[float] = []
@@ -120,21 +119,21 @@ def syn_timers_s(
 def connect_timeout(
     syn_retries: int, linear_timeouts: int, rto_max_s: float, tick_s: float, first_s: float = TIMEOUT_INIT_S
 ) -> Interval:
-    """How long connect() takes until ETIMEDOUT, against silence, or after a challenge that shortened the first wait."""
+    """How long an unanswered connect() takes until ETIMEDOUT; `first_s` is shorter after a challenge ACK."""
     return timers_in_turn(syn_timers_s(syn_retries, linear_timeouts, rto_max_s, first_s), tick_s)
 
 
 def backoff_s(first_s: float, count: int, rto_max_s: float = RTO_MAX_S) -> list[float]:
-    """`count` waits that double from `first_s`, none above `rto_max_s`."""
+    """`count` waits, in seconds, that double from `first_s` on, up to `rto_max_s`."""
     return [min(first_s * 2**n, rto_max_s) for n in range(count)]
 
 
 def fin_wait2(fin_timeout: int, tick_s: float, rto_s: float = RTO_MIN_S) -> Interval:
-    """The life of an orphan's FIN_WAIT2 (net/ipv4/tcp.c, __tcp_close: tcp_fin_time, then tcp_time_wait).
+    """How long an orphan stays in FIN_WAIT2 (net/ipv4/tcp.c, __tcp_close: tcp_fin_time, then tcp_time_wait).
 
-    Up to TCP_TIMEWAIT_LEN it is a minisock with one timer. Above that, the excess is waited out by the full socket's
-    keepalive timer, and then once more by a minisock (tcp_keepalive_timer): at 61 s it lasts 2 s. At 0 or below it
-    still lasts 3.5 times the connection's RTO (include/net/tcp.h, tcp_fin_time).
+    Up to TCP_TIMEWAIT_LEN it is a minisock with one timer. Above that, the full socket's keepalive timer runs for the
+    excess, and then a minisock's timer for the excess again (tcp_keepalive_timer): at 61 s it lasts 2 s. At 0 or below
+    it still lasts 3.5 times the connection's RTO (include/net/tcp.h, tcp_fin_time).
     """
     life_s = max(float(fin_timeout), 3.5 * rto_s)
     excess_s = life_s - TIME_WAIT_S
@@ -142,11 +141,11 @@ def fin_wait2(fin_timeout: int, tick_s: float, rto_s: float = RTO_MIN_S) -> Inte
 
 
 def syn_recv(synack_retries: int, rto_max_s: float, tick_s: float) -> Interval:
-    """The life of a SYN_RECV whose SYN-ACK is never acknowledged.
+    """How long SYN_RECV lasts if the SYN-ACK is never acknowledged.
 
-    net/ipv4/inet_connection_sock.c, reqsk_timer_handler: the SYN-ACK is repeated with a doubling timeout, and the
-    request dropped at the first expiry after tcp_synack_retries repetitions. `rto_max_s`: tcp_rto_max_ms bounds the
-    timeout since commit 1e9d3005e02c ("tcp: Apply max RTO to non-TFO SYN+ACK."); before it, RTO_MAX_S did.
+    net/ipv4/inet_connection_sock.c, reqsk_timer_handler: the SYN-ACK is retransmitted with a doubling timeout, and the
+    request is dropped at the first expiry after tcp_synack_retries retransmissions. `rto_max_s`: tcp_rto_max_ms limits
+    the timeout since commit 1e9d3005e02c ("tcp: Apply max RTO to non-TFO SYN+ACK."), RTO_MAX_S before it.
     """
     return timers_in_turn(backoff_s(TIMEOUT_INIT_S, synack_retries + 1, rto_max_s), tick_s)
 
@@ -154,91 +153,92 @@ def syn_recv(synack_retries: int, rto_max_s: float, tick_s: float) -> Interval:
 def fin_wait1_orphan(
     orphan_retries: int, rto_s: float, rto_max_s: float, tick_s: float, *, loss_probe: bool = True
 ) -> Interval:
-    """The life of an orphan whose FIN, sent alone, is never acknowledged, counted from the FIN, at an RTO of `rto_s`.
+    """How long an orphan lasts, counted from its FIN, sent alone at an RTO of `rto_s`, that is never acknowledged.
 
-    As unacknowledged_data, with tcp_orphan_retries: at 0 the kernel takes 8, and none once the RTO is at its maximum.
+    Like unacknowledged_data(), with tcp_orphan_retries. If that is 0, the kernel takes 8, and 0 once the RTO is at its
+    maximum.
     """
     retries = orphan_retries or 8
-    return _repeated_in_vain(retries, rto_s, rto_max_s, tick_s, loss_probe, patient=orphan_retries != 0)
+    return _until_given_up(retries, rto_s, rto_max_s, tick_s, loss_probe, stops_at_rto_max=orphan_retries == 0)
 
 
 def unacknowledged_data(
     retries2: int, rto_s: float, rto_max_s: float, tick_s: float, *, loss_probe: bool = True
 ) -> Interval:
-    """From a segment that is never acknowledged, sent alone at an RTO of `rto_s`, to ETIMEDOUT.
+    """The time from a segment, sent alone at an RTO of `rto_s`, that is never acknowledged, to ETIMEDOUT.
 
-    The first repetition is a tail loss probe (`loss_probe`: SACK agreed on, tcp_early_retrans 3 or 4). It comes after
-    min(2 SRTT + RTO_MIN, RTO), and the RTO starts anew from it, not doubled: net/ipv4/tcp_output.c,
+    The first retransmission is a tail loss probe (`loss_probe`: SACK agreed on, tcp_early_retrans 3 or 4). It is sent
+    after min(2 SRTT + RTO_MIN, RTO), and restarts the RTO without doubling it: net/ipv4/tcp_output.c,
     tcp_schedule_loss_probe and tcp_send_loss_probe. Then net/ipv4/tcp_timer.c, tcp_write_timeout: it ends at the first
-    timeout where the time since a timeout (the probe was none) first repeated the segment reaches
+    timeout at which the time since the first retransmission by a timeout (not by the probe) reaches
     tcp_model_timeout(tcp_retries2, RTO_MIN).
     """
-    return _repeated_in_vain(retries2, rto_s, rto_max_s, tick_s, loss_probe, patient=True)
+    return _until_given_up(retries2, rto_s, rto_max_s, tick_s, loss_probe, stops_at_rto_max=False)
 
 
 def user_timeout(timeout_s: float, rto_s: float, tick_s: float, *, loss_probe: bool = True) -> Interval:
-    """The same with TCP_USER_TIMEOUT set, whatever tcp_retries2 says: shorter or longer, it replaces the model's time.
+    """The same with TCP_USER_TIMEOUT, which replaces the time from tcp_retries2, whether shorter or longer.
 
-    net/ipv4/tcp_timer.c, tcp_write_timeout (retransmits_timed_out) and tcp_clamp_rto_to_user_timeout: it, too, counts
-    from the first repetition by a timeout. Both read a clock of whole milliseconds.
+    net/ipv4/tcp_timer.c, tcp_write_timeout (retransmits_timed_out) and tcp_clamp_rto_to_user_timeout: it also counts
+    from the first retransmission by a timeout. Both read a clock of whole milliseconds.
     """
-    early_s, before = _until_repeated(rto_s, tick_s, loss_probe)
+    early_s, before = _until_retransmitted(rto_s, tick_s, loss_probe)
     rest = one_timer(timeout_s, tick_s)
     return Interval(before.at_least_s - early_s + rest.at_least_s - 0.001, before.at_most_s + rest.at_most_s + tick_s)
 
 
-def _until_repeated(rto_s: float, tick_s: float, loss_probe: bool) -> tuple[float, Interval]:
-    """Until a timeout first repeats a segment; and by how much the probe before it may come earlier than the RTO."""
+def _until_retransmitted(rto_s: float, tick_s: float, loss_probe: bool) -> tuple[float, Interval]:
+    """How much earlier than the RTO the probe may come, and the time until the first retransmission by a timeout."""
     probe_early_s = max(0.0, rto_s - RTO_MIN_S) if loss_probe else 0.0
     return probe_early_s, timers_in_turn([rto_s] * (1 + loss_probe), tick_s)
 
 
-def _repeated_in_vain(
-    retries: int, rto_s: float, rto_max_s: float, tick_s: float, loss_probe: bool, *, patient: bool
+def _until_given_up(
+    retries: int, rto_s: float, rto_max_s: float, tick_s: float, loss_probe: bool, *, stops_at_rto_max: bool
 ) -> Interval:
-    """Until tcp_write_timeout gives up; where it is not `patient`, already once the RTO is at its maximum."""
+    """The time until tcp_write_timeout gives up; if `stops_at_rto_max`, at the latest when the RTO is at its limit."""
     model_s = sum(backoff_s(RTO_MIN_S, retries + 1, rto_max_s))
-    early_s, before = _until_repeated(rto_s, tick_s, loss_probe)
-    since_repeated: list[float] = []
+    early_s, before = _until_retransmitted(rto_s, tick_s, loss_probe)
+    since_first: list[float] = []
     soonest_s = math.inf
     while True:
-        since_repeated.append(min(2 * (since_repeated or [rto_s])[-1], rto_max_s))
-        if not patient and since_repeated[-1] == rto_max_s:
+        since_first.append(min(2 * (since_first or [rto_s])[-1], rto_max_s))
+        if stops_at_rto_max and since_first[-1] == rto_max_s:
             model_s = 0.0
-        elapsed = timers_in_turn(since_repeated, tick_s)
-        if elapsed.at_most_s >= model_s:  # the timers' lateness alone may make it give up a round earlier
+        elapsed = timers_in_turn(since_first, tick_s)
+        if elapsed.at_most_s >= model_s:  # late timers alone may make it give up a round earlier
             soonest_s = min(soonest_s, max(elapsed.at_least_s, model_s))
         if elapsed.at_least_s >= model_s:
             return Interval(before.at_least_s - early_s + soonest_s, before.at_most_s + elapsed.at_most_s)
 
 
 def keepalive(time_s: float, interval_s: float, probes: int, tick_s: float) -> Interval:
-    """From the last word of a peer that has fallen silent to ETIMEDOUT, where SO_KEEPALIVE is set.
+    """The time from the last segment of a peer that has become silent to ETIMEDOUT, with SO_KEEPALIVE.
 
-    net/ipv4/tcp_timer.c, tcp_keepalive_timer: the first probe after tcp_keepalive_time, each other
-    tcp_keepalive_intvl later, and the end (with a RST) one more interval after the last. Without any, the end comes
-    where the first would.
+    net/ipv4/tcp_timer.c, tcp_keepalive_timer: the first probe is sent after tcp_keepalive_time, each further one
+    tcp_keepalive_intvl later, and the end (with a RST) comes one more interval after the last. With no probes, the end
+    comes when the first probe would.
     """
     return timers_in_turn([time_s] + [interval_s] * probes, tick_s)
 
 
 def initial_numbers_by_clock(at_least_ns: int, at_most_ns: int) -> range:
-    """How far an initial sequence number may lie above another of the same addresses and ports, chosen so long before.
+    """The possible differences between two initial sequence numbers of the same addresses and ports, by time apart.
 
-    net/core/secure_seq.c, seq_scale: it grows by 1 in 64 ns of the clock of the day. That clock and the lab's are
-    compared to within less than the millisecond that is allowed here.
+    net/core/secure_seq.c, seq_scale: it grows by 1 every 64 ns of CLOCK_REALTIME. The millisecond allowed here is more
+    than the uncertainty between that clock and the lab's.
 
     A server that accepts a SYN in TIME_WAIT chooses tw_snd_nxt + 65537 instead (net/ipv4/tcp_minisocks.c,
     tcp_timewait_state_process), and sends it since commit 41eecbd712b7 ("tcp: replace TCP_SKB_CB(skb)->tcp_tw_isn with
-    a per-cpu field", Linux 6.10). Before, that number was lost on its way, and the clock decided.
+    a per-cpu field", Linux 6.10). Before, that number was lost, and the clock determined it.
     """
     return range((at_least_ns - _CLOCK_ERROR_NS) // _ISN_TICK_NS, (at_most_ns + _CLOCK_ERROR_NS) // _ISN_TICK_NS + 1)
 
 
 def time_wait_taken_over(delay_ms: int | None) -> Interval:
-    """How old a TIME_WAIT must be for that, by a clock of whole milliseconds: older than tcp_tw_reuse_delay.
+    """How old a TIME_WAIT must be for its port to be reused: more than tcp_tw_reuse_delay, in whole milliseconds.
 
-    None where the kernel has no such key: a second or less, by a clock of whole seconds (before commit ca6a6f93867a,
-    "tcp: Add sysctl to configure TIME-WAIT reuse delay").
+    `delay_ms` is None if the kernel has no such key: then a second or less, by a clock of whole seconds (before commit
+    ca6a6f93867a, "tcp: Add sysctl to configure TIME-WAIT reuse delay").
     """
     return Interval(0.0, 2.0) if delay_ms is None else Interval(delay_ms / 1000, delay_ms / 1000 + 0.002)

@@ -1,7 +1,7 @@
-"""The connections of a story: what each end did on the wire, and which actors hold it. story/shape.py tells of them.
+"""The connections of a story: what each end did on the wire, and which actors hold it. story/shape.py describes them.
 
-Who holds an end is known from the looks that follow each step (`Observer.looks_closely`), and of a listener's
-connections from the listener. Without such looks, nobody is known to hold anything.
+The holders of an end are known from the looks that follow each step (`Observer.looks_closely`), and those of a
+listener's connections from the listener. Without such looks, no holders are known.
 """
 
 import math
@@ -13,14 +13,14 @@ from harness.evidence.wire import Segment
 from harness.story.timeline import Change, Event, Look, Step
 
 _COMM_BYTES = 15
-"""What the kernel keeps of a process's name (include/linux/sched.h, TASK_COMM_LEN)."""
+"""The length to which the kernel cuts a process's name (include/linux/sched.h, TASK_COMM_LEN)."""
 
 _ENDINGS = ("finished", "failed", "killed")
 
 
 @dataclass(slots=True)
 class Sent:
-    """Something that one end did on the wire: S, SA, A, data, FIN or RST. `at`: its place among the story's events."""
+    """Something that one end did on the wire: S, SA, A, data, FIN or RST. `at`: its index among the story's events."""
 
     at: int
     word: str
@@ -28,27 +28,27 @@ class Sent:
 
     @property
     def after(self) -> int:
-        """The number that acknowledges it."""
+        """The ack number that acknowledges it."""
         return (self.segment.seq + self.segment.length + (self.word in ("S", "SA", "FIN"))) % 2**32
 
     def acknowledges(self, other: "Sent") -> bool:
-        """Whether its number covers the other end's, in the half of the circle that lies behind (RFC 9293, 3.4)."""
+        """Whether its ack number covers `other`, modulo 2^32 (RFC 9293, 3.4)."""
         return "A" in self.segment.flags and (self.segment.ack - other.after) % 2**32 < 2**31
 
 
 @dataclass(slots=True)
 class End:
-    """One end of a connection. `steps` are those of all who hold it, with their places; "killed" is one."""
+    """One end of a connection. `steps` are those of all its holders, with their indices; "killed" counts as a step."""
 
     local: Endpoint
     remote: Endpoint
     sent: list[Sent] = field(default_factory=list)
     holders: set[str] = field(default_factory=set)
     steps: list[tuple[int, str]] = field(default_factory=list)
-    latest_was_told: bool = True
+    latest_was_reported: bool = True
 
-    def goes_beyond(self, segment: Segment) -> bool:
-        """Whether it brings bytes that this end has not sent before."""
+    def has_new_data(self, segment: Segment) -> bool:
+        """Whether a segment carries bytes that this end has not sent before."""
         data = [each for each in self.sent if each.word == "data"]
         return not data or 0 < (segment.seq + segment.length - data[-1].after) % 2**32 < 2**31
 
@@ -56,9 +56,9 @@ class End:
         return any(each.word == word for each in self.sent)
 
     def last_watched(self) -> float:
-        """The place up to which it did what the story waited for; an actor that has ended left the rest to the kernel.
+        """The index up to which the story waited for this end's actors; infinite if they ended, as the kernel acts on.
 
-        0 where nobody is known to hold it.
+        0 if no holder is known.
         """
         at, name = max(self.steps, default=(0, ""))
         return math.inf if name in _ENDINGS else at
@@ -66,7 +66,7 @@ class End:
 
 @dataclass(slots=True)
 class Connection:
-    """One handshake's, begun by a SYN with a number of its own; it ends where the next one of its two ports begins."""
+    """A connection, begun by a SYN with a new sequence number; it ends when the next one of its two ports begins."""
 
     at: int
     syn: Segment
@@ -83,17 +83,17 @@ class Connection:
     def take(self, at: int, segment: Segment) -> None:
         end, peer = next(pair for pair in self.ends() if pair[0].local == segment.source)
         words = list(_words(segment, end, peer))
-        end.latest_was_told = bool(words)
+        end.latest_was_reported = bool(words)
         for word in words:
             sent = Sent(at, word, segment)
-            if end.sent and end.sent[-1].word == word and _goes_on(end.sent[-1], sent, peer):
+            if end.sent and end.sent[-1].word == word and _continues(end.sent[-1], sent, peer):
                 end.sent[-1].segment = segment
             else:
                 end.sent.append(sent)
 
 
 def connections(events: list[Event]) -> list[Connection]:
-    """In the order of their SYNs; a repeated SYN begins nothing new."""
+    """The connections, in the order of their SYNs; a retransmitted SYN begins no new one."""
     now: dict[frozenset[Endpoint], Connection] = {}
     found = []
     for at, event in enumerate(events):
@@ -111,19 +111,19 @@ def connections(events: list[Event]) -> list[Connection]:
     for row in looks[-1].sockets if looks else ():
         if connection := now.get(frozenset((row.local, row.remote))):
             connection.left += (row,)
-    _Holders(events).enter(found)
+    _Holders(events).set_in(found)
     return found
 
 
 def _words(segment: Segment, end: End, peer: End) -> Iterator[str]:
-    """What a segment says that was not said; shape.py gives the reasons."""
+    """The words for the new parts of a segment; shape.py gives the reasons for what is left out."""
     flags = segment.flags.replace("P", "")
     if "R" in flags:
-        if "A" in flags or _answers_what_is_told(end, peer):
+        if "A" in flags or _answers_something_reported(end, peer):
             yield "RST"
     elif "S" in flags:
-        said = sum(each.word == flags and each.segment.seq == segment.seq for each in end.sent)
-        if said < (2 if flags == "S" else 1):
+        times = sum(each.word == flags and each.segment.seq == segment.seq for each in end.sent)
+        if times < (2 if flags == "S" else 1):
             yield flags
     elif segment.length or "F" in flags:
         yield from _of_the_stream(segment, end)
@@ -132,22 +132,25 @@ def _words(segment: Segment, end: End, peer: End) -> Iterator[str]:
 
 
 def _of_the_stream(segment: Segment, end: End) -> Iterator[str]:
-    if segment.length and end.goes_beyond(segment):
+    if segment.length and end.has_new_data(segment):
         yield "data"
     if "F" in segment.flags and not end.has("FIN"):
         yield "FIN"
 
 
-def _goes_on(before: Sent, sent: Sent, peer: End) -> bool:
-    """Whether it is of one piece with what the same end sent before: nothing of the peer's lies between."""
+def _continues(before: Sent, sent: Sent, peer: End) -> bool:
+    """Whether it continues what the same end sent before: it acknowledges no data of the peer in between."""
     heard = [each for each in peer.sent if each.word == "data" and each.at > before.at]
     return sent.word == "RST" or (sent.word == "data" and not any(sent.acknowledges(each) for each in heard))
 
 
-def _answers_what_is_told(end: End, peer: End) -> bool:
-    """Of a plain RST. Neither a late ACK is told, nor a FIN's answer where TIME_WAIT would have given another."""
+def _answers_something_reported(end: End, peer: End) -> bool:
+    """Whether a plain RST answers something that is reported.
+
+    Answers to a late ACK do not count, nor answers to a FIN for which TIME_WAIT would have sent something else.
+    """
     last = peer.sent[-1].word if peer.sent else ""
-    return peer.latest_was_told and not (last == "FIN" and end.has("FIN"))
+    return peer.latest_was_reported and not (last == "FIN" and end.has("FIN"))
 
 
 class _Holders:
@@ -173,14 +176,14 @@ class _Holders:
             if row.state == State.LISTEN:
                 self._listeners.setdefault(row.local, set()).update(programs[row.inode])
 
-    def enter(self, found: list[Connection]) -> None:
+    def set_in(self, found: list[Connection]) -> None:
         for connection in found:
             for end, _ in connection.ends():
                 end.holders = self._actors(end, connection)
                 end.steps = [step for name in end.holders for step in self._steps[name]]
 
     def _actors(self, end: End, connection: Connection) -> set[str]:
-        """Those that have steps: a real program's are nobody's."""
+        """The holders that have steps, so not real programs."""
         programs = set(self._listeners.get(end.local, ()))
         for at, held in self._looks:
             if connection.at < at < connection.until:
@@ -188,7 +191,7 @@ class _Holders:
         return set().union(*(self._called(program, connection.at) for program in programs))
 
     def _called(self, program: str, since: int) -> set[str]:
-        """Whom a look shows by that name: where several begin alike, it is the one whose step comes next."""
+        """The actor that a look shows by that name: if several names begin alike, the one whose step comes next."""
         if len(program) < _COMM_BYTES:
             return {program} & set(self._steps)
         alike = [name for name in self._steps if name[:_COMM_BYTES] == program]

@@ -1,16 +1,16 @@
-"""What came out of a run, as a small record that a diff can read: what two runs (sysctls, kernels) are compared by.
+"""The outcome of a run: a small record for diffs, by which two runs (other sysctls, other kernels) are compared.
 
-Version 1; story/outcome.schema.json is the same in JSON Schema. What no run can repeat is left out or named anew:
+Version 1; story/outcome.schema.json describes it in JSON Schema. What differs from run to run is left out or renamed:
 
 - Ports are numbered at each host in the order of their appearance, also in texts ("dport 8003"): "client#1",
   "server#1". So neither a worker's server port nor an ephemeral port makes a difference.
 - Sequence numbers count from the connection's SYN, as in the transcript; null: a number from before it.
-- States are those that the segments imply (evidence/inferred.py), so they hang on no right to trace the kernel, and
-  know nothing of what a firewall took away.
-- The order is that of entering (story/timeline.py), so all that a step caused stands before it; times alone (`ms`,
-  since the lab's start) differ from run to run where nothing else does.
-- What sockets looked like on the way hangs on when somebody looked. The last look is there, without its inodes and
-  without what is left on its timers.
+- States are those that the segments imply (evidence/inferred.py). So they do not depend on the right to trace the
+  kernel, and do not reflect segments that a firewall dropped.
+- The order is that of the timeline's entries (story/timeline.py), so everything that a step caused comes before it. The
+  times (`ms`, since the lab's start) always differ from run to run.
+- Earlier looks at the sockets depend on when they were taken, so only the last look is included, without inodes and
+  without the remaining time of its timers.
 """
 
 import json
@@ -32,11 +32,11 @@ VERSION = 1
 Record = dict[str, Any]
 
 _MOST_ROWS = 1000
-"""Of each list; a story at the real size has 170,000 segments."""
+"""The most rows of each list; a story at full size has 170,000 segments."""
 
 _LONGEST_TEXT = 200
 _PORT = re.compile(r"(?:(?<=port )|(?<=', )|(?<=\w:))\d+(?!\w|\.\d)")
-"""A port as nft, Python and people write it; any other number may be a count that happens to be the same."""
+"""A port as nft, Python and people write it; any other equal number may be a count."""
 
 
 def outcome(timeline: Timeline, *, story: str, verdict: str, kernel: str, profile: str) -> Record:
@@ -64,7 +64,7 @@ def outcome(timeline: Timeline, *, story: str, verdict: str, kernel: str, profil
 
 
 def findings(timeline: Timeline) -> list[Record]:
-    """The findings alone, as they stand in the outcome."""
+    """Only the findings, in the form that they have in the outcome."""
     events = list(timeline.entered())
     return _findings(events, _Names(events, ()))
 
@@ -75,7 +75,7 @@ def _findings(events: list[Event], names: "_Names") -> list[Record]:
 
 
 def written(record: Record) -> str:
-    """As JSON with a line for each row of a list, so that a diff shows what has changed and nothing else."""
+    """The record as JSON, with a line for each row of a list, so that a diff shows only the rows that changed."""
     return "{\n" + ",\n".join(f" {json.dumps(key)}: {_lines(value)}" for key, value in record.items()) + "\n}\n"
 
 
@@ -93,7 +93,7 @@ def _line(value: Any) -> str:
 
 
 class _Names:
-    """Ports by the order of their appearance: first on the wire, then in the last look."""
+    """Names for ports, numbered in the order of their appearance: first on the wire, then in the last look."""
 
     def __init__(self, events: list[Event], sockets: tuple[Socket, ...]) -> None:
         self._numbers: dict[Endpoint, int] = {}
@@ -120,11 +120,11 @@ class _Names:
         return f"{host}#{self._numbers[endpoint]}" if endpoint in self._numbers else "*"
 
     def place(self, row: Socket) -> tuple[str, str, int, int]:
-        """Where a socket stands among others, whatever its ports are."""
+        """A sort key for a socket that does not depend on its port numbers."""
         return row.state, row.local[0], self._numbers.get(row.local, 0), self._numbers.get(row.remote, 0)
 
     def text(self, text: str) -> str:
-        """A text that somebody wrote, with the names of the ports in it; cut, and fit for JSON in UTF-8."""
+        """A free text with its ports replaced by their names; shortened, and safe for JSON in UTF-8."""
         named = _PORT.sub(lambda port: self._in_texts.get(port[0], port[0]), text)
         cut = named if len(named) <= _LONGEST_TEXT else named[:_LONGEST_TEXT] + "…"
         return cut.encode(errors="replace").decode()
@@ -133,16 +133,16 @@ class _Names:
 def _rows(events: list[Event], timeline: Timeline, names: _Names) -> Iterator[Record]:
     changes = deque(timeline.transitions())
     for event in events:
-        told = _told(event, names)
-        if told:
-            yield _row(event, timeline.start_ns, *told)
+        fields = _fields(event, names)
+        if fields:
+            yield _row(event, timeline.start_ns, *fields)
         while isinstance(event, Segment) and changes and _implies(event, changes[0]):
             change = changes.popleft()
             yield _row(change, timeline.start_ns, "state", names.of(change.local), str(change.new))
 
 
-def _told(event: Event, names: _Names) -> tuple[str, str, str] | None:
-    """Kind, who, text."""
+def _fields(event: Event, names: _Names) -> tuple[str, str, str] | None:
+    """The fields kind, who and text of an event's row; None if it has no row."""
     match event:
         case Step():
             detail = f" ({event.detail})" if event.detail else ""
@@ -182,7 +182,7 @@ def _segments(events: list[Event], names: _Names) -> Iterator[Record]:
 
 
 def _since(first: int, number: int) -> int | None:
-    """How far a sequence number is from the first; None in the half of the circle that lies before it (RFC 9293)."""
+    """The distance of a sequence number from the first, modulo 2^32; None if it is before the first (RFC 9293)."""
     distance = (number - first) % 2**32
     return distance if distance < 2**31 else None
 
@@ -200,7 +200,7 @@ def _socket(row: Socket, names: _Names) -> Record:
 
 
 def _counters(events: list[Event]) -> dict[str, int]:
-    """The last count."""
+    """The counters as last recorded."""
     counted = [event for event in events if isinstance(event, Counted)]
     return dict(sorted(counted[-1].moved)) if counted else {}
 
@@ -209,7 +209,7 @@ Value = bool | float | str | None | dict[str, Any]
 
 
 def _value(value: object, names: _Names) -> Value:
-    """A finding's value fit for JSON, with ports by their names."""
+    """A finding's value for JSON, with ports replaced by their names."""
     plain = _plain(value)
     return names.text(plain) if isinstance(plain, str) else plain
 
@@ -219,10 +219,10 @@ def _ends(interval: Interval) -> dict[str, float]:
 
 
 def _plain(value: object) -> Value:
-    """A finding's value, fit for JSON (which knows no NaN and no tuple): as it is, or in words.
+    """A finding's value for JSON (which has neither NaN nor tuples): unchanged if possible, else as text.
 
-    A measured time is {seconds, from, to}, with the ends of the interval that it was expected in; what was left at its
-    prediction is {predicted, why}, with the ends of the interval where it is a time.
+    A measured time is {seconds, from, to}, with the ends of the interval that it was expected in. A value that was only
+    predicted is {predicted, why}, with the ends of its interval if it is a time.
     """
     match value:
         case Duration(seconds, expected):

@@ -1,20 +1,22 @@
-"""What is certain of a story, in a few lines: the same each time that it is played, on an idle machine and a busy one.
+"""The shape of a story: a few lines that are the same each time that it is played, on an idle machine and a busy one.
 
-First the steps, what the lab changed and the names of findings, in order; then each connection, in a line: → sent by
-its client, ← to it. What no play can promise is not told, and neither is a time, a port or a number:
+First the steps, the lab's changes and the names of findings, in order; then one line for each connection: → sent by its
+client, ← sent to it. Left out are times, ports, numbers, and everything that may differ from play to play:
 
-- A later pure ACK: it is delayed, or rides on data (tcp_send_delayed_ack). Told are the handshake's, and a challenge.
-- How data was cut, and what was repeated: a stall is enough. Of a SYN it is told, where the handshake came about by it,
-  but not how often; an end that stays in SYN_SENT or SYN_RECV repeats for as long as the story takes.
-- What came after the last step, and what an end did after the last step of whoever holds it: a server that runs on by
-  itself closes sooner or later. Its data is told where the other end acknowledged it with more than an ACK.
-- RST in answer to a late ACK (TIME_WAIT answers a stray one with another, RFC 1337); or to a FIN, after one's own, as
-  FIN_WAIT2 may be over or not (tcp_timewait_state_process).
-- What came after the FIN of a client that came and went between two looks. It has closed in one go, and where the ACK
-  comes in the middle of close(), FIN_WAIT2 ends with RST ("Bad case" in tcp_rcv_state_process, tcp_keepalive_timer).
-- The order of two FINs where data has just woken one of the ends: "↔FIN".
-- States that have a timer, or are passed through. Where a connection stands at the end, ESTABLISHED and CLOSE_WAIT are
-  told; not of a real program's end, which it may close at any moment.
+- Later pure ACKs, which may be delayed or sent with data (tcp_send_delayed_ack). The handshake's ACK and a challenge
+  ACK are included.
+- How data was split into segments, and retransmissions, which any stall can cause. A retransmitted SYN is included if
+  it completed the handshake, but not how often it was sent: an end that stays in SYN_SENT or SYN_RECV retransmits for
+  as long as the story takes.
+- Segments after the last step, and those of an end after the last step of its holders: a server that runs on by itself
+  closes sooner or later. Its data is included if the peer acknowledged it with more than an ACK.
+- A RST in answer to a late ACK (TIME_WAIT answers a stray ACK with an ACK, RFC 1337); or in answer to a FIN, after its
+  sender's own FIN, as FIN_WAIT2 may have ended or not (tcp_timewait_state_process).
+- Segments after the FIN of a client that connected and closed between two looks. If the ACK arrives during its close(),
+  FIN_WAIT2 ends with RST ("Bad case" in tcp_rcv_state_process, tcp_keepalive_timer).
+- The order of two FINs, if data has just woken one of the ends: "↔FIN".
+- States that have a timer, or that are passed through. Of the states at the end, ESTABLISHED and CLOSE_WAIT are
+  included, except for a real program's end, which the program may close at any time.
 """
 
 import math
@@ -30,21 +32,21 @@ from harness.story.timeline import Change, Event, Finding, Step, Timeline
 _MANY = 40
 _LONGEST_RESULT = 80
 _CHANGES_LOST = "the tracepoint's buffer was full"
-"""What the watch enters of a burst (harness/lab/watch.py): only root has a tracepoint, and the lab changed nothing."""
+"""The end of a Change by the watch (harness/lab/watch.py) that is left out: only root has a tracepoint."""
 
 _LASTING = (State.ESTABLISHED, State.CLOSE_WAIT)
 
 
 def shape(timeline: Timeline) -> list[str]:
-    """One line a step, a change, a finding and a connection; of more than 40 connections, how many are alike.
+    """One line for each step, change, finding and connection; more than 40 connections are grouped and counted.
 
-    Without looks at each step (`Observer.looks_closely`) it knows less, as nobody is known to hold anything.
+    Without looks at each step (`Observer.looks_closely`), no holders are known, and the lines contain less.
     """
     events = list(timeline.entered())
     last = max((at for at, event in enumerate(events) if isinstance(event, Step)), default=-1)
     events = events[: last + 2]  # with the look that follows the step
     found = connections(events)
-    lines = [_told(connection) for connection in found]
+    lines = [_line(connection) for connection in found]
     if len(lines) > _MANY:
         lines = [f"{count} × {line}" for line, count in sorted(Counter(lines).items())]
     return [*_story(events, {connection.server.local[1] for connection in found}), *lines]
@@ -62,13 +64,13 @@ def _story(events: list[Event], server_ports: set[int]) -> Iterator[str]:
 
 
 def _change(text: str, server_ports: set[int]) -> str:
-    """Without the port that a worker's servers have, and with the host alone that a made-up segment was for."""
-    told = re.sub(r"^(provoked: \w+ to [^:]+):\d+$", r"\1", text)
-    return re.sub(r"\d+", lambda number: "(server)" if int(number[0]) in server_ports else number[0], told)
+    """A change's text without the port of a provoked segment, and with "(server)" for the worker's server ports."""
+    text = re.sub(r"^(provoked: \w+ to [^:]+):\d+$", r"\1", text)
+    return re.sub(r"\d+", lambda number: "(server)" if int(number[0]) in server_ports else number[0], text)
 
 
 def _result(step: Step) -> str:
-    """Of a failure the error's name; what was returned, where it is short and holds neither a time nor an address."""
+    """The error's name of a failure; or the returned value, if it is short and contains no time and no address."""
     if step.name == "failed":
         return f" ({step.detail.partition(':')[0]})"
     if not step.detail or len(step.detail) > _LONGEST_RESULT or re.search(r"\d\.\d", step.detail):
@@ -77,12 +79,12 @@ def _result(step: Step) -> str:
 
 
 def _name(program: str) -> str:
-    """Python is called by whatever name it was started."""
+    """A program's name, without the version in Python's."""
     return re.sub(r"^python[\d.]+", "python", program)
 
 
-def _told(connection: Connection) -> str:
-    """Its opener, what is certain of its segments, and where it stands at the end."""
+def _line(connection: Connection) -> str:
+    """The connection's opener, its certain segments, and its states at the end."""
     _keep_what_is_certain(connection)
     opener = " or ".join(sorted(map(_name, connection.client.holders))) or "somebody"
     left = "" if _unseen_fin(connection) else "".join(f"; {each}" for each in _left(connection))
@@ -92,7 +94,7 @@ def _told(connection: Connection) -> str:
 def _keep_what_is_certain(connection: Connection) -> None:
     certain = {}
     for end, _ in connection.ends():
-        # A client that no look has seen came and went between two steps.
+        # A client that no look has seen connected and closed between two steps.
         until = end.last_watched() if end.holders or end is connection.server else math.inf
         certain[end.local] = [each for each in end.sent if each.at < until or _is_the_kernels(each)]
     if fin := _unseen_fin(connection):
@@ -106,13 +108,13 @@ def _keep_what_is_certain(connection: Connection) -> None:
 
 
 def _unseen_fin(connection: Connection) -> Sent | None:
-    """That of a client that no look has shown."""
+    """The FIN of a client that no look has shown; else None."""
     fins = [each for each in connection.client.sent if each.word == "FIN"]
     return fins[0] if fins and not connection.client.holders else None
 
 
 def _without_repeated_syns(connection: Connection) -> Iterator[Sent]:
-    """Those after an answer stay: a challenge makes a SYN come again at once."""
+    """The client's segments without retransmitted SYNs, except after an answer: a challenge ACK causes a new SYN."""
     heard = [each.at for each in connection.server.sent]
     before = None
     for each in connection.client.sent:
@@ -122,33 +124,33 @@ def _without_repeated_syns(connection: Connection) -> Iterator[Sent]:
 
 
 def _is_the_kernels(sent: Sent) -> bool:
-    """Whether it comes at once, whatever the processes do: a part of the handshake, or an answer to what is told."""
+    """Whether the kernel sends it at once, whatever the processes do: a part of the handshake, or an answer."""
     return sent.word in ("S", "SA", "A") or sent.segment.flags == "R"
 
 
 def _was_waited_for(sent: Sent, answer: Sent) -> bool:
-    """Data, by what is certain of the other end. (A FIN is not: who has heard the answer need not wait for the end.)"""
+    """Whether it is data that a certain answer of the peer shows to have been waited for. (A FIN need not be.)"""
     if sent.word != "data" or answer.word not in ("data", "FIN", "RST") or answer.at < sent.at:
         return False
     return answer.acknowledges(sent) or answer.segment.flags == "R"
 
 
 def _merged(connection: Connection) -> str:
-    """Both ends' words in one order: an end's own, and what acknowledges after what it acknowledges."""
+    """The words of both ends in one order: each end's in its own order, and an acknowledgement after what it covers."""
     client, server = list(connection.client.sent), list(connection.server.sent)
-    told = []
+    words = []
     while client or server:
         if client and not (server and _comes_after(client[0], server[0])):
-            told.append(f"→{client.pop(0).word}")
+            words.append(f"→{client.pop(0).word}")
         else:
-            told.append(f"←{server.pop(0).word}")
+            words.append(f"←{server.pop(0).word}")
     if _finishes_in_any_order(connection):
-        told = [word for word in told if not word.endswith("FIN")] + ["↔FIN"]
-    return " ".join(told)
+        words = [word for word in words if not word.endswith("FIN")] + ["↔FIN"]
+    return " ".join(words)
 
 
 def _comes_after(mine: Sent, theirs: Sent) -> bool:
-    """By what it acknowledges; of what the kernel answers at once, and of what ends everything, by the capture."""
+    """Whether `mine` comes after `theirs`: by the capture for the kernel's answers and RSTs, else by the ack number."""
     if mine.word in ("S", "SA", "A", "RST") or theirs.word == "RST":
         return theirs.at < mine.at
     return mine.acknowledges(theirs)

@@ -1,7 +1,7 @@
-"""Everything that was seen in one run, in one order: what a test asserts and what a person reads are views of it.
+"""Everything that was seen in one run, in one order. Assertions and displays are views of it.
 
-A step is entered when the wire is quiet, so all that it caused stands before it; that order, and not the clocks of
-different sources, decides what came "since" a step. Within a stretch, the display follows the time.
+A step is added when the wire is quiet, so everything that it caused comes before it. This order, not the clocks of the
+different sources, decides what happened "since" a step. Between two entries, displays are in order of time.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,7 +39,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a scenario found out: a named observable with its value."""
+    """A result of a scenario: a named observable with its value."""
 
     time_ns: int
     name: str
@@ -48,9 +48,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A finding's value: a time that was measured, beside the interval that it was expected in.
+    """A finding's value: a measured time, with the interval that it was expected in.
 
-    Two of them are the same where they differ by no more than the timer's own tolerance (harness/runs/compare.py).
+    Two of them are the same if they differ by no more than the timer's tolerance (harness/runs/compare.py).
     """
 
     seconds: float
@@ -62,7 +62,7 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Untried:
-    """A finding's value where nobody waited for it: what was predicted, and why it was left at that."""
+    """A finding's value that was not measured: the prediction, and why it was not measured."""
 
     predicted: str | Interval
     why: str
@@ -73,17 +73,17 @@ class Untried:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Sockets at the moment a test looked, where they differ from the look before."""
+    """The sockets when a test looked, if they differ from the look before."""
 
     time_ns: int
     sockets: tuple[Socket, ...]
     owners: tuple[tuple[int, str], ...] = ()
-    """Inode and program of each socket that a process has open, where that was looked for."""
+    """Inode and program of each socket that a process has open, if the look included the owners."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The counters that have moved since the lab was ready, and by how much."""
+    """The counters that have changed since the lab was ready, and by how much."""
 
     time_ns: int
     moved: tuple[tuple[str, int], ...]
@@ -98,7 +98,7 @@ Event = Entry | Segment | Transition
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A place in the timeline: everything before index `at` had happened."""
+    """A position in the timeline: everything before index `at` had happened."""
 
     at: int
     time_ns: int
@@ -106,27 +106,27 @@ class Moment:
 
 
 _SAMPLE = 20
-"""Of bare ACKs without end, so many show what they are."""
+"""How many bare ACKs of an ACK storm to keep."""
 
 
 class Timeline:
-    """Entries in the order of their entering; frames are decoded when somebody asks for segments."""
+    """Entries in the order in which they were added; frames are decoded when segments are asked for."""
 
     def __init__(self, start_ns: int) -> None:
         self.start_ns = start_ns
         self.clock_spread_ns = 0
-        """How far the times of segments may be off, in nanoseconds (harness/lab/watch.py)."""
+        """The uncertainty of the segments' times, in nanoseconds (harness/lab/watch.py)."""
         self._frames = Frames()
         self._entries: list[Entry | Transition | _Stretch] = []
 
     def add(self, entry: Entry | Transition) -> Moment:
-        """Enter one record; the moment returned is the place just after it."""
+        """Add one entry; returns the moment just after it."""
         self._entries.append(entry)
         name = entry.name if isinstance(entry, Step) else ""
         return Moment(len(self._entries), entry.time_ns, name)
 
     def add_captured(self, time_ns: int, data: bytes, length: int) -> bool:
-        """Enter one captured frame; False if there is no room for it (evidence/frames.py)."""
+        """Add one captured frame; returns False if there is no room for it (evidence/frames.py)."""
         if not self._frames.append(time_ns, data, length):
             return False
         latest = self._entries[-1] if self._entries else None
@@ -137,7 +137,7 @@ class Timeline:
         return True
 
     def cut_bare_acks(self, at_least: int) -> int:
-        """If it ends in so many bare ACKs in a row, keep the first 20; the number that was taken out, else 0."""
+        """If the timeline ends in `at_least` bare ACKs in a row, keep the first 20; returns the number removed."""
         latest = self._entries[-1] if self._entries else None
         if not isinstance(latest, _Stretch) or latest.end - latest.begin < at_least:
             return 0
@@ -151,7 +151,7 @@ class Timeline:
         return left_out
 
     def rewritten(self, rewrite: Callable[[Entry | Transition], Entry | Transition | None]) -> "Timeline":
-        """A copy with the same capture, and each other record as `rewrite` has it; None leaves one out."""
+        """A copy with the same capture, and each other entry replaced by rewrite(entry); None leaves it out."""
         copy = Timeline(self.start_ns)
         copy.clock_spread_ns, copy._frames = self.clock_spread_ns, self._frames
         kept = (entry if isinstance(entry, _Stretch) else rewrite(entry) for entry in self._entries)
@@ -159,18 +159,18 @@ class Timeline:
         return copy
 
     def find(self, name: str) -> Moment:
-        """The one step of that name, "actor: step" where two actors share it. LabError lists what there is."""
+        """The moment of the only step with that name; "actor: step" if two actors have it. LabError lists the steps."""
         steps = [(at, entry) for at, entry in enumerate(self._entries, 1) if isinstance(entry, Step)]
         found = [(at, step) for at, step in steps if name in (step.name, f"{step.actor}: {step.name}")]
         if len(found) == 1:
             at, step = found[0]
             return Moment(at, step.time_ns, step.name)
-        there = ", ".join(repr(f"{step.actor}: {step.name}") for _, step in steps) or "none"
-        trouble = "no step" if not found else f"{len(found)} steps"
-        raise LabError(f"{trouble} of the name {name!r}. Hint: name one of: {there}; or give what run_to() returned")
+        known = ", ".join(repr(f"{step.actor}: {step.name}") for _, step in steps) or "none"
+        trouble = "no step is called" if not found else f"{len(found)} steps are called"
+        raise LabError(f"{trouble} {name!r}. Hint: use one of: {known}; or the moment that run_to() returned")
 
     def segments(self, since: Moment | None = None, until: Moment | None = None) -> list[Segment]:
-        """The segments captured between two moments, in the order of their capture."""
+        """The segments captured between two moments, in the order of capture."""
         stretch = self._entries[since.at if since else 0 : until.at if until else None]
         return [
             segment
@@ -181,13 +181,13 @@ class Timeline:
         ]
 
     def captured(self) -> Iterator[tuple[Frame, Segment | None]]:
-        """Every frame with the segment in it, in the order of its capture."""
+        """Every frame and the segment in it, in the order of capture."""
         for entry in self._entries:
             if isinstance(entry, _Stretch):
                 yield from zip(entry.frames(), entry.segments(), strict=True)
 
     def entered(self) -> Iterator[Event]:
-        """Every record in the order of its entering: what a step caused stands before it, whatever the clocks say."""
+        """Every event in the order of the timeline: what a step caused comes before it, whatever the clocks show."""
         for entry in self._entries:
             if isinstance(entry, _Stretch):
                 yield from filter(None, entry.segments())
@@ -195,19 +195,19 @@ class Timeline:
                 yield entry
 
     def transitions(self) -> list[Transition]:
-        """Each end's state changes as its segments imply them: minisocks included, and the same for every user."""
+        """Each end's state changes as the segments imply them, including minisocks; the same for every user."""
         return list(inferred.infer(self.segments()))
 
     def __iter__(self) -> Iterator[Event]:
-        """For the eye: every record by time; state changes as the kernel reported them, for other connections inferred.
+        """Every event by time, for display; state changes as reported by the kernel, or inferred if it reported none.
 
-        Segments keep the order of their capture, also where two processors' time stamps disagree.
+        Segments keep the order of their capture, even if the time stamps of two processors disagree.
         """
-        told = {frozenset((entry.local, entry.remote)) for entry in self._entries if isinstance(entry, Transition)}
+        reported = {frozenset((entry.local, entry.remote)) for entry in self._entries if isinstance(entry, Transition)}
         timed: list[tuple[int, int, Event]] = [
             (change.time_ns, _RANK[Transition], change)
             for change in self.transitions()
-            if frozenset((change.local, change.remote)) not in told
+            if frozenset((change.local, change.remote)) not in reported
         ]
         latest_ns = 0
         for entry in self._entries:
@@ -231,10 +231,10 @@ class _Stretch:
         self._decoded: list[Segment | None] = []
         self.begin = begin
         self.end = begin + 1
-        """Just after the last."""
+        """The number just after the last frame."""
 
     def cut(self, end: int) -> None:
-        """Forget the frames from number `end` on; no stretch may follow this one."""
+        """Delete the frames from number `end` on; no stretch may follow this one."""
         self.end = end
         self._frames.cut(end)
         del self._decoded[end - self.begin :]

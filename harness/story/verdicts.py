@@ -1,7 +1,7 @@
-"""The verdicts on a story, by name. Every other room takes the names from here.
+"""The names of the verdicts on a story, which every other room takes from here.
 
-A new verdict is a member here. harness/pytest_plugin/verdicts.py says which report gets it, and harness/runs/compare.py
-what it means for a comparison.
+A new verdict is a member here. harness/pytest_plugin/verdicts.py decides which report gets it, and
+harness/runs/compare.py what it means for a comparison.
 """
 
 from enum import StrEnum
@@ -14,6 +14,6 @@ class StoryVerdict(StrEnum):
     FAILED = "failed"
     SKIPPED = "skipped"
     INCONCLUSIVE = "inconclusive"
-    """The evidence has a hole, or a story failed while its processes were kept from running."""
+    """The evidence is incomplete, or a story failed while its processes waited too long for a processor."""
     NOT_MEASURED = "not measured"
     """It would have waited longer, or opened more sockets, than this run may."""
