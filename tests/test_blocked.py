@@ -1,10 +1,12 @@
 """In which system call a process sleeps: seen in real ones, and read from every line that the kernel may write."""
 
+import contextlib
 import os
 import platform
 import select
 import signal
 import socket
+import struct
 import subprocess
 
 import pytest
@@ -15,6 +17,11 @@ from harness.errors import ExpectationFailed, LabError
 from harness.evidence import blocked, holders
 from harness.lab import expect
 from tests.playing import GENEROUS_S
+
+
+def send_for_ever(peer):
+    while True:
+        peer.sendall(bytes(1 << 20))
 
 
 def wait_in(call, address):
@@ -30,13 +37,19 @@ def wait_in(call, address):
         case "recv":
             peer.recv(1)
         case "send":
-            while True:
-                peer.sendall(bytes(1 << 20))
+            send_for_ever(peer)
         case "poll":
             select.select([peer], [], [])
         case "wait":
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             subprocess.run(["sleep", "60"], check=False)
+        case "close":
+            peer.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                send_for_ever(peer)
+            peer.setblocking(True)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
+            peer.close()
 
 
 def end_at_once():
@@ -49,7 +62,7 @@ def run_for_ever():
         pass
 
 
-@pytest.mark.parametrize("call", ["accept", "connect", "recv", "send", "poll", "wait"])
+@pytest.mark.parametrize("call", ["accept", "connect", "recv", "send", "poll", "wait", "close"])
 def test_each_way_of_blocking_is_recognised(lab, call):
     actor = lab.start(wait_in, call, lab.server_address)
     actor.run_to("ready")
@@ -99,7 +112,7 @@ def test_a_role_that_ends_is_not_blocked_whoever_looks(lab):
 
 
 def test_an_unknown_word_is_refused_with_those_that_are_known():
-    with pytest.raises(LabError, match=r"'select'.*accept, connect, recv, send, poll, wait"):
+    with pytest.raises(LabError, match=r"'select'.*accept, connect, recv, send, poll, wait, close"):
         blocked.same_call("select", "select")
 
 
