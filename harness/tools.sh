@@ -4,8 +4,8 @@
 #
 # Nothing that runs on this machine is stopped, started, enabled, disabled, upgraded or removed. So a package is installed
 # only if apt would do nothing but add packages, and if none of their maintainer scripts starts or enables a service.
-# Otherwise (HAProxy) its files are unpacked into .tools/, where find_program() looks, and the package is not installed.
-# The script may be killed at any point: there is no state to restore afterwards.
+# Otherwise (HAProxy, nginx) its files are unpacked into .tools/, where find_program() looks, and the package is not
+# installed. The script may be killed at any point: there is no state to restore afterwards.
 set -eu
 
 TOOLS=$(cd "$(dirname "$0")/.." && pwd)/.tools
@@ -81,6 +81,7 @@ want tshark tshark "tests that compare with tshark are skipped"
 want chromium chromium "tests that open a page in a browser are skipped"
 want mariadbd mariadb-server-core "scenarios with a real MariaDB are skipped"
 want haproxy haproxy "scenarios with a real HAProxy are skipped"
+want nginx nginx-light "scenarios with a real nginx are skipped"
 if ! command -v "${PYTHON:-python3}" >/dev/null 2>&1; then
     echo "tcp-fault-lab: ${PYTHON} is not installed. Hint: make PYTHON=python3, or another Python from 3.11 on" >&2
     exit 2
@@ -114,4 +115,7 @@ for each in $missing; do packages="$packages ${each#*:}"; done
 echo "tcp-fault-lab: Hint: as root, apt-get install$packages"
 case "$packages" in
 *haproxy*) echo "tcp-fault-lab: this also starts HAProxy as a service (systemctl disable --now haproxy ends that)" ;;
+esac
+case "$packages" in
+*nginx*) echo "tcp-fault-lab: this also starts nginx as a service (systemctl disable --now nginx ends that)" ;;
 esac

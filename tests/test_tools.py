@@ -125,7 +125,7 @@ def installed(said: str) -> list[str]:
     return re.findall(r"^INSTALL (.*)", said, re.M)
 
 
-EVERY = ["nftables", "iproute2", "tcpdump", "tshark", "chromium", "mariadb-server-core"]
+EVERY = ["nftables", "iproute2", "tcpdump", "tshark", "chromium", "mariadb-server-core", "nginx-light"]
 
 
 def test_what_starts_nothing_is_installed_and_the_rest_is_unpacked_beside_the_checkout(make: Run, there: Path) -> None:
@@ -165,7 +165,7 @@ def test_nothing_is_upgraded(make: Run, there: Path) -> None:
 
 
 def test_what_is_there_already_is_left_alone(make: Run, there: Path) -> None:
-    for name in ("nft", "ip", "tcpdump", "tshark", "chromium", "mariadbd", "haproxy"):
+    for name in ("nft", "ip", "tcpdump", "tshark", "chromium", "mariadbd", "haproxy", "nginx"):
         program(there, name)
     assert make() == ""
     assert not (there / ".tools").exists()
@@ -175,8 +175,9 @@ def test_what_is_there_already_is_left_alone(make: Run, there: Path) -> None:
 def test_apt_is_not_asked(make: Run, there: Path, environment: dict[str, str]) -> None:
     program(there, "apt-get", '#!/bin/sh\necho "$0 $*" >>"$HERE/never"\n')
     said = make(**environment)
-    assert f"Hint: as root, apt-get install {' '.join(EVERY)} haproxy\n" in said
+    assert f"Hint: as root, apt-get install {' '.join(EVERY[:-1])} haproxy nginx-light\n" in said
     assert "starts HAProxy as a service" in said
+    assert "starts nginx as a service" in said
     assert not (there / ".tools").exists()
 
 
