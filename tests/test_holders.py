@@ -6,7 +6,9 @@ import signal
 import socket
 
 import psutil
+import pytest
 
+from harness.errors import LabError
 from harness.evidence import holders
 
 USER = re.compile(r'\("([^"]+)",pid=(\d+),fd=(\d+)\)')
@@ -90,3 +92,17 @@ def test_a_connection_not_yet_accepted_has_no_holder(lab):
     lab.start(call, lab.server_address, lab.client_address(40001)).run_to("connected")
     assert lab.state("server") == "ESTABLISHED"
     assert lab.holders("server") == []
+
+
+def test_a_listener_has_its_holders_and_its_queue(lab):
+    server = lab.start(accept_and_fork, lab.server_address, to="listening")
+    lab.expect_listener_holders(["accept_and_fork"])
+    assert lab.accept_queue() == lab.listener().recv_q == 0
+    client = lab.start(call, lab.server_address, lab.client_address(40001), to="connected")
+    assert lab.accept_queue() == lab.listener().recv_q == 1
+    server.run_to("shared")
+    lab.expect_listener_holders([])
+    with pytest.raises(LabError, match="0 listeners at the server"):
+        lab.listener()
+    server.run_to("child gone")
+    client.run_to("end of stream")

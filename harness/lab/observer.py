@@ -172,19 +172,21 @@ class Observer(Recorder):
 
         expect.poll("the sockets in each state", wanted, look, expect.time_limit_s(within_s, self.deadline_s))
 
-    def accept_queue(self, end: str = "server") -> int:
-        """The number of connections in the accept queue of the end's one listener."""
-        listeners = [row for row in self.sockets() if row.state == State.LISTEN and row.local[0] == _host(end)]
+    def listener(self, end: str = "server") -> Socket:
+        """The end's one listener. LabError if it has none, or several."""
+        listeners = self._listeners(end)
         if len(listeners) != 1:
             raise LabError(f"{len(listeners)} listeners at the {end}. Hint: ask while there is exactly one")
-        return listeners[0].recv_q
+        return listeners[0]
+
+    def accept_queue(self, end: str = "server") -> int:
+        """The number of connections in the accept queue of the end's one listener."""
+        return self.listener(end).recv_q
 
     def holders(self, end: str, port: int | None = None) -> list[str]:
         """The programs (or roles) that have this end's socket open, sorted; empty if no process has."""
         row = self.socket(end, port)
-        if row is None or row.inode == 0:
-            return []
-        return sorted(holder.program for holder in holders.read(self._keeper.pid) if holder.inode == row.inode)
+        return self._programs_with(row) if row else []
 
     def expect_holders(self, end: str, programs: list[str], port: int | None = None) -> None:
         """Wait until these programs (sorted) have this end's socket open.
@@ -195,6 +197,22 @@ class Observer(Recorder):
         expect.poll(
             f"who holds the {end}'s socket{_named(port)}", programs, lambda: self.holders(end, port), self.deadline_s
         )
+
+    def expect_listener_holders(self, programs: list[str], end: str = "server") -> None:
+        """Wait until these programs (sorted) have the end's listeners open; none where there is no listener."""
+        expect.poll(
+            f"who holds the {end}'s listener",
+            programs,
+            lambda: self._programs_with(*self._listeners(end)),
+            self.deadline_s,
+        )
+
+    def _listeners(self, end: str) -> list[Socket]:
+        return [row for row in self.sockets() if row.state == State.LISTEN and row.local[0] == _host(end)]
+
+    def _programs_with(self, *rows: Socket) -> list[str]:
+        inodes = {row.inode for row in rows} - {0}
+        return sorted(holder.program for holder in holders.read(self._keeper.pid) if holder.inode in inodes)
 
     def path(self, end: str, port: int | None = None) -> list[str]:
         """The states that one end went through, in order, as its segments imply them (evidence/inferred.py)."""
