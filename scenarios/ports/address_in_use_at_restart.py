@@ -127,7 +127,7 @@ def start_old_servers(lab, options_of_each):
 
 def play(lab, state, options_of_each=(NOTHING,)):
     """Until the old server's connections are in the state; it has stopped listening."""
-    lab.set_sysctl("net.ipv4.tcp_rfc1337", 1)  # a late ACK, answered by RST, must not end TIME_WAIT
+    lab.protect_time_wait_from_late_acks()
     for key in ("tcp_retries2", "tcp_orphan_retries"):  # on a busy host, FIN may be repeated often
         lab.set_sysctl(f"net.ipv4.{key}", 15)
     server, ports = start_old_servers(lab, options_of_each)
