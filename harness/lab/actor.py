@@ -73,7 +73,7 @@ class Actor(Process):
                 self._channel.send("resume")
 
     def stay_blocked(self, in_: str, for_s: float = 0.0) -> None:
-        """Resume the role, and expect it to sleep in one system call (accept, connect, recv, send, poll, wait or close).
+        """Resume the role, and expect it to sleep in a system call: accept, connect, recv, send, poll, wait or close.
 
         A blocked process stays blocked until something else acts or a timer expires, so one look at a quiet wire is
         enough. For a timer that must not expire, `for_s` keeps looking for that many seconds.

@@ -1,4 +1,4 @@
-"""The first write after the peer's close() succeeds, and its data is lost; the second one fails with EPIPE.
+"""The first write after the peer's close() succeeds, and its data is lost; the second gets EPIPE.
 
 FIN says that the peer sends nothing more, not that it reads nothing more. So the kernel takes the
 data and sends it (tcp_sendmsg allows CLOSE_WAIT). The peer has no process that could read it: what
@@ -41,7 +41,7 @@ UNTIL_CLOSED = ["server FA", "client A"]
 
 
 def serve(address):
-    """It closes the first connection, as a server does with an idle one, and answers on the next."""
+    """It closes the first connection, as a server closes an idle one, and answers on the next."""
     listener = socket.create_server(address)
     yield "listening"
     connection, _ = listener.accept()
@@ -70,7 +70,7 @@ def write(address, reads=""):
 
 
 def log(address, cat, ignores_sigpipe):
-    """A program with the connection as its output, as inetd starts one; what it is given, it writes."""
+    """Start a program with the connection as its output, as inetd does. It writes what it reads."""
     with socket.create_connection(address) as connection:
         program = subprocess.Popen(
             [cat],

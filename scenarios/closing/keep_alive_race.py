@@ -1,10 +1,11 @@
-"""A request that crosses the server's FIN is answered by RST, although the connection looked usable.
+"""A request that crosses the server's FIN is answered by RST: the connection had looked usable.
 
 A server closes a connection that has been idle for too long. Until its FIN arrives, the client's
 end is ESTABLISHED, so the client cannot know. A request sent now reaches a socket that no process
 has any more, and its kernel answers with RST (tcp_rcv_state_process): recv() fails with ECONNRESET.
-If FIN has arrived and nobody has read it, RST comes as well, but recv() returns 0 bytes, which
-clients report as an empty reply. A proxy reports either as 502 (keep_alive_race_through_a_proxy.py).
+If FIN has arrived and the client has not read it, RST comes as well, but recv() returns 0 bytes,
+which clients report as an empty reply. A proxy reports either as 502
+(keep_alive_race_through_a_proxy.py).
 
     client                                         server
     ESTABLISHED      ◀╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ FA ──      FIN_WAIT1: idle for too long, close()
@@ -120,7 +121,7 @@ def test_a_request_that_crosses_fin_is_answered_by_rst(lab, cure):
     server.stay_blocked(in_="accept")  # and has not executed the request
 
 
-def test_a_fin_that_nobody_has_read_gives_an_empty_reply(lab):
+def test_a_fin_that_was_not_read_gives_an_empty_reply(lab):
     """RST comes as well, but recv() reports FIN. The request is not executed, either."""
     server, client = play(lab)
     server.run_to("closed")

@@ -140,7 +140,7 @@ def test_close_discards_what_was_not_yet_sent(lab):
 
 
 def test_control_a_plain_close_sends_the_rest_and_then_fin(lab):
-    """The kernel does it, with no process left: FIN_WAIT1 until the server reads. Then TIME_WAIT."""
+    """The kernel does, without a process: FIN_WAIT1 until the server reads, and then TIME_WAIT."""
     server, client = play(lab, OFF)
     unsent = lab.socket("client").send_q
     client.finish()

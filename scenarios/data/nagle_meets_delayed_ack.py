@@ -1,8 +1,8 @@
 """Write, write, read: the second write waits 40 ms for the delayed ACK of the first.
 
-Nagle's algorithm (RFC 896) lets one small segment be unacknowledged; the next one waits for its ACK.
-The peer has only half a request, so it has no answer that could carry this ACK, and delays it for
-40 ms (TCP_DELACK_MIN). Each end follows its rule, and both wait.
+Nagle's algorithm (RFC 896) allows one small segment to be unacknowledged; the next one waits for
+its ACK. The peer has only half a request, so it has no answer that could carry this ACK, and delays
+it for 40 ms (TCP_DELACK_MIN). Each end follows its rule, and both wait.
 
 The first exchanges of a connection are quick. The kernel acknowledges small segments at once until
 the program has answered one within 40 ms; then it takes the connection for an interactive one
@@ -117,7 +117,7 @@ def written_ns(client):
 
 
 def held_ns(lab, client, since):
-    """From the return of the last write until its bytes left; below 0 if they left with the write."""
+    """From the return of the last write to its segment; below 0 if it was sent by the write."""
     return request_segments(lab, since)[-1].time_ns - written_ns(client)
 
 
@@ -133,7 +133,7 @@ def test_write_write_read_takes_40_ms_each_time(lab):
         assert lab.wire(since=asked) == EXCHANGE
         head, ack, body, *_ = lab.segments(since=asked)
         assert (head.length, body.length) == (len(HEAD), len(BODY))
-        lab.expect_duration("the delayed ACK", (ack.time_ns - head.time_ns) / 1e9, DELAYED_ACK)
+        lab.expect_duration("the delayed ACK", lab.gap_s(head, ack), DELAYED_ACK)
         assert held_ns(lab, client, asked) > SHORT_NS
     assert lab.counter("TcpExtDelayedACKs") >= 2
 
@@ -184,7 +184,9 @@ def test_control_quickack_after_each_answer_acknowledges_at_once(lab):
 def test_control_a_high_pingpong_thresh_keeps_the_quick_phase(lab):
     """So many answers in a row make the connection an interactive one; 255 is the most."""
     if not lab.sysctl(PINGPONG_THRESH, default=""):
-        raise LabUnavailable(f"this kernel has no {PINGPONG_THRESH}", "play this on Linux 6.7 or later")
+        raise LabUnavailable(
+            f"this kernel has no {PINGPONG_THRESH}", "play this on Linux 6.7 or later"
+        )
     server, client = connect(lab, pingpong_thresh=255)
     for _ in range(3):
         asked = exchange(lab, server, client)

@@ -1,10 +1,10 @@
-"""A child that inherits a listener keeps it open: the server is gone, clients connect, nobody answers.
+"""A child that inherits a listener keeps it open: clients connect to a server that is gone.
 
 The listener lives until its last descriptor is closed, and the kernel completes handshakes and
 acknowledges requests without any process. So connect() succeeds and a health check that only
 connects passes, until the accept queue is full. A restart fails with EADDRINUSE, because nothing
 but SO_REUSEPORT lets a socket share a port with a listener; and with SO_REUSEPORT the kernel still
-gives its share of the clients to the listener that nobody serves.
+gives its share of the clients to the listener that no process accepts from.
 
     client                                     server
                                                LISTEN, inherited by a child; the server ends
@@ -92,7 +92,7 @@ def connect_often(address, count):
 
 
 def activate_by_socket(address, service):
-    """What systemd does for a .socket unit: the listener is its own, and the service inherits it."""
+    """What systemd does for a .socket unit: it has the listener, and the service inherits it."""
     listener = socket.create_server(address)
     yield "listening"
     while True:
@@ -156,7 +156,7 @@ def test_when_the_accept_queue_is_full_connect_hangs(lab):
 
 
 def test_a_restart_fails_although_both_set_reuseaddr(lab):
-    """SO_REUSEADDR lets nobody share a port with a listener."""
+    """SO_REUSEADDR does not let a socket share a port with a listener."""
     play(lab)
     lab.start(restart, lab.server_address, [socket.SO_REUSEADDR]).fail_with("EADDRINUSE")
 
@@ -173,7 +173,9 @@ def test_with_reuseport_the_restart_succeeds_and_loses_clients(lab):
     assert min(queues) > 0
 
 
-@pytest.mark.parametrize(("cure", "holders"), [("CLOEXEC", ["serve"]), ("shutdown", ["serve", "sleep"])])
+@pytest.mark.parametrize(
+    ("cure", "holders"), [("CLOEXEC", ["serve"]), ("shutdown", ["serve", "sleep"])]
+)
 def test_control_the_listener_ends_with_the_server(lab, cure, holders):
     """Clients are refused at once, and a restart succeeds, while the child lives."""
     play(lab, cure, holders)

@@ -154,7 +154,7 @@ def test_control_either_option_gets_the_client_its_answer(lab, options, crosses)
 
 
 def test_a_clients_second_request_ends_without_an_answer(lab):
-    """Even with http-reuse safe. HAProxy closes, so that the client repeats it, and logs nothing."""
+    """Even with http-reuse safe. HAProxy closes, so that the client retries, and logs nothing."""
     server, haproxy, client, _ = play(lab, "http-reuse safe", times=2)
     client.run_to("not answered")
     assert seen(lab) == ["server FA", "client PA", "server R"]

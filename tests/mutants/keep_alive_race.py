@@ -11,7 +11,7 @@ MUTANTS = [
     Mutant(f"{CROSSES}[looks before use]", *FIN_ARRIVES),
     Mutant(f"{CROSSES}[looks before use]", *NO_LOOK),
     Mutant(
-        "test_a_fin_that_nobody_has_read_gives_an_empty_reply",
+        "test_a_fin_that_was_not_read_gives_an_empty_reply",
         'lab)\n    server.run_to("closed")',
         "lab)\n    close_with_fin_on_its_way(lab, server)",
     ),
