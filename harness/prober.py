@@ -1,13 +1,13 @@
-"""A health check as a load balancer makes it: connect, wait a little, end with RST or FIN, and again.
+"""A health check like a load balancer's: connect, wait a moment, end with RST or FIN, and repeat.
 
     python -m harness.prober ADDRESS PORT -R -i 0.1 -D 0.01 -c 20
 
-The probing client of article 003 (`tcpping -R -i 0.1 -D 0.01`), to be pointed at a server of your own: with --reset and
---delay 0 its RST may come before accept(), and a server must survive that. It needs Python and nothing else, so the
-file runs alone, too. It is not a load generator: one connection at a time, 100 a second at most, never without an end.
+The probing client of article 003 (`tcpping -R -i 0.1 -D 0.01`), for use against your own server: with --reset and
+--delay 0 its RST may arrive before accept(), and a server must survive that. It needs only Python, so the file also
+runs alone. It is not a load generator: one connection at a time, at most 100 a second, and it always ends.
 
-What the peer says is counted and never shown. The kernel may still hold some of it when the connection ends, and a
-close() would then send RST instead of FIN; so FIN is sent by shutdown(), and close() comes after it.
+Data from the peer is counted and never shown. Some of it may be unread when the connection ends, and then close() would
+send RST instead of FIN; so shutdown() sends the FIN, and close() comes after it.
 """
 
 import argparse
@@ -33,17 +33,18 @@ _LONGEST_WAIT_S = 300.0
 _MOST_READ_AT_ONCE = 1 << 16
 _LINGER_0 = struct.pack("ii", 1, 0)
 _RESET_ONCE_CONNECTED = (errno.ECONNRESET, errno.EPIPE)
-"""A RST in answer to the SYN is ECONNREFUSED, one in CLOSE_WAIT is EPIPE (net/ipv4/tcp_input.c, tcp_reset)."""
+"""The errors of a RST after connecting (EPIPE: in CLOSE_WAIT); a RST in answer to the SYN is ECONNREFUSED instead.
+net/ipv4/tcp_input.c, tcp_reset."""
 
 _ROW = "{:>6}  {:>5}  {:>13}  {:>10}  {}"
 
 _EPILOG = f"""
 probes begin --interval seconds apart, or later if one takes longer. each prints one line:
-  its number, the local port, the time of connect() in ms (or its error; "timeout" is --timeout),
+  its number, the local port, the time of connect() in ms (or its error; "timeout" after --timeout),
   the bytes received, and how it ended: "RST sent", "FIN sent", "peer closed", or an error such as ECONNRESET.
 
 exit status: 0 every probe connected, 1 at least one did not, 2 bad usage or an address that does not resolve,
-74 its output cannot be written, 130 interrupted (the summary is still printed).
+74 the output cannot be written, 130 interrupted (the summary is still printed).
 
 this is not a load generator: intervals from {SHORTEST_INTERVAL_S:g} s, --count up to {MOST_PROBES}, --duration up to \
 {LONGEST_DURATION_S:g} s.
@@ -52,7 +53,7 @@ this is not a load generator: intervals from {SHORTEST_INTERVAL_S:g} s, --count 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to probe, and how. Times are seconds; `target` is what connect() takes."""
+    """What to probe, and how. Times are in seconds; `target` is the argument of connect()."""
 
     family: int
     target: tuple[Any, ...]
@@ -63,39 +64,39 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What came of one probe. `connected_ms` is None where it did not connect; `end` then names the error."""
+    """The result of one probe. `connected_ms` is None if it did not connect; `end` is then the error."""
 
     port: int
     connected_ms: float | None
-    heard: int
+    received: int
     end: str
 
 
 @dataclass(slots=True)
 class Tally:
-    """All probes so far."""
+    """The totals of all probes so far."""
 
     probes: int = 0
     connected_ms: list[float] = field(default_factory=list)
-    heard: int = 0
+    received: int = 0
     failures: Counter[str] = field(default_factory=Counter)
 
     def add(self, probe: Probe) -> None:
-        """Count one more."""
+        """Add one probe."""
         self.probes += 1
-        self.heard += probe.heard
+        self.received += probe.received
         if probe.connected_ms is None:
             self.failures[probe.end] += 1
         else:
             self.connected_ms.append(probe.connected_ms)
 
     def summary(self, elapsed_s: float) -> Iterator[str]:
-        """In ping's manner, a line at a time."""
+        """The lines of a summary like ping's."""
         times, failed = self.connected_ms, self.failures.total()
         share = failed / self.probes if self.probes else 0.0
         yield (
             f"{self.probes} probes, {len(times)} connected, {failed} failed ({share:.1%}), "
-            f"{self.heard} bytes heard, time {elapsed_s:.3f} s"
+            f"{self.received} bytes heard, time {elapsed_s:.3f} s"
         )
         if times:
             least, mean, most = min(times), sum(times) / len(times), max(times)
@@ -105,12 +106,12 @@ class Tally:
 
 
 def probe(plan: Plan) -> Probe:
-    """One connection, from SYN to RST or FIN."""
+    """Make one connection, from SYN to RST or FIN."""
     port = 0
     try:
         with socket.socket(plan.family, socket.SOCK_STREAM) as connection:
             connection.setblocking(False)
-            if plan.reset:  # before connect(): then however it ends, Ctrl-C included, it ends with RST
+            if plan.reset:  # before connect(), so that it ends with RST in any case, including Ctrl-C
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_0)
             began = time.monotonic()
             trouble = connection.connect_ex(plan.target)
@@ -124,38 +125,38 @@ def probe(plan: Plan) -> Probe:
                 return Probe(port, connected_ms, 0, _error(trouble))
             if trouble:
                 return Probe(port, None, 0, _error(trouble))
-            heard, peer_did = _hear(connection, plan.delay_s)
-            return Probe(port, connected_ms, heard, peer_did or _end(connection, plan.reset))
-    except OSError as error:  # no socket to be had: EMFILE, EAFNOSUPPORT
+            received, peers_end = _receive(connection, plan.delay_s)
+            return Probe(port, connected_ms, received, peers_end or _end(connection, plan.reset))
+    except OSError as error:  # no socket: EMFILE, EAFNOSUPPORT
         return Probe(port, None, 0, _error(error.errno))
 
 
-def _hear(connection: socket.socket, delay_s: float) -> tuple[int, str | None]:
-    """For `delay_s` count what the peer says; the bytes, and how the peer ended the connection if it did."""
+def _receive(connection: socket.socket, delay_s: float) -> tuple[int, str | None]:
+    """Receive for `delay_s` seconds; returns the number of bytes, and how the peer ended the connection, if it did."""
     buffer = bytearray(_MOST_READ_AT_ONCE)
-    heard = 0
+    received = 0
     deadline = time.monotonic() + delay_s
     while True:
         remaining_s = deadline - time.monotonic()
         if not _ready(connection, select.POLLIN, max(0.0, remaining_s)):
-            return heard, None
+            return received, None
         try:
-            said = connection.recv_into(buffer)
+            count = connection.recv_into(buffer)
         except OSError as error:
-            return heard, _error(error.errno)
-        if said == 0:
-            return heard, "peer closed"
-        heard += said
-        if remaining_s <= 0:  # whoever never stops talking does not hold us
-            return heard, None
+            return received, _error(error.errno)
+        if count == 0:
+            return received, "peer closed"
+        received += count
+        if remaining_s <= 0:  # even if the peer never stops sending
+            return received, None
 
 
 def _end(connection: socket.socket, reset: bool) -> str:
-    """End the connection as planned. What was done, or the peer's RST where that came first."""
+    """End the connection as planned; returns what was done, or the error if the peer's RST came first."""
     if not reset:
         try:
             connection.shutdown(socket.SHUT_WR)
-        except OSError:  # ENOTCONN: reset since we last looked
+        except OSError:  # ENOTCONN: reset meanwhile
             return _error(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ENOTCONN)
     connection.close()
     return "RST sent" if reset else "FIN sent"
@@ -172,7 +173,7 @@ def _error(number: int | None) -> str:
 
 
 def run(plan: Plan, count: int | None, duration_s: float | None, interval_s: float) -> int:
-    """Probe until `count` probes, or the last that begins within `duration_s`; the exit status."""
+    """Make `count` probes, or all that begin within `duration_s`; returns the exit status."""
     tally = Tally()
     began = time.monotonic()
     interrupted = False
@@ -186,9 +187,9 @@ def run(plan: Plan, count: int | None, duration_s: float | None, interval_s: flo
             next_s = max(starts + interval_s, time.monotonic())
             if tally.probes == count or (duration_s is not None and next_s - began >= duration_s):
                 break
-            time.sleep(max(0.0, next_s - time.monotonic()))  # no connection is open that could be polled
+            time.sleep(max(0.0, next_s - time.monotonic()))  # no connection is open now
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it without a word
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends it silently
         interrupted = True
     _say("")
     for line in tally.summary(time.monotonic() - began):
@@ -199,7 +200,7 @@ def run(plan: Plan, count: int | None, duration_s: float | None, interval_s: flo
 def _row(number: int, done: Probe) -> str:
     connected = done.end if done.connected_ms is None else f"{done.connected_ms:.3f}"
     end = "not connected" if done.connected_ms is None else done.end
-    return _ROW.format(number, done.port or "-", connected, done.heard, end)
+    return _ROW.format(number, done.port or "-", connected, done.received, end)
 
 
 def _say(line: str) -> None:
@@ -260,11 +261,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The program; its exit status. SystemExit(2) for bad usage, as argparse has it."""
+    """Run the program; returns its exit status. SystemExit(2) for bad usage, from argparse."""
     parser = _parser()
     asked = parser.parse_args(arguments)
     if asked.count is None and asked.duration is None:
-        parser.error("it does not probe without an end. Hint: use --count N, or --duration S")
+        parser.error("one of --count and --duration is required. Hint: use --count N, or --duration S")
     host = asked.address.removeprefix("[").removesuffix("]")
     try:
         found: tuple[Any, ...] = socket.getaddrinfo(host, asked.port, type=socket.SOCK_STREAM)[0]
@@ -278,14 +279,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # as ping does, even where `&` of a shell ignores it
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it as it ends any program; nothing is sent on sockets
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # like ping, even if a shell's `&` makes it ignored
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it like any program; it sends nothing on sockets
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     try:
         sys.exit(main())
     except KeyboardInterrupt:  # before the first probe
         sys.exit(130)
-    except OSError as error:  # what it says finds no room: /dev/full
-        sys.stderr.write(f"prober: its output cannot be written: {error.strerror}\n")
+    except OSError as error:  # /dev/full
+        sys.stderr.write(f"prober: the output cannot be written: {error.strerror}\n")
         sys.exit(74)  # EX_IOERR of sysexits.h

@@ -121,7 +121,7 @@ def test_the_sysctls_that_differ_are_named():
     after.settings.update({"same": "4\t5", "moved": "\x1b[2J", "new": "7"})
     assert sysctls(before, after) == {"moved": ("1", "\x1b[2J")}
     told = comparison.format_text(before, after, [], 80, color=False)
-    assert "sysctls that differ:\n  moved: 1 → ?[2J\nin one record alone: new, old\n" in told
+    assert "sysctls that differ:\n  moved: 1 → ?[2J\nin only one record: new, old\n" in told
     assert "sysctls" not in comparison.format_text(before, before, [], 80, color=False)
 
 
@@ -129,7 +129,7 @@ def test_a_sysctl_that_one_record_lacks_is_not_said_to_differ():
     before, after = Run("6.18", "a", {"same": "4"}, ()), Run("6.18", "a", {"same": "4", "\x1b[2J": "500"}, ())
     told = comparison.format_text(before, after, [], 80, color=False)
     assert "differ" not in told
-    assert "in one record alone: ?[2J\n" in told
+    assert "in only one record: ?[2J\n" in told
 
 
 def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):

@@ -375,7 +375,7 @@ def test_a_long_story_is_folded_in_the_middle_and_says_so(shown):
     browser = shown(text)
     here = len(rows_of(browser)) // 2
     assert here > 20
-    assert f"… {told - here + 1} rows more …" in browser.run("document.querySelector('figure').textContent")
+    assert f"… {told - here + 1} more rows …" in browser.run("document.querySelector('figure').textContent")
     assert browser.run("document.querySelector('figure .row:last-of-type .time').textContent") == "1.499"
     assert "… 184 more" in evidence_of_a_look(browser)
 

@@ -296,7 +296,7 @@ def test_color_is_there_only_when_asked_for(story):
 def test_a_flood_is_folded(story):
     for number in range(500):
         story.add_captured(*frame(10_000_000 + number, CLIENT, SERVER, "PA", 106 + number, 901, b"x"))
-    assert re.search(r"… \d+ rows more …", drawn(story))
+    assert re.search(r"… \d+ more rows …", drawn(story))
     assert len(drawn(story).splitlines()) < 80
 
 

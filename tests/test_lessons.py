@@ -177,10 +177,13 @@ def test_a_story_has_the_same_name_in_a_record_in_whichever_theme():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fault = ", "x.toml is no TOML file"),
-        ('fault = "test_x"', r"x.toml lacks symptom, .*because in \[en\]. Hint: docs/writing-a-scenario.md"),
-        ("[zh]\nsymptom = '症状'", r"x.toml lacks symptom, .*because in \[en\]. Hint: docs/writing-a-scenario.md"),
-        (ENGLISH.replace('fault = "test_x"', ""), r"x.toml lacks fault. Hint: docs/writing-a-scenario.md"),
+        ("fault = ", "x.toml is not TOML"),
+        ('fault = "test_x"', r"x.toml does not have symptom, .*because in \[en\]. Hint: docs/writing-a-scenario.md"),
+        (
+            "[zh]\nsymptom = '症状'",
+            r"x.toml does not have symptom, .*because in \[en\]. Hint: docs/writing-a-scenario.md",
+        ),
+        (ENGLISH.replace('fault = "test_x"', ""), r"x.toml does not have fault. Hint: docs/writing-a-scenario.md"),
         (
             ENGLISH.replace('["one", "two"]', '["one"]'),
             r"x.toml has 1 texts in look for 2 commands in recognise. Hint: ",

@@ -154,7 +154,7 @@ def test_a_long_text_and_a_note_of_many_lines_are_cut():
     for number in range(100):
         timeline.add(Step(1, "actor", f"step {number}", "x" * 50_000))
     [(_, lines)] = read(mermaid(timeline))
-    assert lines[-1] == "… 92 lines more"
+    assert lines[-1] == "… 92 more lines"
     assert len(lines) == 9
     assert {len(line) for line in lines[:-1]} == {101}
 

@@ -122,7 +122,7 @@ def test_where_no_temporary_file_can_be_made_one_line_says_so(files) -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "2\n"
     assert done.stderr == (
-        "there is no room for temporary files: No space left on device. Hint: set TMPDIR to a folder with room\n"
+        "temporary files cannot be written: No space left on device. Hint: set TMPDIR to a folder with free space\n"
     )
 
 

@@ -159,7 +159,7 @@ def test_a_large_table_is_not_a_comment_a_socket():
     assert comments[0] == "client: SYN_SENT"
     told = sum(len(texts) for row in rows(timeline) for texts in row.says.values())
     assert told > 1000
-    assert comments[-1] == f"… {told - 50} comments more"
+    assert comments[-1] == f"… {told - 50} more comments"
 
 
 @pytest.fixture

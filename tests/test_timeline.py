@@ -60,7 +60,7 @@ def test_a_flood_of_segments_is_folded(handshake):
     for number in range(1000):
         handshake.add_captured(*frame(100 + number, CLIENT, SERVER, "PA", 101 + number, 901, b"x"))
     lines = transcript(handshake).splitlines()
-    assert any("… 980 lines more: segments and state changes" in line for line in lines)
+    assert any("… 980 more lines: segments and state changes" in line for line in lines)
     assert len(lines) < 40
 
 

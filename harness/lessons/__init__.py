@@ -1,4 +1,4 @@
-"""The words of the scenarios, and what their docstrings say: NAME.toml and NAME.py in scenarios/THEME/.
+"""The texts of the scenarios (NAME.toml) and the parts of their docstrings (NAME.py), in scenarios/THEME/.
 
 Imports: errors, kernel, output.
 

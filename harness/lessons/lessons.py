@@ -13,11 +13,11 @@ from harness.errors import LabError
 __tracebackhide__ = True
 
 LANGUAGES = ("en", "zh")
-"""English is complete in every lesson; where another language is not, the English text stands, marked."""
+"""English is complete in every lesson; a text missing in another language is replaced by the English one, marked."""
 
 UNTRANSLATED = "[未翻译]"
 FOLDER = Path(__file__).parent.parent.parent / "scenarios"
-"""A folder a theme; in each, NAME.py and its words, NAME.toml."""
+"""A folder for each theme, with NAME.py and its texts, NAME.toml."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ TEXTS = tuple(field.name for field in fields(Texts))
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What a scenario teaches, and the two stories that show it."""
+    """What a scenario teaches, and the stories that show it."""
 
     name: str
     path: Path
@@ -51,17 +51,17 @@ class Lesson:
     fault: str
     control: str
     sysctls: tuple[str, ...]
-    """Those that govern it; there may be none."""
+    """The sysctls that govern it; there may be none."""
     recognise: tuple[str, ...]
     answer: int
-    """Which of the options is right, from 1."""
+    """The number of the right option, from 1."""
     texts: Texts
     table: str = ""
-    """A test that needs no lab and prints a table, to be shown below the stories; few lessons have one."""
+    """The name of a test without a lab that prints a table, shown below the stories; few lessons have one."""
 
     @property
     def stories(self) -> tuple[str, ...]:
-        """What is played to show it: the fault, its control, and the table."""
+        """The tests to run: the fault, its control, and the table if there is one."""
         return tuple(filter(None, (self.fault, self.control, self.table)))
 
     def source(self) -> str:
@@ -69,7 +69,7 @@ class Lesson:
 
 
 def check_folder() -> None:
-    """LabError if the scenarios are not beside this package, as they are in a checkout."""
+    """LabError if the scenarios are not in the folder beside this package, where a checkout has them."""
     if not FOLDER.is_dir():
         raise LabError(
             f"there are no scenarios in {FOLDER.parent}. Hint: install from a checkout, with pip install -e ."
@@ -77,12 +77,12 @@ def check_folder() -> None:
 
 
 def _texts() -> dict[str, Path]:
-    """The files of words, by the scenario's name, in the order of names."""
+    """The text files, by the scenario's name, in the order of names."""
     return {path.stem: path for path in sorted(FOLDER.glob("*/*.toml"), key=lambda path: path.name)}
 
 
 def check_names() -> None:
-    """LabError where two scenarios have the same name, by which records, mutants and commands know them."""
+    """LabError if two scenarios have the same name, which identifies them in records, mutants and commands."""
     names = Counter(path.stem for path in FOLDER.glob("*/*.py"))
     if twice := sorted(name for name, count in names.items() if count > 1):
         folders = " and ".join(sorted(f"{path.parent.name}/" for path in FOLDER.glob(f"*/{twice[0]}.py")))
@@ -90,16 +90,16 @@ def check_names() -> None:
 
 
 def story_name(nodeid: str) -> str:
-    """A story's name in a record: pytest's own, without the folder of its scenario's theme.
+    """A story's name in a record: pytest's name without the folder of the scenario's theme.
 
-    So a scenario may move to another theme, and records of before still compare.
+    So older records stay comparable if a scenario moves to another theme.
     """
     return re.sub(r"^scenarios/[^/:]+/(?=[^/:]+\.py::)", "scenarios/", nodeid)
 
 
 def load(name: str, language: str = "en") -> Lesson:
-    """The lesson of a scenario. LabError where there is none, or where its file lacks something."""
-    import tomllib  # 12 ms, which `explain` need not wait
+    """The lesson of a scenario. LabError if there is none, or if its file is incomplete."""
+    import tomllib  # takes 12 ms, which `explain` does not need
 
     texts_of = _texts()
     if name not in texts_of:
@@ -108,13 +108,13 @@ def load(name: str, language: str = "en") -> Lesson:
     try:
         found = tomllib.loads(path.read_text("utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise LabError(f"{path.name} is no TOML file: {error}. Correct that line") from None
+        raise LabError(f"{path.name} is not TOML: {error}. Hint: correct that line") from None
     english = found.get("en", {})
     words = _made(Texts, path, english, " in [en]")
     lesson: Lesson = _made(Lesson, path, found | {"name": name, "path": path.with_suffix(".py"), "texts": words})
     if (texts := len(words.look)) != (commands := len(lesson.recognise)):
         raise LabError(
-            f"{path.name} has {texts} texts in look for {commands} commands in recognise. Hint: write one for each"
+            f"{path.name} has {texts} texts in look for {commands} commands in recognise. Hint: write one text for each"
         )
     if language == "en":
         return lesson
@@ -124,7 +124,7 @@ def load(name: str, language: str = "en") -> Lesson:
 
 
 def has_text(translation: Mapping[str, Any], english: Mapping[str, Any], name: str) -> bool:
-    """Whether a text is translated; a list only if it has as many items as the English one, whose places count."""
+    """Whether a text is translated; a list must have as many items as the English one."""
     text, model = translation.get(name), english[name]
     return bool(text and (isinstance(model, str) or len(text) == len(model)))
 
@@ -134,21 +134,21 @@ def _marked(text: str | list[str]) -> str | list[str]:
 
 
 def mark(text: str) -> str:
-    """An English text that stands where a translation is missing."""
+    """An English text, marked as standing in for a missing translation."""
     return f"{UNTRANSLATED} {text}"
 
 
 def _unknown(name: str, known: list[str]) -> LabError:
     if story := next((path for path in FOLDER.glob("*/*.py") if path.stem == name), None):
-        mend = f"write scenarios/{story.parent.name}/{name}.toml, like those beside it (docs/writing-a-scenario.md)"
-        return LabError(f"the scenario {name} has no lesson. Hint: {mend}")
+        hint = f"write scenarios/{story.parent.name}/{name}.toml, like those beside it (docs/writing-a-scenario.md)"
+        return LabError(f"the scenario {name} has no lesson. Hint: {hint}")
     near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else "see `make list`"
+    hint = f"did you mean {near[0]}?" if near else "`make list` lists them"
     return LabError(f"there is no lesson {name}. Hint: {hint}")
 
 
 def find(name: str, language: str = "en") -> Lesson | None:
-    """The lesson of a scenario, or None for a file that has none. LabError where its texts are not whole."""
+    """The lesson of a scenario, or None for a file that has none. LabError if its texts are incomplete."""
     return load(name, language) if name in _texts() else None
 
 
@@ -162,6 +162,6 @@ def _made(kind: type[Any], path: Path, found: Mapping[str, Any], where: str = ""
     given += [name for name in _MAY_BE_EMPTY if name in found and name not in given]
     if missing := [field.name for field in fields(kind) if field.name not in given and field.default is MISSING]:
         raise LabError(
-            f"{path.name} lacks {', '.join(missing)}{where}. Hint: docs/writing-a-scenario.md describes each"
+            f"{path.name} does not have {', '.join(missing)}{where}. Hint: docs/writing-a-scenario.md describes each"
         )
     return kind(**{name: tuple(found[name]) if isinstance(found[name], list) else found[name] for name in given})

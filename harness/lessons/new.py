@@ -1,4 +1,4 @@
-"""The files of a new scenario, from templates/: they run at once, and fail until what is marked FILL IN is written."""
+"""Writes the files of a new scenario from templates/: they run at once, and fail until each FILL IN is replaced."""
 
 import keyword
 import re
@@ -13,13 +13,13 @@ __tracebackhide__ = True
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _LONGEST_NAME = 120
-"""Characters. A file's name may have 255 bytes (143 on eCryptfs), and reports add to it."""
+"""The most characters: a file's name may have 255 bytes (143 on eCryptfs), and reports add to it."""
 
 
 def write(name: str, theme: str) -> list[Path]:
-    """Write a scenario, its lesson and its mutants, and return their paths: all of them, or none.
+    """Write a scenario, its lesson and its mutants, either all or none, and return their paths.
 
-    LabError for a name that cannot be or is taken, for an unknown theme, and for a file that cannot be written.
+    LabError for an invalid name, for a name that is taken, for an unknown theme, and for a file that cannot be written.
     """
     _check_name(name)
     _check_theme(theme)

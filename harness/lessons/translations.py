@@ -1,4 +1,4 @@
-"""What each lesson has in a language other than English, and what it still lacks there."""
+"""The translated advice of the lessons, and the texts that are not translated yet."""
 
 import tomllib
 
@@ -7,10 +7,10 @@ from harness.lessons.lessons import TEXTS, Lesson, has_text, load, mark
 
 
 def advice_of(name: str, language: str) -> dict[str, tuple[str, str]]:
-    """The advice that a scenario tests, by test: as said, and as shown.
+    """The advice that a scenario tests, by test: the advice, and what was shown.
 
-    English is in the tests' docstrings, a translation in [LANGUAGE.advice] of the lesson; where that lacks one, the
-    English advice stands, marked.
+    English is in the tests' docstrings, a translation in [LANGUAGE.advice] of the lesson. Missing translations are
+    replaced by the English advice, marked.
     """
     lesson = load(name)
     english, translated = _english_advice(lesson), _tables(lesson).get(language, {}).get("advice", {})
@@ -25,9 +25,9 @@ def _advice(translated: list[str] | None, english: tuple[str, str]) -> tuple[str
 
 
 def missing(name: str, language: str) -> list[str]:
-    """What a lesson lacks in a language, as keys of its table there: "cure", "advice.TEST".
+    """The texts that are missing in a language, as keys of the lesson's table: "cure", "advice.TEST".
 
-    LabError as load() has it.
+    LabError as from load().
     """
     lesson = load(name)
     tables = _tables(lesson)

@@ -1,8 +1,8 @@
-"""Every file that this program writes: the whole of it or nothing, and what was there before stays until then.
+"""Writes all files of this program, each completely or not at all; an older file stays until then.
 
 A file is written beside its target, and renamed over it (rename(2) is atomic). So a full disk, a kill or an interrupt
-leaves the older file whole. What cannot be renamed over is written in place, and never truncated or removed: a
-character device, a FIFO, and this process's own open files (/dev/stdout, /dev/fd/N).
+leaves the older file intact. A character device, a FIFO, or an open file of this process (/dev/stdout, /dev/fd/N)
+cannot be replaced by renaming; it is written in place, and never truncated or removed.
 """
 
 import hashlib
@@ -21,18 +21,18 @@ from harness.errors import LabError, unwritable
 __tracebackhide__ = True
 
 _LONGEST_TITLE = 120
-"""Bytes. With a hash and an ending this stays below every limit on a name (255 bytes; 143 on eCryptfs)."""
+"""The most bytes: with a hash and an ending, this stays below every limit on a name (255 bytes; 143 on eCryptfs)."""
 
 _HASH_DIGITS = 8
-_MOST_LINKS = 40  # as the kernel has it (MAXSYMLINKS, include/linux/namei.h)
+_MOST_LINKS = 40  # the kernel's limit (MAXSYMLINKS, include/linux/namei.h)
 
 
 def write(path: Path, data: bytes | str, *, named: Path | None = None) -> None:
-    """Write a file, in the folder that it names, which is made where it is missing. Symbolic links are followed.
+    """Write a file; its folder is made if it is missing, and symbolic links are followed.
 
-    A new file has the mode that the umask leaves; a file that is replaced keeps its mode, and its owner as far as this
-    user may give files away. LabError where that cannot be: its message names `named`, or else `path`. Text is UTF-8;
-    a lone surrogate in it becomes a question mark.
+    A new file gets its mode from the umask. A replaced file keeps its mode, and its owner if this user may set it.
+    LabError, which names `named` or else `path`, if it cannot be written. Text is UTF-8; a lone surrogate becomes a
+    question mark.
     """
     content = data.encode("utf-8", "replace") if isinstance(data, str) else data
     try:
@@ -47,14 +47,14 @@ def write(path: Path, data: bytes | str, *, named: Path | None = None) -> None:
 
 
 def check(path: Path) -> None:
-    """LabError if `path` cannot be written as things are. This changes nothing, and wakes no reader of a FIFO."""
+    """LabError if `path` cannot be written now. The check changes nothing, and does not wake a FIFO's reader."""
     try:
         if _own_fd(path) is not None:
             return
         mode = _mode(path)
         if mode is not None and not stat.S_ISREG(mode):
             if stat.S_ISDIR(mode) or not os.access(path, os.W_OK):
-                os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # for its error
+                os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # to raise the error
             return
         _writable(Path(os.path.realpath(path)))
         _try_folder(Path(os.path.realpath(path)).parent)
@@ -63,7 +63,7 @@ def check(path: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """LabError if no file can be written into `folder`, which need not exist. Nothing is left of the trial."""
+    """LabError if no file can be written into `folder`, which need not exist. The check leaves nothing behind."""
     try:
         _try_folder(folder)
     except OSError as error:
@@ -72,21 +72,23 @@ def check_folder(folder: Path) -> None:
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A folder that is gone afterwards. LabError where none can be made ($TMPDIR)."""
+    """A folder that is removed afterwards. LabError if none can be made ($TMPDIR)."""
     try:
         folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     except OSError as error:
         why = error.strerror or error
-        raise LabError(f"there is no room for temporary files: {why}. Hint: set TMPDIR to a folder with room") from None
+        raise LabError(
+            f"temporary files cannot be written: {why}. Hint: set TMPDIR to a folder with free space"
+        ) from None
     with folder as path:
         yield Path(path)
 
 
 def name_for(title: str, identity: str) -> str:
-    """A file's name, without its ending, that a person can read and a shell, a URL and a Windows share can hold.
+    """A readable file name, without its ending, that is valid in a shell, in a URL and on a Windows share.
 
-    It is the title as far as that goes, and a hash of the identity. So two identities have two names, also on file
-    systems that take upper and lower case for the same, and one identity has the same name in every run.
+    It consists of the title, as far as possible, and a hash of the identity. So two identities have different names,
+    also on file systems that ignore case, and one identity has the same name in every run.
     """
     readable = re.sub(r"[^A-Za-z0-9]+", "_", title)[:_LONGEST_TITLE].strip("_")
     digest = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_DIGITS]
@@ -94,10 +96,10 @@ def name_for(title: str, identity: str) -> str:
 
 
 def _open_in_place(path: Path) -> int | None:
-    """The file to write into as it is; None for what is a regular file, or not there."""
+    """The fd of a file that is written in place; None for a regular file, or if there is no file."""
     if (own := _own_fd(path)) is not None:
-        sys.stdout.flush()  # what was said before comes before
-        return os.dup(own)  # a socket or a deleted file could not be opened, and a file would begin at its first byte
+        sys.stdout.flush()  # so that earlier output comes first
+        return os.dup(own)  # opening would fail for a socket or a deleted file, and start at a file's first byte
     mode = _mode(path)
     if mode is None or stat.S_ISREG(mode):
         return None
@@ -127,13 +129,13 @@ def _replace(target: Path, content: bytes) -> None:
     old = _writable(target)
     part = target.with_name(f".tcp-fault-lab.{secrets.token_hex(8)}.part")
     try:
-        mode = 0o600 if old else 0o666  # until it is like the old one, nobody else reads it
+        mode = 0o600 if old else 0o666  # private until it has the old file's mode
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
             file.write(content)
             file.flush()
             if old:
                 _like(file.fileno(), old)
-                os.fsync(file.fileno())  # or a power cut may leave the new name with no content
+                os.fsync(file.fileno())  # otherwise a power cut may leave the new file empty
         part.replace(target)
     except BaseException:
         with suppress(OSError):
@@ -142,7 +144,7 @@ def _replace(target: Path, content: bytes) -> None:
 
 
 def _writable(target: Path) -> os.stat_result | None:
-    """What is replaced, if anything is. OSError if this user may not write it, although its folder could be written."""
+    """The status of the file to be replaced; None if there is none. OSError if this user may not write that file."""
     try:
         fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -154,7 +156,7 @@ def _writable(target: Path) -> os.stat_result | None:
 
 
 def _like(fd: int, old: os.stat_result) -> None:
-    """The group first, and each alone: an ordinary user may give a file to another of his groups."""
+    """Copy mode and owner, the group first and separately: an ordinary user may set it to another of his groups."""
     for owner, group in ((-1, old.st_gid), (old.st_uid, -1)):
         with suppress(OSError):  # EPERM, or EINVAL in a user namespace that does not have the owner
             os.fchown(fd, owner, group)
@@ -162,7 +164,7 @@ def _like(fd: int, old: os.stat_result) -> None:
 
 
 def _make(folder: Path) -> None:
-    if not folder.exists():  # of what is no folder, the next step says so
+    if not folder.exists():  # if it is not a folder, the next step fails
         folder.mkdir(parents=True, exist_ok=True)
 
 

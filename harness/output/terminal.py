@@ -1,4 +1,4 @@
-"""The standard output: a terminal or not, what its encoding can show, and what is said if it cannot be written."""
+"""The standard output: whether it is a terminal, what its encoding can show, and the error if it cannot be written."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ _STAND_INS = {
     "“": '"', "”": '"', "‘": "'", "’": "'", "·": ".", "–": "-", "−": "-", "µ": "u", "≠": "!=", "≈": "~", "½": "1/2",
     "≥": ">=", "≤": "<=",
 }  # fmt: skip
-"""In ASCII, for an encoding that does not have the character."""
+"""Replacements in ASCII, for an encoding that does not have the character."""
 
 
 class OutputFailed(LabError):
@@ -28,23 +28,23 @@ class OutputFailed(LabError):
             f"the standard output cannot be written: {error.strerror or error}. Hint: redirect it to another file"
         )
         self.is_closed_pipe = isinstance(error, BrokenPipeError)
-        """Its reader has gone, as `head` does when it has enough."""
+        """Whether its reader has gone, as `head` does when it has enough."""
 
 
 def width() -> int:
-    """Columns: $COLUMNS, or the terminal's own, or 80."""
+    """The width in columns: $COLUMNS, else the terminal's, else 80."""
     return shutil.get_terminal_size().columns
 
 
 def is_there() -> bool:
-    """Whether somebody reads along; what goes into a pipe or a file is for programs, too."""
+    """Whether the standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def wants_color(asked: str = "auto") -> bool:
-    """Not in a pipe, not where NO_COLOR is set (no-color.org), not on a terminal that calls itself dumb.
+    """Whether to use colour: not in a pipe, not with NO_COLOR (no-color.org), and not on a dumb terminal.
 
-    Unless it is asked for: yes or no, as pytest's --color has them.
+    `asked`, as for pytest's --color, overrides that with yes or no.
     """
     if asked != "auto":
         return asked == "yes"
@@ -52,18 +52,18 @@ def wants_color(asked: str = "auto") -> bool:
 
 
 def say(text: str) -> None:
-    """Write a text and a line's end, as fitting() has it. OutputFailed where it cannot be written."""
+    """Write a text and a newline, through fitting(). OutputFailed if it cannot be written."""
     _write(f"{text}\n")
 
 
 def ask(prompt: str) -> str:
-    """Write a prompt, and read a line with its end; nothing at the end of the input."""
+    """Write a prompt, and read a line including its newline; empty at the end of the input."""
     _write(prompt)
     return sys.stdin.buffer.readline().decode(errors="replace") if sys.stdin else ""
 
 
 def complain(text: str) -> None:
-    """Write a line to the standard error, if there is one that can be written."""
+    """Write a line to the standard error, if possible."""
     try:
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
@@ -72,14 +72,14 @@ def complain(text: str) -> None:
 
 
 def draw(line: str) -> None:
-    """Put a line, without color, in the place of the last one of the standard error, which is a terminal."""
+    """Replace the current line of the standard error, which is a terminal, by this one."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"\r\x1b[K{line[: width() - 1]}")  # ECMA-48, EL: to the end of the line
         sys.stderr.flush()
 
 
 def pass_on(data: bytes) -> None:
-    """Write what another program has said."""
+    """Write the output of another program."""
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
@@ -89,16 +89,16 @@ def pass_on(data: bytes) -> None:
 
 
 def discard() -> None:
-    """Send what is still in the buffer, and all that follows, nowhere: Python would try once more as it ends."""
+    """Discard what is still in the buffer, and everything later: Python would try to write it again as it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
 
 
 def fitting(text: str) -> str:
-    """The text in characters that the standard output's encoding has.
+    """The text with the characters that the standard output's encoding lacks replaced by ASCII, or else by "?".
 
-    For the others there are stand-ins in ASCII, so that a ladder is one in the C locale, too. What has none is a "?".
+    So a ladder is readable in the C locale, too.
     """
     encoding = sys.stdout.encoding or "utf-8"
     missing = "".join(each for each in set(text) if not _has(encoding, each))
@@ -106,7 +106,7 @@ def fitting(text: str) -> str:
 
 
 def _with_stand_ins(line: str, missing: str) -> str:
-    """What a stand-in is longer, the next gap between two columns is shorter, so that the columns stay in place."""
+    """The line with replacements; the gap after a longer one is shortened, so that columns stay aligned."""
     longer = 0
 
     def instead(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""A run of pytest: started as a child, given workers, recorded, and compared with another.
+"""A run of pytest: started as a child process, given workers, recorded, and compared with another run.
 
 Imports: errors, kernel, output, story.
 

@@ -1,4 +1,4 @@
-"""pytest as a child of a command of ours: it ends with the command, however that ends."""
+"""Runs pytest as a child process of a command; it ends with the command, however that ends."""
 
 import os
 import select
@@ -14,15 +14,15 @@ from harness.output import terminal
 
 _CHECKOUT = Path(__file__).parent.parent.parent
 _OURS = ["-c", str(_CHECKOUT / "pyproject.toml"), "--rootdir", str(_CHECKOUT)]
-"""So that it finds this program (`pythonpath`) and no other settings, whichever folder it is started in; with -P (safe
-path) no module of that folder takes the place of another."""
+"""Options with which pytest finds this program (`pythonpath`) and no other settings, from any current folder. With -P
+(safe path), no module in that folder replaces another."""
 
 
 def pytest(arguments: Sequence[str]) -> int:
-    """Run it to its end; its exit status. It prints itself what it prints.
+    """Run pytest to its end, with its output on the standard output; returns its exit status.
 
-    It is killed when this process is (its workers and labs see that, and end as well), when this process is
-    interrupted, and when what it prints cannot be written: OutputFailed.
+    It is killed if this process is killed (its workers and labs notice that, and end, too) or interrupted, and if its
+    output cannot be written: OutputFailed.
     """
     with _killed_on_error(_started(arguments, subprocess.PIPE if not terminal.is_there() else None, None)) as process:
         while process.stdout and (some := os.read(process.stdout.fileno(), 1 << 16)):
@@ -31,7 +31,7 @@ def pytest(arguments: Sequence[str]) -> int:
 
 
 def pytest_kept(arguments: Sequence[str]) -> tuple[int, str]:
-    """The same, but it prints nothing on the standard output: its exit status, and what it would have printed there."""
+    """The same, but with its output captured; returns its exit status and that output."""
     with _killed_on_error(_started(arguments, subprocess.PIPE, None)) as process:
         printed, _ = process.communicate()
         encoding = (sys.stdout and sys.stdout.encoding) or "utf-8"
@@ -39,14 +39,14 @@ def pytest_kept(arguments: Sequence[str]) -> tuple[int, str]:
 
 
 def pytest_with_progress(
-    arguments: Sequence[str], pipe: tuple[int, int], hear: Callable[[str], None]
+    arguments: Sequence[str], pipe: tuple[int, int], on_line: Callable[[str], None]
 ) -> subprocess.CompletedProcess[str]:
-    """The same, but what it prints is in `stdout`; `hear` is told each line that it writes into the pipe meanwhile.
+    """The same, with its output in `stdout`; `on_line` is called with each line that it writes into the pipe.
 
-    Both ends of the pipe are closed here.
+    Closes both ends of the pipe.
     """
     reading, writing = pipe
-    printed, told = bytearray(), bytearray()
+    printed, unfinished = bytearray(), bytearray()
     with open(reading, "rb", buffering=0), _killed_on_error(_quietly(arguments, writing)) as process:
         os.close(writing)
         assert process.stdout
@@ -59,9 +59,9 @@ def pytest_with_progress(
                 elif fd == output:
                     printed += some
                 else:
-                    *lines, told = (told + some).split(b"\n")
+                    *lines, unfinished = (unfinished + some).split(b"\n")
                     for line in lines:
-                        hear(line.decode())
+                        on_line(line.decode())
         status = process.wait()
     return subprocess.CompletedProcess(process.args, status, printed.decode(errors="replace"))
 
@@ -77,7 +77,7 @@ def _quietly(arguments: Sequence[str], writing: int) -> "subprocess.Popen[bytes]
 def _started(
     arguments: Sequence[str], stdout: int | None, stderr: int | None, pass_fds: Sequence[int] = ()
 ) -> "subprocess.Popen[bytes]":
-    # No thread of ours can hold a lock at the fork: there is none.
+    # preexec_fn is safe: this process has no other threads, which could hold a lock at the fork.
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "pytest", *_OURS, *arguments],
         stdout=stdout,
@@ -99,12 +99,12 @@ def _killed_on_error(process: "subprocess.Popen[bytes]") -> "Iterator[subprocess
 
 
 def _leave_interrupts_to_the_command() -> None:
-    """Ctrl-C reaches all processes of the terminal's group. This one says nothing of it: the command kills it."""
+    """Ignore Ctrl-C, which reaches all processes of the terminal's group: the command kills this one."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _environment() -> dict[str, str]:
-    """Without the user's own options for pytest, which might leave stories out; with the width of our terminal."""
+    """The environment with the terminal's width, and without the user's pytest options, which may deselect stories."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     return environment | {"COLUMNS": str(terminal.width())}

@@ -1,8 +1,8 @@
-"""What moved between two runs: each observable of each story, before and after, with a verdict.
+"""What changed between two runs: each observable of each story, before and after, with a verdict.
 
-An observable is whether a story ends as expected, its course, or a finding. Two measured times are the same where they
-differ by no more than the wider of the two intervals that they were expected in: a timer's own granularity
-(harness/predict/timers.py) and the allowance for the scheduler. Anything else is the same where it is equal.
+An observable is whether a story ends as expected, its course, or a finding. Two measured times are the same if they
+differ by no more than the wider of the two intervals that they were expected in: the timer's granularity
+(harness/predict/timers.py) plus the allowance for the scheduler. Anything else is the same if it is equal.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,10 +15,10 @@ from harness.runs.record import Play, Run
 from harness.story.verdicts import StoryVerdict
 
 COURSE = "its course"
-"""The observable that a story has where its timeline is in the record: steps, and what is certain of connections."""
+"""The observable of a story whose timeline is in the record: its steps, and the shape of its connections."""
 
 ENDING = "the story"
-"""The observable that every story has: does it end as expected?"""
+"""The observable that every story has: whether it ends as expected."""
 
 _LONG_S = 100
 _AS_FAR_AS_IT_WENT = {StoryVerdict.PASSED, StoryVerdict.NOT_MEASURED}
@@ -27,7 +27,7 @@ _ENDINGS: dict[str, str] = {StoryVerdict.PASSED: "as expected", StoryVerdict.FAI
 
 
 class Verdict(StrEnum):
-    """What became of an observable."""
+    """How an observable compares."""
 
     SAME = "same"
     CHANGED = "CHANGED"
@@ -39,7 +39,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One observable. `before` and `after` are for people; the values of each play are in `measured`."""
+    """One observable. `before` and `after` are texts to show; `measured` has the values of each play."""
 
     story: str
     observable: str
@@ -47,21 +47,21 @@ class Row:
     after: str
     verdict: Verdict
     note: str = ""
-    """What weakens the verdict."""
+    """A restriction of the verdict."""
 
     measured: tuple[list[Any], list[Any]] = field(default=([], []), compare=False)
 
     @property
     def scenario(self) -> str:
-        """The file's name, without its ending."""
+        """The scenario's name, from its file."""
         return self.story.partition("::")[0].rpartition("/")[2].removesuffix(".py")
 
 
 def compare(before: Run, after: Run) -> list[Row]:
-    """Every observable of both runs, by story; within a story its ending, and its findings in their order.
+    """A row for every observable of both runs, by story; within a story its ending, then its findings in their order.
 
-    Where plays left an observable at its prediction, and all went well as far as they went, that observable's row says
-    it, and the story has no ending.
+    If a story's plays only predicted an observable, and passed until then, that observable has a row for it, and the
+    story has no ending.
     """
     sides = _by_story(before.plays), _by_story(after.plays)
     stories = dict.fromkeys([*sides[0], *sides[1]])
@@ -69,18 +69,18 @@ def compare(before: Run, after: Run) -> list[Row]:
 
 
 def changed(rows: Iterable[Row]) -> list[Row]:
-    """Those that moved."""
+    """The rows with the verdict CHANGED."""
     return [row for row in rows if row.verdict is Verdict.CHANGED]
 
 
 def sysctls(before: Run, after: Run) -> dict[str, tuple[str, str]]:
-    """Those that differ between the two runs, by key: in force before, and after."""
+    """The sysctls that differ between the two runs: by key, the values before and after."""
     was, now = ({key: " ".join(value.split()) for key, value in run.settings.items()} for run in (before, after))
     return {key: (was[key], now[key]) for key in sorted(was.keys() & now.keys()) if was[key] != now[key]}
 
 
-def in_one_alone(before: Run, after: Run) -> list[str]:
-    """The sysctls that one record has, and the other has not: nobody can say whether they differ."""
+def in_only_one(before: Run, after: Run) -> list[str]:
+    """The sysctls that only one of the records has, so that it is not known whether they differ."""
     return sorted(before.settings.keys() ^ after.settings.keys())
 
 
@@ -100,7 +100,7 @@ def _rows(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
         yield _ending(story, before, after)
     sides = [[play for play in side if play["verdict"] in _AS_FAR_AS_IT_WENT] for side in (before, after)]
     yield from _course(story, *sides)
-    if all(sides):  # where a story ended otherwise than expected, its findings may be missing for that reason alone
+    if all(sides):  # if a story did not end as expected, findings may be missing only because of that
         names = dict.fromkeys(each["name"] for side in sides for play in side for each in play["findings"])
         for name in names:
             old, new = ([_found(play, name) for play in side] for side in sides)
@@ -112,7 +112,7 @@ def _rows(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
 
 
 def _course(story: str, before: list[Play], after: list[Play]) -> Iterator[Row]:
-    """Where the courses differ, the first line of each that the other has not."""
+    """The row for the course; if the courses differ, it shows the first line that differs."""
     old, new = ([play["course"] for play in side] for side in (before, after))
     if not (old and new and all(old + new)):
         return
@@ -127,16 +127,16 @@ def _first_apart(lines: list[str], others: list[str]) -> str:
 
 
 def _not_reached(plays: list[Play], values: list[Any]) -> bool:
-    """A story that did not wait for one observable says nothing of those that come after it."""
+    """Whether no play reached an observable because one before it was not measured."""
     return not any(value is not None for value in values) and any(
         play["verdict"] == StoryVerdict.NOT_MEASURED for play in plays
     )
 
 
 def _ending(story: str, before: list[Play], after: list[Play]) -> Row:
-    """As expected or not; a play that was skipped, or lost evidence, says neither."""
+    """The row for whether the story ends as expected; plays that were skipped or inconclusive do not count."""
     sides = [{_ENDINGS[play["verdict"]] for play in side if play["verdict"] in _ENDINGS} for side in (before, after)]
-    if not all(sides) or sides == [{_ENDINGS[StoryVerdict.FAILED]}] * 2:  # what fails either way has tried nothing
+    if not all(sides) or sides == [{_ENDINGS[StoryVerdict.FAILED]}] * 2:  # a story that always fails shows nothing
         verdict = Verdict.NOT_MEASURED
     elif max(map(len, sides)) > 1:
         verdict = Verdict.VARIES
@@ -183,9 +183,9 @@ def _is_untried(value: Any) -> bool:
 
 
 def _shown(values: list[Any]) -> str:
-    """In the same words for every run: of times that are the same, where what was expected of the soonest begins.
+    """A text for the values that is the same for every run: for equal times, the lower end of the earliest interval.
 
-    That is exact. (Two plays may differ by a jiffy in the RTO that a prediction begins with.)
+    That end is exact. (Two plays may differ by a jiffy in the RTO that a prediction is based on.)
     """
     if all(isinstance(value, dict) and "from" in value and _same(value, values[0]) for value in values):
         values = [min(values, key=lambda value: float(value["from"]))]

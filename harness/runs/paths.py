@@ -1,4 +1,4 @@
-"""Where the records are: by a name, in a folder of the current one, or by a path."""
+"""The paths of records: by a name, below the current folder, or by a path."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 from harness.errors import LabError
 
 FOLDER = ".tcp-fault-lab"
-"""Where records are that are called by a name."""
+"""The folder of records that are given by a name."""
 
 
 def path_of(name: str) -> Path:
-    """The file of the record called so, or the file itself (FILE.json, or with a `/`). LabError for no such name."""
+    """The file of the record with this name, or this file (NAME.json, or with a `/`). LabError for an invalid name."""
     if name.endswith(".json") or "/" in name:
         return Path(name)
     if not re.fullmatch(r"[\w+@-][\w.+@-]*", name):

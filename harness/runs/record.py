@@ -1,8 +1,8 @@
-"""The record of a whole run, as JSON: what two kernels, two hosts or two dates are compared by (runs/compare.py).
+"""The record of a whole run, as JSON, for comparing two kernels, two hosts or two dates (runs/compare.py).
 
 Version 2, described by runs/record.schema.json (version 1 had other sysctls, and ECN among the flags of a course).
-It has a line for each story, so that a diff shows which have moved. Of a story that was played several times it has
-each play. Times are seconds; what no run can repeat (ports, moments, sequence numbers) is not in it.
+It has a line for each play of each story, so that a diff shows which have changed. Times are in seconds. Values that
+differ from run to run (ports, points in time, sequence numbers) are left out.
 """
 
 import json
@@ -29,9 +29,9 @@ Play = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a record says. `settings` are the sysctls in force (harness/explain/profile.py, effective_values).
+    """The content of a record. `settings` are the effective sysctls (harness/explain/profile.py, effective_values).
 
-    Of each story there may be several plays.
+    A story may have several plays.
     """
 
     kernel: str
@@ -43,9 +43,9 @@ class Run:
 def play(
     timeline: Timeline | None, *, story: str, verdict: str, reason: str, pinned: Iterable[str], course: bool
 ) -> Play:
-    """One play of one story. `reason`: why it is not as expected, in one line; `pinned`: sysctls that it set itself.
+    """The record of one play. `reason`: why it did not pass, in one line; `pinned`: sysctls that the story set itself.
 
-    `course`: whether what is certain of its timeline belongs to it (harness/story/shape.py).
+    `course`: whether to include the shape of its timeline (harness/story/shape.py).
     """
     found = findings(timeline) if timeline else []
     names = _numbered([each["name"] for each in found])
@@ -60,7 +60,7 @@ def play(
 
 
 def _numbered(names: list[str]) -> Iterator[str]:
-    """Two findings of one name are told apart by their order."""
+    """The names, with a number for the second and further findings of the same name."""
     seen: dict[str, int] = {}
     for name in names:
         seen[name] = seen.get(name, 0) + 1
@@ -68,7 +68,7 @@ def _numbered(names: list[str]) -> Iterator[str]:
 
 
 def text(run: Run) -> str:
-    """The run as JSON, its stories by name, so that two records of one run order alike."""
+    """The run as JSON, its stories in the order of their names, so that two records of one run have the same order."""
     rows = sorted(run.plays, key=lambda each: each["story"])
     return written(
         {
@@ -82,24 +82,24 @@ def text(run: Run) -> str:
 
 
 def save(run: Run, path: Path) -> None:
-    """Write a record. LabError where that cannot be; an older one is then as it was."""
+    """Write a record. LabError if that fails; an older record is then unchanged."""
     files.write(path, text(run))
 
 
 def load(path: Path) -> Run:
-    """Read a record. LabError where it is none, is damaged, or is of a version that this program does not know."""
+    """Read a record. LabError if it is missing or damaged, or has an unknown version."""
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise LabError(
-                f"{path} has more than {_MOST_BYTES >> 20} MiB, so it is not a record. Hint: name a saved one"
+                f"{path} has more than {_MOST_BYTES >> 20} MiB, so it is not a record. Hint: name a saved run"
             )
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise LabError(f"there is no record {path}. Hint: save one, with --lab-save") from None
+        raise LabError(f"there is no record {path}. Hint: save one with --lab-save") from None
     except OSError as error:
-        raise LabError(f"{path} cannot be read: {error.strerror}. Hint: name a saved record") from None
+        raise LabError(f"{path} cannot be read: {error.strerror}. Hint: name a saved run") from None
     except (ValueError, RecursionError) as error:
-        raise LabError(f"{path} is damaged ({error}). Hint: save it again, with --lab-save") from None
+        raise LabError(f"{path} is damaged ({error}). Hint: save it again with --lab-save") from None
     return _run(found, path)
 
 
@@ -107,8 +107,8 @@ def _run(found: Any, path: Path) -> Run:
     version = found.get("version") if isinstance(found, dict) else None
     if version != VERSION or isinstance(version, bool):  # True == 1
         raise LabError(
-            f"{path} is a record of version {version!r}, and this program knows version {VERSION}. "
-            "Hint: save it again with this program, or compare it with the one that saved it"
+            f"{path} is a record of version {version!r}, but this program reads version {VERSION}. "
+            "Hint: save it again with this program, or compare it with the program that saved it"
         )
     try:
         run = Run(
@@ -118,13 +118,13 @@ def _run(found: Any, path: Path) -> Run:
             tuple(_checked(each) for each in _a(list, found["plays"])),
         )
     except (KeyError, TypeError, OverflowError) as error:
-        raise LabError(f"{path} is damaged: {error}. Hint: save it again, with --lab-save") from None
+        raise LabError(f"{path} is damaged: {error}. Hint: save it again with --lab-save") from None
     return run
 
 
 def _checked(each: Any) -> Play:
     if _a(str, each["verdict"]) not in set(StoryVerdict):
-        raise TypeError(f"{each['verdict']!r} is no verdict")
+        raise TypeError(f"{each['verdict']!r} is not a verdict")
     return {
         "story": _a(str, each["story"]),
         "verdict": each["verdict"],
@@ -147,16 +147,16 @@ def _value(value: Any) -> Any:
             return {"predicted": predicted, "why": why, **interval}
         case bool() | int() | float() | str() | None:
             return value
-    raise TypeError(f"{str(value)[:80]!r} is no finding's value")
+    raise TypeError(f"{str(value)[:80]!r} is not a finding's value")
 
 
 def _finite(number: float) -> float:
     if not math.isfinite(number):
-        raise TypeError(f"{number} is no time")
+        raise TypeError(f"{number} is not a time")
     return float(number)
 
 
 def _a(kind: type[Any], value: Any) -> Any:
     if not isinstance(value, kind):
-        raise TypeError(f"{str(value)[:80]!r} is no {kind.__name__}")
+        raise TypeError(f"{str(value)[:80]!r} is not a {kind.__name__}")
     return value

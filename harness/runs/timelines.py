@@ -1,4 +1,4 @@
-"""Timelines of single plays, pickled into a folder of this program's own: a page is drawn from them after the run."""
+"""Timelines of single plays, pickled into a temporary folder of this program, to draw a page after the run."""
 
 import pickle
 from hashlib import sha256
@@ -9,12 +9,12 @@ from harness.story.timeline import Timeline
 
 
 def keep(timeline: Timeline, verdict: str, *, story: str, turn: str, folder: Path) -> None:
-    """Put what one play has shown into a folder that belongs to this program alone, for kept()."""
+    """Write the timeline of one play into a folder that only this program uses, for kept()."""
     files.write(_path(story, turn, folder), pickle.dumps((verdict, timeline)))
 
 
 def kept(*, story: str, turn: str, folder: Path) -> tuple[str, Timeline] | None:
-    """Its verdict and its timeline, where that play had one. It is a pickle: only from a folder of one's own."""
+    """A play's verdict and timeline; None if it was not kept. It is a pickle, so read only from a private folder."""
     path = _path(story, turn, folder)
     if not path.exists():
         return None
@@ -23,5 +23,5 @@ def kept(*, story: str, turn: str, folder: Path) -> tuple[str, Timeline] | None:
 
 
 def _path(story: str, turn: str, folder: Path) -> Path:
-    """A hash, for a story's name may be longer than a file's."""
+    """A file named by a hash, because a story's name may be too long for a file's name."""
     return folder / f"{sha256(f'{story} {turn}'.encode(errors='replace')).hexdigest()}.timeline"

@@ -1,4 +1,4 @@
-"""A story as files: what Wireshark opens, what an issue shows, and the record that two runs are compared by."""
+"""A story as files: a capture for Wireshark, a Mermaid diagram for an issue, and a record for comparing two runs."""
 
 import platform
 from pathlib import Path
@@ -17,9 +17,9 @@ __tracebackhide__ = True
 def write(
     timeline: Timeline, folder: Path, story: str, verdict: str, claim: str, profile: str, played_by: str = ""
 ) -> list[Path]:
-    """Write STORY.pcapng, STORY.mmd and STORY.json into `folder`, which is made where it is not there; their paths.
+    """Write STORY.pcapng, STORY.mmd and STORY.json into `folder`, which is made if it is missing; returns their paths.
 
-    `story` is pytest's name of it (its node ID). LabError where they cannot be written.
+    `story` is the story's name in pytest (its node ID). LabError if they cannot be written.
     """
     name = _name(story, played_by)
     record = outcome(timeline, story=story_name(story), verdict=verdict, kernel=platform.release(), profile=profile)
@@ -32,13 +32,13 @@ def write(
 
 
 def write_plain(timeline: Timeline, folder: Path, story: str, played_by: str = "") -> list[Path]:
-    """The same without the answer, for a class: only .pcapng and .mmd, under a name that does not give it away."""
+    """The same without the answer, for a class: only .pcapng and .mmd, under a neutral name."""
     seen, name = plain(timeline), plain_name(story, played_by)
     return _write_each({"pcapng": pcapng(seen), "mmd": mermaid(seen).encode()}, folder, name)
 
 
 def _write_each(contents: dict[str, bytes], folder: Path, name: str) -> list[Path]:
-    """Write a file for each ending; their paths."""
+    """Write a file for each ending; returns their paths."""
     paths = {ending: folder / f"{name}.{ending}" for ending in contents}
     for ending, path in paths.items():
         files.write(path, contents[ending], named=folder)
@@ -46,11 +46,11 @@ def _write_each(contents: dict[str, bytes], folder: Path, name: str) -> list[Pat
 
 
 def plain_name(story: str, played_by: str = "") -> str:
-    """What a story is called in a class: the same in every run, and on its page and both of its files."""
+    """A story's neutral name for a class: the same in every run, on its page and for both of its files."""
     return files.name_for("story", f"{story} {played_by}".rstrip()).replace("_", "-")
 
 
 def _name(story: str, played_by: str) -> str:
-    """`played_by`: the worker, if each of several plays every story (--dist each)."""
+    """The base name of a story's files. `played_by`: the worker, if each worker plays every story (--dist each)."""
     path, _, test = story.partition("::")
     return files.name_for(f"{Path(path).stem} {test} {played_by}", f"{story} {played_by}".rstrip())

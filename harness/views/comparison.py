@@ -1,11 +1,11 @@
-"""What moved between two runs, as a table for the terminal, or in Markdown for a pull request."""
+"""What changed between two runs, as a table for the terminal, or in Markdown for a pull request."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.runs.compare import ENDING, Row, Verdict, in_one_alone, sysctls
+from harness.runs.compare import ENDING, Row, Verdict, in_only_one, sysctls
 from harness.runs.record import Run
 from harness.views.rows import printable
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 HEADINGS = ("scenario", "observable", "before", "after", "verdict")
 
 _VERDICT_COLUMNS = 14
-"""A verdict takes up to three lines, so that at 80 columns there is room for the observable."""
+"""The width of a verdict, which takes up to three lines, so that the observable has room at 80 columns."""
 
 _STYLES = {Verdict.CHANGED: "bold red", Verdict.SAME: "green"}
 
 
 def format_text(before: Run, after: Run, rows: Sequence[Row], width: int, *, color: bool) -> str:
-    """Two runs side by side: what they were, which sysctls differ, what has moved, and how much has not."""
+    """Two runs side by side: their kernels and profiles, the sysctls that differ, the rows that differ, and counts."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -35,22 +35,24 @@ def format_text(before: Run, after: Run, rows: Sequence[Row], width: int, *, col
     if differ := sysctls(before, after):
         lines = "\n".join(f"{printable(key)}: {_value(was)} → {_value(now)}" for key, (was, now) in differ.items())
         parts += [Text("sysctls that differ:"), Padding(Text(lines), (0, 0, 0, 2))]
-    if alone := in_one_alone(before, after):
-        parts.append(Text(f"in one record alone: {', '.join(map(printable, alone))}"))
-    return printed([*parts, table(moved(told_apart(rows))), Text(summary(rows))], width, color=color)
+    if alone := in_only_one(before, after):
+        parts.append(Text(f"in only one record: {', '.join(map(printable, alone))}"))
+    return printed([*parts, table(differing(with_story_names(rows))), Text(summary(rows))], width, color=color)
 
 
 def _value(value: str) -> str:
     return printable(value) or "empty"
 
 
-def moved(rows: Iterable[Row]) -> list[Row]:
-    """All but what is the same."""
+def differing(rows: Iterable[Row]) -> list[Row]:
+    """The rows that are not the same."""
     return [row for row in rows if row.verdict is not Verdict.SAME]
 
 
-def told_apart(rows: Sequence[Row]) -> list[Row]:
-    """The same; where several stories of a scenario have an observable of one name, each is named with its story."""
+def with_story_names(rows: Sequence[Row]) -> list[Row]:
+    """The rows, with the story in the observable's name if several stories of a scenario have an observable of that
+    name.
+    """
     stories: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         stories.setdefault((row.scenario, row.observable), set()).add(row.story)
@@ -64,40 +66,40 @@ def told_apart(rows: Sequence[Row]) -> list[Row]:
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """So many of something: 1 story, 2 stories."""
+    """A number with its noun: 1 story, 2 stories."""
     return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
 def summary(rows: Iterable[Row]) -> str:
-    """How many observables there are of each verdict."""
+    """The number of observables with each verdict."""
     counts = Counter(row.verdict for row in rows)
     of_each = ", ".join(f"{counts[each]} {each}" for each in Verdict if counts[each])
     return f"{counted(counts.total(), 'observable')}: {of_each}" if counts else "Nothing was observed"
 
 
 def table(rows: Sequence[Row]) -> "RenderableType":
-    """For a terminal."""
+    """The table for a terminal."""
     from rich import box
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(", ".join(HEADINGS[:2]), *HEADINGS[2:], box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in drawn.columns:  # no least width: rich widens columns to it even if the table is then too wide
+    for column in drawn.columns:  # no minimum width: rich widens columns to it even if the table is then too wide
         column.overflow = "fold"
     drawn.columns[-1].max_width = _VERDICT_COLUMNS
     for row, above in zip(rows, (None, *rows), strict=False):
         scenario, what, before, after, verdict = _cells(row)
         if not above or above.scenario != row.scenario:
             drawn.add_row(Text(scenario, "bold"), end_section=False)
-        first = Text(f"{what}{_noted(row)}")  # here the note has room
+        first = Text(f"{what}{_noted(row)}")  # this column has room for the note
         others = (Text(before), Text(after), Text(verdict, _STYLES.get(row.verdict, "yellow")))
         drawn.add_row(Padding(first, (0, 0, 0, 2)), *others)
     return drawn
 
 
 def markdown(rows: Sequence[Row]) -> Iterator[str]:
-    """The same, line by line; what comes from a run stays text, whatever it says."""
+    """The lines of the table in Markdown; text from a run is escaped."""
     yield f"| {' | '.join(HEADINGS)} |"
     yield "|---" * len(HEADINGS) + "|"
     for row in rows:
@@ -114,16 +116,16 @@ def _noted(row: Row) -> str:
 
 
 def observable(row: Row) -> str:
-    """A finding's name, or the story whose ending it is."""
+    """The name of a row's observable: a finding's, or for an ending the story's."""
     return f"“{spoken(row.story)}”" if row.observable == ENDING else row.observable
 
 
 def spoken(story: str) -> str:
-    """A test's name as the sentence that it is."""
+    """A test's name as a sentence."""
     return story.partition("::")[2].removeprefix("test_").replace("_", " ")
 
 
 def escaped(text: str) -> str:
-    """Text as Markdown that says just that (CommonMark, 2.4): on one line, and calling nobody by @name."""
+    """Text escaped for Markdown (CommonMark, 2.4): on one line, without links, and without mentions by @name."""
     plain = " ".join(printable(text).split()).replace("@", "@\u200b").replace("://", ":\u200b//")
     return "".join(f"\\{each}" if each in "\\`*_[]<>#|&~!" else each for each in plain)

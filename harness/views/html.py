@@ -1,6 +1,7 @@
-"""A scenario as one page that needs nothing else: its texts, each story as a ladder, and the evidence behind each row.
+"""A scenario as one self-contained page: its texts, each story as a ladder, and the evidence for each row.
 
-No network, no font, no script but its own; the page's policy names that one by its hash. Escape what comes from a run.
+It loads nothing from the network, no font, and only its own script, which the page's policy allows by its hash.
+Everything that comes from a run must be escaped.
 """
 
 import json
@@ -25,13 +26,13 @@ from harness.views.words import words_in
 _FOLDER = Path(__file__).parent / "page"
 _MOST_BYTES = 195_000
 _MOST_ROWS = (200, 140, 100, 70, 50, 30, 16)
-"""Rows that a story shows: the first of these with which the page is small enough."""
+"""The most rows that a story shows: the first of these numbers with which the page is small enough."""
 
 _TALLEST_PRINTED = 1200
-"""The height of a ladder that can be read on one sheet of paper; a longer one, and what stands beside it, is broken."""
+"""The tallest ladder that can be read on one sheet of paper; a longer one, and the one beside it, are split."""
 
 _MOST_MEMBERS = 16
-"""Sockets (or owners) of one look that the evidence shows."""
+"""The most sockets (or owners) of one look that the evidence shows."""
 
 _TCP_WORDS = "|".join([*(state for state in State if "_" in state), "syn", "fin", "rst"])
 _TCP_WORD = re.compile(rf"(?<![a-z])({_TCP_WORDS})(?=s?(_|$))", re.IGNORECASE)
@@ -42,10 +43,10 @@ _MARKS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One test's run. `name` is the test's, `verdict` pytest's word: passed, failed, inconclusive, skipped.
+    """One test's run. `name` is the test's, `verdict` one of passed, failed, inconclusive, skipped.
 
-    `label` stands over its ladder in place of fault or control, and `caption` in place of its name; `reason` says why
-    it is not as expected. A `further` one stands beside a lesson's own two. One without a verdict has no heading.
+    `label` replaces "fault" or "control" above its ladder, and `caption` replaces its name; `reason` is why it did not
+    pass. `further`: it is not one of the lesson's own two. A story without a verdict has no heading.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Story:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the index. `stories` are names and verdicts; `link` leads to the page, and is empty where none is."""
+    """One line of the index. `stories` are names and verdicts; `link` leads to the page, empty if there is none."""
 
     name: str
     claim: str
@@ -68,9 +69,9 @@ class Entry:
 
 
 def page(title: str, texts: Mapping[str, str], stories: Sequence[Story], lang: str = "en") -> str:
-    """The whole page, under 200 kB; long stories are folded in the middle. `lang`: en or zh, of the page's own words.
+    """The whole page, under 200 kB; long stories are folded in the middle. `lang`: en or zh, for the page's own words.
 
-    `texts` may have claim, why, cure, recognise and table, in plain text and several lines.
+    `texts` may have claim, why, cure, recognise and table, as plain text of several lines.
     """
     words = words_in(lang)
     return fitted(
@@ -82,18 +83,19 @@ def fitted(
     title: str, stories: Sequence[Story], laid_out: Callable[[Sequence[str], str], str], most_bytes: int,
     lang: str = "en",
 ) -> str:  # fmt: skip
-    """A page with ladders, in fewer than `most_bytes` where folding long stories in the middle is enough for that.
+    """A page with ladders, of fewer than `most_bytes` if folding long stories in the middle is enough for that.
 
-    `laid_out` makes its body, as HTML, of two things: a figure for each story, to be kept in their order, and the tools
-    that belong above them. What else it puts there it has escaped itself.
+    `laid_out` makes its body, as HTML, from a figure for each story, in their order, and the tools that belong above
+    them. Everything else in the body must be escaped already.
     """
     words = words_in(lang)
-    told = [svg.tell(story.timeline, words) for story in stories]
-    px_a_ns = svg.scale(told)
+    prepared = [svg.prepare(story.timeline, words) for story in stories]
+    px_a_ns = svg.scale(prepared)
     tools = f'<div class="tools">{_legend(svg.ROW_PX / px_a_ns / 1e6, words)}{_switch(words)}</div>'
     for most in _MOST_ROWS:
         drawings = [
-            svg.draw(each, most, px_a_ns, _heard(story), words) for story, each in zip(stories, told, strict=True)
+            svg.draw(each, most, px_a_ns, _accessible_name(story), words)
+            for story, each in zip(stories, prepared, strict=True)
         ]
         body = laid_out([_figure(*each, words) for each in zip(stories, drawings, strict=True)], tools)
         html = _filled(title, body + _panel(words), _data(stories, drawings, words) if stories else "", lang)
@@ -103,7 +105,7 @@ def fitted(
 
 
 def index(entries: Sequence[Entry], lang: str = "en") -> str:
-    """All scenarios in a table: each with its claim, its verdicts, and a link to its page."""
+    """The index page: a table of all scenarios, each with its claim, its verdicts, and a link to its page."""
     words = words_in(lang)
     columns = ("scenario", "claim", "verdicts") if any(entry.stories for entry in entries) else ("scenario",)
     head = "".join(f'<th scope="col">{words[name]}</th>' for name in columns)
@@ -137,7 +139,7 @@ def _filled(title: str, body: str, data: str, lang: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """As a Content-Security-Policy names what it lets in (CSP level 3, section 2.3.1)."""
+    """The hash by which a Content-Security-Policy allows a style or script (CSP level 3, section 2.3.1)."""
     return f"sha256-{b64encode(sha256(text.encode(errors='replace')).digest()).decode()}"
 
 
@@ -152,7 +154,7 @@ def _body(title: str, texts: Mapping[str, str], figures: Sequence[str], tools: s
 
 
 def _panel(words: Mapping[str, str]) -> str:
-    """Where the evidence of a row is shown."""
+    """The panel that shows the evidence for a row."""
     return (
         f'<aside id="panel" aria-live="polite" aria-label="{words["evidence"]}" hidden>'
         f'<div class="panel-head"><h2></h2><button type="button">{words["close"]}</button></div>'
@@ -167,7 +169,7 @@ def _text(name: str, texts: Mapping[str, str], words: Mapping[str, str]) -> str:
 
 
 def _table(text: str, words: Mapping[str, str]) -> str:
-    """In columns as they are, below the texts: it is as wide as a terminal."""
+    """The table below the texts, in its own columns, as wide as in a terminal."""
     if not text:
         return ""
     return f'<section class="table"><h2>{words["table"]}</h2>{scrolling(f"<pre>{_lines(text)}</pre>", words)}</section>'
@@ -178,7 +180,7 @@ def _lines(text: str) -> str:
 
 
 def spoken(name: str) -> str:
-    """A test's name as the sentence that it is: "control_a_rst_ends_time_wait[0-1]" → "a RST ends TIME_WAIT [0, 1]"."""
+    """A test's name as a sentence: "control_a_rst_ends_time_wait[0-1]" → "a RST ends TIME_WAIT [0, 1]"."""
     sentence, bracket, parameters = name.partition("[")
     words = _TCP_WORD.sub(lambda found: found[0].upper().replace("_", "\0"), sentence)
     words = words.removeprefix("test_").removeprefix("control_").replace("_", " ").replace("\0", "_")
@@ -190,8 +192,8 @@ def _verdict(verdict: str, words: Mapping[str, str]) -> str:
     return f'<span class="verdict {kind}">{_MARKS.get(verdict, "·")} {escape(words.get(verdict, verdict))}</span>'
 
 
-def _heard(story: Story) -> str:
-    """What its ladder is called, for whoever does not see it."""
+def _accessible_name(story: Story) -> str:
+    """The name of a story's ladder for a screen reader."""
     return ": ".join(filter(None, (story.label, spoken(story.name))))
 
 
@@ -210,7 +212,7 @@ def _figure(story: Story, drawing: svg.Drawing, words: Mapping[str, str]) -> str
 
 
 def scrolling(content: str, words: Mapping[str, str]) -> str:
-    """`content`, which scrolls sideways on a narrow screen, and says so there: phones hide their scrollbars."""
+    """`content`, which scrolls sideways on a narrow screen, with a hint there, because phones hide their scrollbars."""
     return f'<div class="scroll"><p class="sideways">{words["sideways"]}</p>{content}</div>'
 
 
@@ -238,9 +240,9 @@ def _legend(exact_from_ms: float, words: Mapping[str, str]) -> str:
 
 
 def _data(stories: Sequence[Story], drawings: Sequence[svg.Drawing], words: Mapping[str, str]) -> str:
-    """What the page's script needs, as JSON that cannot end its script tag."""
+    """The data for the page's script, as JSON that cannot end its script tag."""
     kinds: dict[str, list[str]] = {}
-    told = [
+    described = [
         {
             "by_steps": drawing.by_steps,
             "to_scale": drawing.to_scale,
@@ -248,13 +250,13 @@ def _data(stories: Sequence[Story], drawings: Sequence[svg.Drawing], words: Mapp
         }
         for story, drawing in zip(stories, drawings, strict=True)
     ]
-    data = {"kinds": kinds, "stories": told, "words": {name: words[name] for name in ("started", "more")}}
+    data = {"kinds": kinds, "stories": described, "words": {name: words[name] for name in ("started", "more")}}
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
 
 
 def _record(event: Any, timeline: Timeline, kinds: dict[str, list[str]]) -> list[Any]:
-    """The name of its kind and the values of its fields; the fields' names go into `kinds`."""
+    """The name of an event's kind and the values of its fields; adds the fields' names to `kinds`."""
     kind = type(event).__name__
     names = kinds.setdefault(kind, [field.name for field in fields(event)])
     return [kind, *(_value(name, getattr(event, name), timeline, kinds) for name in names)]

@@ -1,4 +1,4 @@
-"""The ladder in a terminal: client left, server right, the wire between them; right at 80 columns, better at 120."""
+"""The ladder in a terminal: client left, server right, the wire between them; correct at 80 columns, better at 120."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ _LONG_STRETCH, _SHOWN_OF_LONG = 60, 24
 
 
 def ladder(timeline: Timeline, width: int, title: str = "", language: str = "en") -> Iterator[RenderableType]:
-    """One story, drawn; `width` in columns. lines.printed() makes lines of it."""
+    """The ladder of one story, `width` columns wide; lines.printed() turns it into lines."""
     width, words = max(width, NARROWEST), words_in(language)
     *above, heading = _heading(title, width - 4)
     yield from map(Text, above)
@@ -39,7 +39,7 @@ def ladder(timeline: Timeline, width: int, title: str = "", language: str = "en"
 
 
 def _heading(title: str, room: int) -> list[str]:
-    """In lines that fit; stories that differ in their parameters alone must be told apart."""
+    """The title in lines that fit, uncut: stories may differ only in their parameters."""
     if cell_len(title) <= room:
         return [title]
     name, bracket, parameters = title.partition("[")

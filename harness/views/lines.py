@@ -1,4 +1,4 @@
-"""What rich draws, as plain lines."""
+"""Turns what rich draws into plain lines."""
 
 import io
 import re
@@ -11,20 +11,20 @@ from rich.containers import Lines
 from rich.text import Text
 
 NARROWEST = 80
-"""Columns: narrower terminals get lines that are cut, and a pipe gets this."""
+"""The least width in columns, also for a pipe; a narrower terminal wraps or cuts the lines."""
 
 _CLOSES, _OPENS = "。，、；：？！）》」』】”’…", "（《「『【“‘(["
-"""What no line begins with, and what none ends with."""
+"""Characters that no line begins with, and that no line ends with."""
 
 _CLOSES_TOO = ",.;:?!)]"
-"""Beside a Chinese character: no line begins with this, either."""
+"""Characters that no line begins with if they follow a Chinese character."""
 
 _WORD = re.compile(r"\S+")
 _UNIT = re.compile(r"m?s\b")
 
 
 class Prose(Text):
-    """Words, in lines that break as a reader expects it, in Chinese too; a number keeps its unit."""
+    """Text with correct line breaks, also in Chinese; a number is not separated from its unit."""
 
     def wrap(self, console: Console, width: int, **_: Any) -> Lines:
         lines = Lines()
@@ -36,7 +36,7 @@ class Prose(Text):
 
 
 def _breaks(text: str, width: int) -> Iterator[int]:
-    """Where each line but the first begins."""
+    """The index at which each line but the first begins."""
     begin = possible = cells = word_ends = 0
     too_long = False
     for at, letter in enumerate(text):
@@ -52,12 +52,12 @@ def _breaks(text: str, width: int) -> Iterator[int]:
 
 
 def _folded(text: str, begin: int, at: int) -> int:
-    """Where a word that is longer than a line is broken: as late as it can be."""
+    """The index at which to break a word that is longer than a line: as late as possible."""
     return next((each for each in range(at, begin, -1) if text[each] not in f" {_CLOSES}"), at)
 
 
 def _may_begin(text: str, at: int, *, within_word: bool) -> bool:
-    """Whether a line may begin with this letter; `within_word`: where no space is, too."""
+    """Whether a line may begin with this letter; `within_word`: even if no space is before it."""
     before, letter = text[at - 1], text[at]
     if letter.isspace() or letter in _CLOSES or before in _OPENS:
         return False
@@ -67,9 +67,9 @@ def _may_begin(text: str, at: int, *, within_word: bool) -> bool:
 
 
 def printed(parts: Iterable[RenderableType], width: int, *, color: bool) -> str:
-    """As plain lines; without `color` not an escape sequence is in them. Chinese takes two columns a character.
+    """The parts as plain lines, without escape sequences unless `color`. A Chinese character takes two columns.
 
-    No text is markup: a story's name has brackets.
+    Text is never read as markup, because a story's name contains brackets.
     """
     out = io.StringIO()
     console = Console(
@@ -77,5 +77,5 @@ def printed(parts: Iterable[RenderableType], width: int, *, color: bool) -> str:
         color_system="standard" if color else None, legacy_windows=False, markup=False, emoji=False,
     )  # fmt: skip
     for part in parts:
-        console.print(Group(part) if isinstance(part, Prose) else part)  # of a bare Text it would make one of its own
+        console.print(Group(part) if isinstance(part, Prose) else part)  # rich would copy a bare Prose into a Text
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

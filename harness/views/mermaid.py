@@ -10,7 +10,7 @@ from harness.views.rows import Lane, Row, lane_of, rows
 _MOST_MESSAGES = 40
 _MOST_LINES, _MOST_LETTERS = 8, 100
 _NOTE_LETTERS = 60
-"""In a line of a note over both ends: Mermaid wraps none, and widens the whole picture for a longer one."""
+"""The longest line of a note over both ends: Mermaid does not wrap, and a longer line widens the whole picture."""
 
 _STAYS_TOGETHER = re.compile(r" (?=[+-]\d)")
 """The space in "TcpExtTW +1"."""
@@ -20,30 +20,30 @@ _KEYWORD = re.compile(r"\bend\b", re.I)
 
 
 def mermaid(timeline: Timeline, claim: str = "") -> str:
-    """A message a segment, notes for what each end does; of a long story its first and last 20 messages.
+    """A message for each segment, notes for what each end does; a long story is cut to its first and last 20 messages.
 
-    Times are milliseconds since the start. The claim is the first note: Mermaid wraps no title.
+    Times are milliseconds since the start. The claim is the first note, because Mermaid does not wrap a title.
     """
     lines = ["sequenceDiagram", *(f"participant {lane}" for lane in Lane)]
     if claimed := _wrapped(claim):
         lines.append(_note([*Lane], claimed))
-    told = rows(timeline)
-    messages = [at for at, row in enumerate(told) if row.segment]
+    shown = rows(timeline)
+    messages = [at for at, row in enumerate(shown) if row.segment]
     left_out = len(messages) - _MOST_MESSAGES
     if left_out > 0:
         half = _MOST_MESSAGES // 2
-        begin, end = told[: messages[half]], told[messages[-half] :]
+        begin, end = shown[: messages[half]], shown[messages[-half] :]
         lines += [
             *_statements(begin, timeline.start_ns),
             _note([*Lane], [f"… {left_out} segments are left out here …"]),
         ]
-        told = end
-    return "\n    ".join([*lines, *_statements(told, timeline.start_ns)]) + "\n"
+        shown = end
+    return "\n    ".join([*lines, *_statements(shown, timeline.start_ns)]) + "\n"
 
 
-def _statements(told: list[Row], start_ns: int) -> Iterator[str]:
-    """A row's time stands with its message, or, where it has none, at the beginning of each of its notes."""
-    for row in told:
+def _statements(shown: list[Row], start_ns: int) -> Iterator[str]:
+    """The statements for rows. A row's time is in its message, or else at the beginning of each of its notes."""
+    for row in shown:
         at = f"{(row.time_ns - start_ns) / 1e6:.3f} ms "
         if row.segment:
             arrow = "--x" if "R" in row.segment.flags else "->>"
@@ -63,14 +63,14 @@ def _wrapped(text: str) -> list[str]:
 
 def _note(lanes: list[Lane], texts: list[str]) -> str:
     left_out = len(texts) - _MOST_LINES
-    shown = [*texts[:_MOST_LINES], f"… {left_out} lines more"] if left_out > 0 else texts
+    shown = [*texts[:_MOST_LINES], f"… {left_out} more lines"] if left_out > 0 else texts
     return f"Note over {','.join(lanes)}: {'<br/>'.join(map(_text, shown))}"
 
 
 def _text(text: str) -> str:
-    """On one line, with an entity code for each character that could mean something (; ends a statement, # a text).
+    """The text on one line, with an entity code for each special character (; ends a statement, # a text).
 
-    The word "end" is one of the grammar's own, wherever it stands.
+    The word "end" is a keyword of the grammar anywhere.
     """
     line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
     short = line if len(line) <= _MOST_LETTERS else line[:_MOST_LETTERS] + "…"

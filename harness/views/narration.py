@@ -13,20 +13,20 @@ from harness.views.ladder import ladder
 from harness.views.lines import Prose, printed
 
 _HEADINGS = {
-    "en": ("Why", "The cure", "On a production box"),
-    "zh": ("原因", "解法", "在生产环境中如何识别"),
+    "en": ("Why", "The cure", "On a production host"),
+    "zh": ("原因", "解决办法", "在生产环境中如何识别"),
 }
 
 
 def claimed(lesson: Lesson, width: int, *, color: bool) -> str:
-    """What is to be shown, as lines."""
+    """A lesson's claim, as lines."""
     return printed([Prose(lesson.texts.claim, style="bold")], width, color=color)
 
 
 def format_text(
     timeline: Timeline, story: str, lesson: Lesson | None, language: str, width: int, *, color: bool
 ) -> str:
-    """One story as lines: its ladder; below that of a lesson's fault, what it means."""
+    """One story as lines: its ladder; for a lesson's fault, followed by the lesson's texts."""
     parts = list(ladder(timeline, width, story, language))
     if lesson and story == lesson.fault:
         parts += _below(lesson, language)
@@ -34,12 +34,12 @@ def format_text(
 
 
 def tabled(story: str, table: str, width: int, *, color: bool) -> str:
-    """What a lesson's table shows, as lines, under the name of its test."""
+    """A lesson's table, as lines, under the name of its test."""
     return printed([Rule(story, align="left", style="dim"), Text(table.rstrip("\n"))], width, color=color)
 
 
 def _below(lesson: Lesson, language: str) -> Iterator[RenderableType]:
-    """What it means."""
+    """The texts below the ladder of a lesson's fault."""
     why, cure, look = _HEADINGS[language]
     for heading, words in ((why, lesson.texts.why), (cure, lesson.texts.cure)):
         yield ""

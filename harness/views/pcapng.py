@@ -1,7 +1,7 @@
 """The capture as a file for Wireshark, its segments commented with the story (draft-ietf-opsawg-pcapng).
 
-Its times are seconds since the lab's start, as in the transcript. Wireshark's first column counts from the first frame
-until it is told otherwise: View, Time Display Format, Seconds Since 1970-01-01 (`tshark -t e`).
+Its times are seconds since the lab's start, as in the transcript. By default, Wireshark's time column counts from the
+first frame instead; to change that: View, Time Display Format, Seconds Since 1970-01-01 (`tshark -t e`).
 """
 
 import struct
@@ -26,7 +26,7 @@ _IPV4_NAME, _IPV6_NAME = 1, 2
 
 _LONGEST_VALUE = 0xFFFF
 _MOST_COMMENTS = 50
-"""A look at a table of 28,000 sockets is one moment, and one segment's."""
+"""The most comments of a segment: a look at a table of 28,000 sockets belongs to one segment."""
 
 _ABOUT_TIMES = "Times are seconds since the lab's start: View, Time Display Format, Seconds Since 1970-01-01"
 
@@ -34,7 +34,7 @@ Option = tuple[int, bytes]
 
 
 def pcapng(timeline: Timeline, claim: str = "") -> bytes:
-    """The file: `claim` is the section's comment, each step and state change a comment of the segment it belongs to."""
+    """The file. `claim` is the section's comment; steps and state changes are comments of the segments they belong to."""
     comments = _comments(timeline)
     parts = [_section(claim), _interface(), _names()]
     parts += [
@@ -44,7 +44,7 @@ def pcapng(timeline: Timeline, claim: str = "") -> bytes:
 
 
 def block(kind: int, body: bytes, options: list[Option]) -> bytes:
-    """A block of the file (section 3.1): its length, a multiple of four, stands at both of its ends."""
+    """A block of the file (section 3.1), which begins and ends with its length, a multiple of four."""
     written = body + b"".join(_tagged(code, value) for code, value in options if value)
     written += _tagged(_END, b"") if options else b""
     length = struct.pack("<I", len(written) + 12)
@@ -61,7 +61,7 @@ def _padded(data: bytes) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    """UTF-8, cut between two characters where an option has no room for more."""
+    """UTF-8, cut between two characters if it is too long for an option."""
     whole = text.encode(errors="replace")
     return whole[:_LONGEST_VALUE].decode(errors="ignore").encode()
 
@@ -78,7 +78,7 @@ def _interface() -> bytes:
 
 
 def _names() -> bytes:
-    """The lab's hosts; a host name has no spaces in it."""
+    """The block with the lab's host names, in which spaces become hyphens."""
     records = b""
     for host, name in HOSTS.items():
         address = ip_address(host)
@@ -96,21 +96,21 @@ def _packet(frame: Frame, start_ns: int, comments: list[str]) -> bytes:
 
 
 def _comments(timeline: Timeline) -> dict[int, list[str]]:
-    """What happened at each segment, by the segment's identity; what came without one belongs to the latest before."""
-    told: dict[int, list[str]] = defaultdict(list)
+    """The comments of each segment, by the segment's id(); rows without a segment belong to the latest one before."""
+    found: dict[int, list[str]] = defaultdict(list)
     before_all: list[str] = []
     latest = before_all
     for row in rows(timeline):
         if row.segment:
-            latest = told[id(row.segment)]
+            latest = found[id(row.segment)]
             latest += before_all
             before_all.clear()
         latest += _said(row, timeline.start_ns)
-    return {segment: _cut(comments) for segment, comments in told.items()}
+    return {segment: _cut(comments) for segment, comments in found.items()}
 
 
 def _said(row: Row, start_ns: int) -> list[str]:
-    """A line for each word of the ladder, with its own time where it is not the segment's."""
+    """A line for each text of a row, with the row's time if it has no segment."""
     at = "" if row.segment else f"{(row.time_ns - start_ns) / 1e6:.3f} ms  "
     lines = [f"{lane}: {text}" for lane, texts in row.says.items() for text in texts]
     return [at + line for line in [*lines, *([row.note] if row.note else [])]]
@@ -118,4 +118,4 @@ def _said(row: Row, start_ns: int) -> list[str]:
 
 def _cut(comments: list[str]) -> list[str]:
     left_out = len(comments) - _MOST_COMMENTS
-    return [*comments[:_MOST_COMMENTS], f"… {left_out} comments more"] if left_out > 0 else comments
+    return [*comments[:_MOST_COMMENTS], f"… {left_out} more comments"] if left_out > 0 else comments

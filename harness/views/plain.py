@@ -1,8 +1,8 @@
-"""A story without its answer, for a class to explain: what was seen, and none of its author's words.
+"""A story without its answer, for a class to explain: what was seen, without the author's words.
 
 Kept are the capture, the states, the sockets with their queues, timers and owners, the counters, and those steps of a
-role that name what a socket call has done. Left out are what the lab itself did (a firewall rule is often the answer),
-what the test found out, and all other steps; roles get the name of the end where they stand.
+role that name the result of a socket call. Left out are the lab's own changes (a firewall rule is often the answer),
+the findings, and all other steps. Roles are renamed after the end that they play.
 """
 
 import re
@@ -17,17 +17,17 @@ _SEEN = re.compile(
     "bound|listening|connected|accepted|sent|read|half closed|shut down|closed|reset|"
     "finished|failed|killed|blocked in .*"
 )
-"""Steps that are the same in every program; "blocked in recv" is the kernel's word."""
+"""Steps that are the same in every program; "blocked in recv" comes from the kernel."""
 
 _RETURNED = re.compile(r"returned ('E[A-Z0-9]+'|-?[\d.]+)|exit status \d+")
-"""An errno's name or a number: what a system call has answered."""
+"""An errno's name or a number: the result of a system call."""
 
 _COMM = 15
-"""The kernel knows a process by so many bytes of its name (TASK_COMM_LEN)."""
+"""The number of bytes of a process's name that the kernel keeps (TASK_COMM_LEN)."""
 
 
 def plain(timeline: Timeline) -> Timeline:
-    """A copy; the story itself stays as it is."""
+    """A copy without the answer; the timeline itself is unchanged."""
     names = _neutral(timeline)
     programs = {actor[:_COMM]: name for actor, name in names.items()}
 
@@ -46,7 +46,7 @@ def plain(timeline: Timeline) -> Timeline:
 
 
 def _neutral(timeline: Timeline) -> dict[str, str]:
-    """For each role "client" or "server", with a number from the second one on."""
+    """For each actor "client" or "server", with a number from the second one on."""
     count: Counter[str] = Counter()
     names = {}
     for actor, lane in lanes_of_actors(list(timeline)).items():

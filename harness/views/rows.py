@@ -17,11 +17,11 @@ from harness.views.words import words_in
 _MANY = 8
 
 _EVERYDAY_TIMERS = ("none", "retransmit", "delayed_ack")
-"""What any connection has while data is under way; the last one for 40 ms."""
+"""Timers that any connection has while data is under way, so that they are not shown; the last lasts 40 ms."""
 
 
 class Lane(StrEnum):
-    """The two ends of every story; "other server" stands with the server."""
+    """The two ends of every story; "other server" is in the server's lane."""
 
     CLIENT = "client"
     SERVER = "server"
@@ -29,34 +29,34 @@ class Lane(StrEnum):
 
 @dataclass(slots=True)
 class Row:
-    """What happened at one moment: at most one segment, and what it did (or what led to it) at each end."""
+    """What happened at one moment: at most one segment, and its effects (or causes) at each end."""
 
     time_ns: int
     segment: Segment | None = None
     sender: Lane | None = None
     """The lane that the segment leaves from."""
     label: str = ""
-    """The segment in a word: flags, payload bytes where there are any ("PA 18"), a window of 0."""
+    """The segment in short: flags, payload bytes if there are any ("PA 18"), a window of 0."""
     says: dict[Lane, list[str]] = field(default_factory=lambda: {Lane.CLIENT: [], Lane.SERVER: []})
-    """What stands in each lane: steps ("» sent"), states ("FIN_WAIT1"), queues and timers ("Recv-Q 6, no owner")."""
+    """The texts in each lane: steps ("» sent"), states ("FIN_WAIT1"), queues and timers ("Recv-Q 6, no owner")."""
     note: str = ""
-    """What concerns both ends: a sysctl, a firewall rule, a finding, the counters."""
+    """A text for both ends: a sysctl, a firewall rule, a finding, the counters."""
     evidence: list[Event] = field(default_factory=list)
     """The records behind it, in full."""
 
 
 def rows(timeline: Timeline, words: Mapping[str, str] | None = None) -> list[Row]:
-    """The whole story, a row a moment; pure. `words`: of a language other than English (words.py).
+    """The whole story, a row for each moment; pure. `words`: for a language other than English (words.py).
 
-    The states are those that the segments imply, checked by each look at the table (views/states.py): for every user
-    the same, and with TIME_WAIT among them, which no tracepoint reports.
+    The states are those that the segments imply, checked against each look at the table (views/states.py). So they are
+    the same for every user, and include TIME_WAIT, which no tracepoint reports.
     """
     events: list[Event] = [event for event in timeline if not isinstance(event, Transition)]
     return _Rows(events, *checked(timeline), words or words_in("en")).build()
 
 
 def lane_of(endpoint: Endpoint) -> Lane:
-    """Where an address stands: what is not the client's is the server's."""
+    """The lane of an address: every host but the client is in the server's."""
     return Lane.CLIENT if HOSTS.get(endpoint[0]) == "client" else Lane.SERVER
 
 
@@ -108,19 +108,19 @@ class _Rows:
             latest.evidence.append(event)
 
     def _step(self, step: Step) -> str:
-        """With its actor's name where several stand in the same lane."""
+        """A step's text, with its actor's name if several are in the same lane."""
         named = f"{step.actor}: {step.name}" if self._lanes[step.actor] in self._crowded else step.name
         detail = step.detail.partition(":")[0] if step.name == "failed" else step.detail
         return printable(f"» {named}" + (f" ({detail})" if detail else ""))
 
     def _transition(self, change: Transition) -> None:
-        """It stands beside the segment that implies it: one that its end sent, or received."""
+        """Add a state change to the row of the segment that implies it, which its end sent or received."""
         row = self._row_of.get((change.time_ns, change.local)) or self._row_of[change.time_ns, change.remote]
         row.says[lane_of(change.local)].append(self._named(change.local, change.remote, change.new))
         row.evidence.append(change)
 
     def _named(self, local: Endpoint, remote: Endpoint, text: str) -> str:
-        """With the client's port in front where a story has several connections."""
+        """A text, with the client's port in front if the story has several connections."""
         port = local[1] if lane_of(local) is Lane.CLIENT else remote[1]
         return f"{port} {text}" if len(self._ports) > 1 and port else text
 
@@ -128,22 +128,22 @@ class _Rows:
         for known in self._corrections:
             if known.look is look:
                 self._say(look, lane_of(known.local), self._named(known.local, known.remote, known.state))
-        told: dict[Lane, list[str]] = {lane: [] for lane in Lane}
+        texts: dict[Lane, list[str]] = {lane: [] for lane in Lane}
         for socket in look.sockets:
-            text = _worth_telling(socket, self._words)
+            text = _notable(socket, self._words)
             key = (socket.local, socket.remote)
-            if (news := re.sub(r" [\d.]+ s$", "", text)) != self._shown.get(key, ""):  # a timer that ticks is no news
-                self._shown[key] = news
+            if (lasting := re.sub(r" [\d.]+ s$", "", text)) != self._shown.get(key, ""):  # not for a timer's time alone
+                self._shown[key] = lasting
                 if text:
                     named = text if socket.state == State.LISTEN else self._named(socket.local, socket.remote, text)
-                    told[lane_of(socket.local)].append(named)
-        for lane, lines in told.items():
+                    texts[lane_of(socket.local)].append(named)
+        for lane, lines in texts.items():
             for line in _folded(lines):
                 self._say(look, lane, line)
 
 
 def lanes_of_actors(events: list[Event]) -> dict[str, Lane]:
-    """Each actor stands where the first socket is that it was seen to hold; where none was seen, with the client."""
+    """The lane of each actor: that of the first socket that it was seen to hold; if none was seen, the client's."""
     lanes: dict[str, Lane] = {}
     for event in events:
         if isinstance(event, Look):
@@ -152,7 +152,7 @@ def lanes_of_actors(events: list[Event]) -> dict[str, Lane]:
                 if inode in hosts:
                     lanes.setdefault(program, hosts[inode])
     actors = dict.fromkeys(event.actor for event in events if isinstance(event, Step))
-    # The kernel knows a process by the first 15 bytes of its name (TASK_COMM_LEN).
+    # The kernel keeps the first 15 bytes of a process's name (TASK_COMM_LEN).
     return {actor: lanes.get(actor) or lanes.get(actor[:15], Lane.CLIENT) for actor in actors}
 
 
@@ -165,20 +165,20 @@ def _label(segment: Segment) -> str:
     return f"{label}, window 0" if segment.window == 0 and "R" not in segment.flags else label
 
 
-def _worth_telling(socket: Socket, words: Mapping[str, str]) -> str:
-    """The queues, the timer and the missing owner of a socket; nothing where all is as it should be."""
+def _notable(socket: Socket, words: Mapping[str, str]) -> str:
+    """A text on the queues, the timer and the missing owner of a socket; empty if all of them are normal."""
     if socket.state == State.LISTEN:
         return words["queue"].format(socket.recv_q, socket.send_q) if socket.recv_q else words["queue_empty"]
-    told = [f"{name} {size}" for name, size in (("Recv-Q", socket.recv_q), ("Send-Q", socket.send_q)) if size]
+    parts = [f"{name} {size}" for name, size in (("Recv-Q", socket.recv_q), ("Send-Q", socket.send_q)) if size]
     if socket.inode == 0 and socket.state in (State.ESTABLISHED, State.CLOSE_WAIT):
-        told.append(words["no_owner"])
+        parts.append(words["no_owner"])
     if socket.timer.name not in _EVERYDAY_TIMERS:
-        told.append(words["timer"].format(socket.timer.name, f"{socket.timer.expires_s:.1f}"))
-    return ", ".join(told)
+        parts.append(words["timer"].format(socket.timer.name, f"{socket.timer.expires_s:.1f}"))
+    return ", ".join(parts)
 
 
 def _folded(lines: list[str]) -> list[str]:
-    """Of many sockets, how many are alike: without their ports, and without the seconds on their timers."""
+    """The lines; those of many sockets grouped and counted, without their ports and the seconds on their timers."""
     if len(lines) <= _MANY:
         return lines
     alike = Counter(re.sub(r"^\d+ |( [\d.]+ s)$", "", line) for line in lines)
@@ -186,7 +186,7 @@ def _folded(lines: list[str]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Without what would move a terminal's cursor, or has no place in a file: controls, lone surrogates."""
+    """The text without control characters and lone surrogates, which a terminal or a file cannot take."""
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text)
 
 

@@ -1,4 +1,4 @@
-"""The states that a picture shows: inferred from the segments, and checked by every look at the socket table."""
+"""The states that a picture shows: inferred from the segments, and checked against every look at the socket table."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ End = tuple[Endpoint, Endpoint]
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """The table knew better than the segments: an end was in this state at a look."""
+    """The state of an end at a look, where the segments had implied another."""
 
     look: Look
     local: Endpoint
@@ -22,22 +22,22 @@ class Correction:
 
 
 def checked(timeline: Timeline) -> tuple[list[Transition], list[Correction]]:
-    """The changes that no look refutes, and what looks alone can tell.
+    """The state changes that no look refutes, and the corrections that only looks can make.
 
-    What an end sends it has done; but what is sent to it may be dropped as it arrives, or ignored (a full accept
-    queue), and minisocks end without a segment. A look shows the state at rest: where it is still the one before a
-    change that a received segment implied, that change did not take place, and nor did what would follow from it.
+    A segment that an end sent proves its state. But one that it received may have been dropped on arrival, or ignored
+    (a full accept queue), and minisocks end without a segment. A look shows the actual state: if it is still the one
+    before a change that a received segment implied, that change and those that would follow from it did not happen.
     """
     implied = defaultdict(list)
     for change in timeline.transitions():
         implied[change.time_ns, frozenset((change.local, change.remote))].append(change)
-    told = _Checked()
-    for event in timeline:  # by time: a look may be entered before a segment that it already reflects
+    states = _Checked()
+    for event in timeline:  # by time: a look may have been added before a segment that it already reflects
         if isinstance(event, Segment):
-            told.segment(event, implied.pop((event.time_ns, frozenset((event.source, event.destination))), []))
+            states.segment(event, implied.pop((event.time_ns, frozenset((event.source, event.destination))), []))
         elif isinstance(event, Look):
-            told.look(event)
-    return told.kept, told.corrections
+            states.look(event)
+    return states.kept, states.corrections
 
 
 class _Checked:
@@ -46,7 +46,7 @@ class _Checked:
         self.corrections: list[Correction] = []
         self._now: dict[End, State] = {}
         self._doubtful: dict[End, Transition] = {}
-        """Each end's latest change since the last look, where only a received segment implies it."""
+        """Each end's latest change since the last look, if only a received segment implies it."""
 
     def segment(self, segment: Segment, changes: list[Transition]) -> None:
         for change in changes:
@@ -54,7 +54,7 @@ class _Checked:
             before, peer = self._now.get(end, State.CLOSED), self._now.get((change.remote, change.local))
             sends = change.local == segment.source
             follows = sends or change.old == before or change.new == State.CLOSED
-            made_up = change.new == State.SYN_RECV and peer != State.SYN_SENT  # nobody has asked: it was provoked
+            made_up = change.new == State.SYN_RECV and peer != State.SYN_SENT  # a provoked SYN: no peer has sent one
             if change.new == before or not follows or made_up:
                 continue
             self.kept.append(change)

@@ -1,7 +1,7 @@
-"""The ladder as SVG: a rail and its states' bars at each end, segments as arrows between them, one row a moment.
+"""The ladder as SVG: a rail with bars for the states at each end, segments as arrows between them, a row per moment.
 
-Rows stand at two heights: by steps (as close as their text allows) and to scale (waits as long as they lasted, and
-what is closer together still a row apart). The SVG shows the first; the page's script moves it to the second.
+Rows have two sets of heights: by steps (as close as their text allows) and to scale (waits in proportion, but at least
+a row apart). The SVG shows the first; the page's script switches to the second.
 """
 
 import re
@@ -20,16 +20,16 @@ from harness.views.rows import Lane, Row, lane_of, rows
 from harness.views.states import End, checked
 
 _TIME, _TEXT, _WIRE, _COLUMN, _GAP = 68, 192, 184, 13, 8
-"""Widths, in the SVG's units (pixels where the ladder has a column of about 660)."""
+"""Widths, in the SVG's units (pixels if the ladder's column is about 660 wide)."""
 
 _LINE, _AROUND, _HEAD, _SCALE_PX = 18, 12, 44, 1000
-"""Heights: a line of text, what a row adds to its lines, the names of the lanes, a story drawn to scale."""
+"""Heights: a line of text, the space of a row around its lines, the names of the lanes, a story drawn to scale."""
 
 ROW_PX = _LINE + _AROUND
-"""The height of a row with one line: what is closer together when drawn to scale stands so far apart."""
+"""The height of a row with one line, and the least distance of rows drawn to scale."""
 
 _STEP_CHARACTERS, _LOOK_CHARACTERS, _NOTE_CHARACTERS, _MOST_LINES = 24, 28, 88, 6
-"""What fits into a line, in the widest of the usual fonts; steps are bold."""
+"""The characters that fit into a line of each kind, in the widest usual font (steps are bold); the lines of a row."""
 
 _MOST_COLUMNS = 5
 _PILL = re.compile(rf"(?:(\d+) )?({'|'.join(State)}|state \d+)")
@@ -41,11 +41,11 @@ _FLAGS = {"S": "SYN", "F": "FIN", "R": "RST", "P": "PSH", "A": "ACK", "U": "URG"
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A ladder, and where its rows stand."""
+    """A ladder, and the heights of its rows."""
 
     svg: str
     rows: list[Row]
-    """The rows shown; one says how many were left out in the middle."""
+    """The rows shown, with one that counts the rows left out in the middle."""
     by_steps: list[int]
     to_scale: list[int]
     """Heights of the rows, and of the ladder's end."""
@@ -58,43 +58,43 @@ class _Bar:
     state: State
     first: int
     last: int = -1
-    """The rows between which it stands; -1: it lasts."""
+    """The rows from which and to which it extends; -1: to the end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A story, as far as it does not depend on how much of it is drawn."""
+class Prepared:
+    """The parts of a story that do not depend on how much of it is drawn."""
 
     start_ns: int
     rows: list[Row]
     states: list[tuple[int, End, State]]
-    """Row by row, the ends whose state is another from there on."""
+    """Row by row, the ends whose state changes there."""
 
 
-def tell(timeline: Timeline, words: Mapping[str, str]) -> Told:
+def prepare(timeline: Timeline, words: Mapping[str, str]) -> Prepared:
     """The rows of a timeline, and the states between them."""
-    told = rows(timeline, words)
-    return Told(timeline.start_ns, told, list(_states(timeline, told)))
+    every = rows(timeline, words)
+    return Prepared(timeline.start_ns, every, list(_states(timeline, every)))
 
 
-def scale(stories: Sequence[Told]) -> float:
-    """Pixels a nanosecond, the same for all of them: the longest becomes so much taller, at most."""
-    return _SCALE_PX / max(1, *(told.rows[-1].time_ns - told.rows[0].time_ns for told in stories if told.rows), 1)
+def scale(stories: Sequence[Prepared]) -> float:
+    """Pixels per nanosecond, the same for all stories, so that the longest is at most _SCALE_PX taller."""
+    return _SCALE_PX / max(1, *(story.rows[-1].time_ns - story.rows[0].time_ns for story in stories if story.rows), 1)
 
 
-def draw(told: Told, most: int, px_a_ns: float, label: str, words: Mapping[str, str]) -> Drawing:
-    """At most `most` rows. `label` names the picture for whoever does not see it."""
-    shown, place = _folded(told.rows, most, words["left_out"])
-    bars = _bars(told.states, place)
+def draw(story: Prepared, most: int, px_a_ns: float, label: str, words: Mapping[str, str]) -> Drawing:
+    """Draw at most `most` rows. `label` is the picture's name for a screen reader."""
+    shown, place = _folded(story.rows, most, words["left_out"])
+    bars = _bars(story.states, place)
     rooms = _Rooms(*(1 + max((bar.column for bar in bars if bar.lane is lane), default=0) for lane in Lane))
     heights = [_LINE * max(1, *(len(lines) for lines in _texts(row, words))) + _AROUND for row in shown]
     waits_ns = [max(0, later.time_ns - row.time_ns) for row, later in pairwise([*shown, *shown[-1:]])]
     by_steps = _stacked(heights)
     to_scale = _stacked([max(height, round(wait * px_a_ns)) for height, wait in zip(heights, waits_ns, strict=True)])
-    names = [_name(row, told.start_ns, words) for row in shown]
-    several = len({_client_port(row.segment) for row in told.rows if row.segment}) > 1
+    names = [_name(row, story.start_ns, words) for row in shown]
+    several = len({_client_port(row.segment) for row in story.rows if row.segment}) > 1
     drawn = [
-        _row(*each, rooms, told.start_ns, several, words)
+        _row(*each, rooms, story.start_ns, several, words)
         for each in zip(shown, by_steps[:-1], heights, names, strict=True)
     ]
     svg = (
@@ -105,18 +105,18 @@ def draw(told: Told, most: int, px_a_ns: float, label: str, words: Mapping[str, 
     return Drawing(svg, shown, by_steps, to_scale)
 
 
-def _folded(told: Sequence[Row], most: int, left_out: str) -> tuple[list[Row], list[int]]:
-    """The rows to show, and for each row told the place where it is shown."""
-    if len(told) <= most:
-        return list(told), list(range(len(told)))
-    begin, end = most // 2, len(told) - most // 2
-    fold = Row(told[begin].time_ns, note=left_out.format(end - begin))
-    place = [min(at, begin) if at < end else at - end + begin + 1 for at in range(len(told))]
-    return [*told[:begin], fold, *told[end:]], place
+def _folded(every: Sequence[Row], most: int, left_out: str) -> tuple[list[Row], list[int]]:
+    """The rows to show, and for each row the index at which it is shown."""
+    if len(every) <= most:
+        return list(every), list(range(len(every)))
+    begin, end = most // 2, len(every) - most // 2
+    fold = Row(every[begin].time_ns, note=left_out.format(end - begin))
+    place = [min(at, begin) if at < end else at - end + begin + 1 for at in range(len(every))]
+    return [*every[:begin], fold, *every[end:]], place
 
 
 class _Rooms:
-    """What stands where, from left to right: time, the client's text, its bars, wire, the server's bars, its text."""
+    """The columns, from left to right: time, the client's text, its bars, wire, the server's bars, its text."""
 
     def __init__(self, client_columns: int, server_columns: int) -> None:
         self.left = _TIME + _TEXT + _GAP + _COLUMN * client_columns
@@ -130,11 +130,11 @@ class _Rooms:
         return text + _GAP + _COLUMN * column if lane is Lane.CLIENT else text - _GAP - _COLUMN * (column + 1)
 
 
-def _states(timeline: Timeline, told: Sequence[Row]) -> Iterator[tuple[int, End, State]]:
-    """Row by row, the ends whose state is another from there on: what the rows' lanes say, and who listens."""
+def _states(timeline: Timeline, every: Sequence[Row]) -> Iterator[tuple[int, End, State]]:
+    """Row by row, the ends whose state changes there: the states in the rows' lanes, and those of listeners."""
     _, corrections = checked(timeline)
     listening: dict[End, State] = {}
-    for at, row in enumerate(told):
+    for at, row in enumerate(every):
         for event in row.evidence:
             if isinstance(event, Transition):
                 yield at, (event.local, event.remote), event.new
@@ -151,7 +151,7 @@ def _states(timeline: Timeline, told: Sequence[Row]) -> Iterator[tuple[int, End,
 
 
 def _bars(states: Iterable[tuple[int, End, State]], place: Sequence[int]) -> list[_Bar]:
-    """How long each end was in each state. Connections that find no column free have their states as text alone."""
+    """A bar for each state of each end. Connections that find no free column have their states only as text."""
     bars: list[_Bar] = []
     standing: dict[End, _Bar] = {}
     for at, end, state in states:
@@ -287,7 +287,7 @@ def _drawn_bar(bar: _Bar, rooms: _Rooms, heights: Sequence[int]) -> str:
 
 
 def _waits(to_scale: Sequence[int], heights: Sequence[int], waits_ns: Sequence[int]) -> Iterator[str]:
-    """How long each wait is that stands out when drawn to scale."""
+    """The duration of each wait that is conspicuous when drawn to scale."""
     for (top, bottom), height, wait_ns in zip(pairwise(to_scale), heights, waits_ns, strict=True):
         if bottom - top > height + 2 * _LINE:
             yield (
@@ -306,15 +306,15 @@ def _milliseconds(after_ns: int) -> str:
 
 def _name(row: Row, start_ns: int, words: Mapping[str, str]) -> str:
     """`20.098 ms: client → server: SYN; client: SYN_SENT`."""
-    told = []
+    parts = []
     if row.segment:
         way = [words["client"], words["server"]]
         sender, receiver = way if row.sender is Lane.CLIENT else reversed(way)
         flags = " ".join(_FLAGS.get(flag, flag) for flag in row.segment.all_flags)
-        told.append(f"{sender} → {receiver}: {flags}" + (f", {row.segment.length} B" if row.segment.length else ""))
+        parts.append(f"{sender} → {receiver}: {flags}" + (f", {row.segment.length} B" if row.segment.length else ""))
     for lane in Lane:
-        if said := [text.removeprefix("» ") for text in row.says[lane][:_MOST_LINES]]:
-            told.append(f"{words[lane]}: {', '.join(said)}")
+        if texts := [text.removeprefix("» ") for text in row.says[lane][:_MOST_LINES]]:
+            parts.append(f"{words[lane]}: {', '.join(texts)}")
     if row.note:
-        told.append(row.note)
-    return f"{_milliseconds(row.time_ns - start_ns)} ms: {'; '.join(told)}"
+        parts.append(row.note)
+    return f"{_milliseconds(row.time_ns - start_ns)} ms: {'; '.join(parts)}"

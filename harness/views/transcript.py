@@ -1,4 +1,4 @@
-"""The timeline as plain text: what a CI log needs, to tell what happened without running it again."""
+"""The timeline as plain text, detailed enough for a CI log to show what happened without another run."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -17,35 +17,35 @@ _LONG_STRETCH, _SHOWN_OF_LONG = 40, 10
 
 
 def transcript(timeline: Timeline) -> str:
-    """One line an event: milliseconds since the start, who, what.
+    """One line for each event: milliseconds since the start, who, what.
 
-    A state change is as the kernel reported it, or marked as inferred from the segments. Sequence numbers are relative.
+    State changes are as reported by the kernel, or marked as inferred from the segments. Sequence numbers are relative.
     """
     lines = _clocks(timeline)
     first_seq: dict[tuple[Endpoint, Endpoint], int] = {}
-    for kind, stretch in groupby(_believed(timeline), _kind):
-        told = [line for event in stretch for line in _told(event, timeline.start_ns, first_seq)]
-        if kind and len(told) > _LONG_STRETCH:
-            left_out = len(told) - 2 * _SHOWN_OF_LONG
-            told[_SHOWN_OF_LONG:-_SHOWN_OF_LONG] = [f"{'':10}     … {left_out} lines more: {kind}"]
-        lines += told
+    for kind, stretch in groupby(_unrefuted(timeline), _kind):
+        shown = [line for event in stretch for line in _timed(event, timeline.start_ns, first_seq)]
+        if kind and len(shown) > _LONG_STRETCH:
+            left_out = len(shown) - 2 * _SHOWN_OF_LONG
+            shown[_SHOWN_OF_LONG:-_SHOWN_OF_LONG] = [f"{'':10}     … {left_out} more lines: {kind}"]
+        lines += shown
     return "\n".join(lines)
 
 
 def _clocks(timeline: Timeline) -> list[str]:
-    """What the times of segments are worth, if the clocks could not be read as closely as usual."""
+    """A line on the uncertainty of the segments' times, if the clocks could not be read as closely as usual."""
     spread_us = timeline.clock_spread_ns / 1000
     return [f"{'':10}     times of segments may be off by {spread_us:.0f} µs"] if spread_us > _USUAL_SPREAD_US else []
 
 
-def _believed(timeline: Timeline) -> Iterator[Event]:
-    """All but the state changes that were inferred, and that a look at the socket table refutes."""
-    believed = set(checked(timeline)[0])
-    yield from (each for each in timeline if not isinstance(each, Transition) or not each.inferred or each in believed)
+def _unrefuted(timeline: Timeline) -> Iterator[Event]:
+    """All events except inferred state changes that a look at the socket table refutes."""
+    kept = set(checked(timeline)[0])
+    yield from (each for each in timeline if not isinstance(each, Transition) or not each.inferred or each in kept)
 
 
 def _kind(event: Event) -> str:
-    """What a long stretch consists of; nothing for what is always told in full."""
+    """The kind of an event in a stretch that is shortened; empty for events that are always shown."""
     match event:
         case Segment() | Transition():
             return "segments and state changes"
@@ -54,7 +54,7 @@ def _kind(event: Event) -> str:
     return ""
 
 
-def _told(event: Event, start_ns: int, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> list[str]:
+def _timed(event: Event, start_ns: int, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> list[str]:
     at_ms = (event.time_ns - start_ns) / 1e6
     return [f"{at_ms:10.3f} ms  {line}" for line in _lines(event, first_seq)]
 

@@ -100,7 +100,7 @@ class Report:
         """
         same = [row for row in self.rows if row.verdict is Verdict.SAME]
         endings = [row for row in same if row.observable == ENDING]
-        apart = dict(zip(self.rows, comparison.told_apart(self.rows), strict=True))
+        apart = dict(zip(self.rows, comparison.with_story_names(self.rows), strict=True))
         listed = [replace(apart[row], note=self._note(row)) for row in self.rows if row not in endings]
         listed += _together_by_scenario(endings)
         if not self.lists_all:
@@ -301,7 +301,7 @@ def _together(texts: Iterable[tuple[Row, str]], rows: Sequence[Row], *, values: 
 
     `values`: include the values predicted before and after.
     """
-    apart = dict(zip(rows, comparison.told_apart(rows), strict=True))
+    apart = dict(zip(rows, comparison.with_story_names(rows), strict=True))
     names: dict[tuple[str, bool, str], dict[str, None]] = {}
     for row, text in texts:
         name = comparison.observable(apart[row])
