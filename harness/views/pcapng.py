@@ -34,7 +34,7 @@ Option = tuple[int, bytes]
 
 
 def pcapng(timeline: Timeline, claim: str = "") -> bytes:
-    """The file. `claim` is the section's comment; steps and state changes are comments of the segments they belong to."""
+    """The file. `claim` is the section's comment; steps and state changes are comments of their segments."""
     comments = _comments(timeline)
     parts = [_section(claim), _interface(), _names()]
     parts += [
