@@ -20,60 +20,60 @@ WHICH = test -n "$(S)" || { echo "Which? Hint: make $@ S=close_with_unread_data 
 .PHONY: scenarios named lesson quiz step list explain whatif large test check stress ablate bench screenshot readme ladders \
 	setup tools help clean
 
-scenarios: named setup ## all scenarios, for real; S=close_with_unread_data plays one of them
+scenarios: named setup ## play all scenarios, or one: S=close_with_unread_data
 	$(RUN) pytest $(if $(S),$(wildcard scenarios/*/$(S).py),scenarios/ -n auto) $(ARGS)
 
-lesson: named setup ## one scenario as a lesson, S=close_with_unread_data; LESSON_LANG=zh in Chinese, HTML=out.html a page
+lesson: named setup ## play one scenario as a lesson: S=close_with_unread_data; LESSON_LANG=zh: in Chinese, HTML=out.html: write a page
 	@$(WHICH)
 	@$(RUN) harness lesson $(S) --lang $(LESSON_LANG) $(if $(HTML),--html "$(HTML)") $(ARGS)
 
 quiz: named setup ## ask what will happen, play it, and show the verdict and the diagram
 	@$(WHICH)
-	@$(RUN) harness quiz $(S) --lang $(LESSON_LANG) $(ARGS) || test $$? = 6 # a wrong answer breaks nothing
+	@$(RUN) harness quiz $(S) --lang $(LESSON_LANG) $(ARGS) || test $$? = 6 # a wrong answer is not an error
 
-step: named setup ## one scenario, stopping before each step until Enter; shows how to look inside
+step: named setup ## play one scenario, wait for Enter before each step, and show how to look inside
 	@$(WHICH)
 	@$(RUN) harness step $(S) --lang $(LESSON_LANG) $(ARGS)
 
-list: setup ## all scenarios: symptom, claim, rows of the articles, sysctls that govern them
+list: setup ## list all scenarios: symptom, claim, rows of the articles, sysctls that govern them
 	@$(RUN) harness list --lang $(LESSON_LANG) $(ARGS)
 
-explain: setup ## what each sysctl in FILE would do here; BEFORE=host, kernel, reference or a file
+explain: setup ## report what each sysctl in FILE would do here; BEFORE=host, kernel, reference or a file
 	@test -n "$(FILE)" || { echo "Which file? Hint: make explain FILE=/etc/sysctl.d" >&2; exit 2; }
 	@$(RUN) harness explain --before "$(BEFORE)" $(ARGS) $(FILE)
 
-whatif: setup ## what the sysctls in FILE would change here; BEFORE=host, kernel, reference or a file
+whatif: setup ## report what the sysctls in FILE would change here; BEFORE=host, kernel, reference or a file
 	@test -n "$(FILE)" || { echo "Which file? Hint: make whatif FILE=99-tuning.conf" >&2; exit 2; }
-	@$(RUN) harness whatif --before "$(BEFORE)" $(ARGS) $(FILE) || { s=$$?; test $$s = 1 || exit $$s; } # a change is an answer; as a status: python -m
+	@$(RUN) harness whatif --before "$(BEFORE)" $(ARGS) $(FILE) || { s=$$?; test $$s = 1 || exit $$s; } # 1: something changed, which is not an error of make
 
 named:
 	@test -z "$(S)" || test -n "$(wildcard scenarios/*/$(S).py)" || { \
-		echo "There is no scenario $(S). Hint: say S= one of $(notdir $(basename $(wildcard scenarios/*/*.py)))" >&2; \
+		echo "There is no scenario $(S). Hint: set S to one of $(notdir $(basename $(wildcard scenarios/*/*.py)))" >&2; \
 		exit 2; }
 
-large: setup ## the scenario at full size: 28,232 ports used up
+large: setup ## play the scenario at full size, which uses up 28,232 ports
 	$(RUN) pytest scenarios/ -m large $(ARGS)
 
-# Two workers a processor: some of these tests start many processes of their own.
-test: setup ## the project's own tests
+# Two workers for each processor: some of these tests start many processes themselves.
+test: setup ## run the project's own tests
 	PYTEST_XDIST_AUTO_NUM_WORKERS=$$((2 * $$(nproc))) $(RUN) pytest tests/ -n auto $(ARGS)
 
-check: setup ## format, lint, types, import rules
+check: setup ## check format, lint, types and import rules
 	$(RUN) ruff format --check .
 	$(RUN) ruff check .
 	$(RUN) mypy
 	$(VENV)/bin/lint-imports --no-logo 2>&1 | sed -n '/^Contracts$$/,$$p'; exit $${PIPESTATUS[0]}
 
-stress: setup ## N runs of all scenarios next to busy loops; ARGS="--tests --loops 4" the tests, "--side-by-side 2" two at once
+stress: setup ## play all scenarios N times next to busy loops; ARGS="--tests --loops 4": the tests, "--side-by-side 2": two at once
 	$(RUN) tests.stress $(N) $(ARGS)
 
 ablate: named setup ## remove each input of each scenario in turn, and report what no test misses; S= for one scenario
 	$(RUN) tests.ablation $(S)
 
-bench: setup ## what a scenario, explain, collecting and the capture cost; exits with 1 if a bar is missed
+bench: setup ## measure the cost of a scenario, of explain, of test collection and of the capture; an exceeded limit exits with 1
 	$(RUN) tests.bench
 
-screenshot: setup ## take the picture in the README again
+screenshot: setup ## make the picture in the README again
 	$(RUN) tests.screenshot
 
 readme: setup ## generate again the parts of the README and of docs/ that show real runs
@@ -94,7 +94,7 @@ $(VENV)/ready: requirements.lock
 tools:
 	@PYTHON="$(PYTHON)" harness/tools.sh
 
-help: ## this list
+help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
 
 clean:

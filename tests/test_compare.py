@@ -180,7 +180,7 @@ def test_a_course_that_differs_is_told_by_its_first_line():
         ("[]", "of version None"),
         ('{"version": 0}', "of version 0"),
         ('{"version": true, "kernel": "", "profile": "", "settings": {}, "plays": []}', "of version True"),
-        ('{"version": 1}', "of version 1, and this program knows version 2"),
+        ('{"version": 1}', "of version 1, but this program reads version 2"),
         ('{"version": 2}', "is damaged"),
         ('{"version": 2, "kernel": "", "profile": "", "settings": {}, "plays": [{"verdict": "green"}]}', "is damaged"),
         ("[" * 100_000, "is damaged"),

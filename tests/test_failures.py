@@ -221,7 +221,7 @@ WANTED = {
     "test_unknown_counter": ["no counter TcpExtTCPAbortOnClosure", "nstat -azs"],
     "test_unknown_host": ["no host is called 'sever'", "client, server, other server"],
     "test_unknown_state": ["no state is called 'FIN_WAIT_2'", "FIN_WAIT2"],
-    "test_two_connections": ["2 sockets at the client", "Hint: name one by port="],
+    "test_two_connections": ["2 sockets at the client", "Hint: select one with port="],
     "test_missing_rule_syntax": ["nft refuses 'tcp flogs rst'", "syntax error"],
     "test_unknown_port_in_a_rule": ["nft refuses 'tcp dport 70000'", "Hint: correct the rule"],
     "test_unknown_errno": ["no error is called 'ECONRESET'", "Hint: name an errno"],
