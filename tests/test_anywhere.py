@@ -38,13 +38,13 @@ def run(folder: Path, call: list[str], *arguments: str) -> subprocess.CompletedP
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_it_finds_the_scenarios_and_reads_what_is_in_the_users_directory(elsewhere: Path, call: list[str]) -> None:
+def test_it_finds_the_scenarios_and_reads_the_users_directory(elsewhere: Path, call: list[str]) -> None:
     assert "close_with_unread_data" in run(elsewhere, call, "list").stdout
     explained = run(elsewhere, call, "explain", "--before", "kernel", "99.conf")
     assert (explained.returncode, explained.stdout[:10]) == (0, "99.conf:1 "), explained.stderr
 
 
-def test_stories_are_played_from_elsewhere_and_what_is_written_is_written_there(elsewhere: Path) -> None:
+def test_stories_play_and_files_are_written_in_another_folder(elsewhere: Path) -> None:
     [call] = [CALLS["the checkout's folder"]]
     done = run(elsewhere, call, "lesson", "close_with_unread_data", "--html", "lesson.html")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -67,7 +67,7 @@ def test_pip_installs_a_command_that_there_is() -> None:
     assert project["tool"]["setuptools"]["packages"]["find"]["include"] == ["harness*"]
 
 
-def test_without_the_scenarios_beside_it_one_line_says_how_to_install(monkeypatch, capsys, tmp_path) -> None:
+def test_without_scenarios_one_line_explains_how_to_install(monkeypatch, capsys, tmp_path) -> None:
     from harness.cli.main import main
 
     monkeypatch.setattr("harness.lessons.lessons.FOLDER", tmp_path / "scenarios" / "lessons")

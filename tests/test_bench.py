@@ -60,7 +60,7 @@ def test_every_bar_names_what_is_measured(monkeypatch, tmp_path):
     assert {len(each) for each in seconds.values()} == {1}
 
 
-def test_a_command_that_ends_otherwise_than_expected_is_not_measured(tmp_path):
+def test_a_command_that_ends_unexpectedly_is_not_measured(tmp_path):
     bench.command(["sh", "-c", "exit 1"], tmp_path, ends_with=1)()
     with pytest.raises(SystemExit, match="ended with 1: why"):
         bench.command(["sh", "-c", "echo why >&2; exit 1"], tmp_path)()

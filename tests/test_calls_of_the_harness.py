@@ -103,7 +103,7 @@ Lab.sysctl, Lab.set_sysctl = sysctl, set_sysctl
 """
 
 
-def test_on_a_kernel_without_tcp_tw_reuse_delay_four_stories_are_skipped(play, tmp_path) -> None:
+def test_without_tcp_tw_reuse_delay_four_stories_are_skipped(play, tmp_path) -> None:
     """It came with Linux 6.14 (commit ca6a6f93867a, "tcp: Add sysctl to configure TIME-WAIT reuse delay")."""
     (tmp_path / "conftest.py").write_text(WITHOUT_THE_DELAY)
     done = play((ROOT / "scenarios" / "sysctls" / "folklore_of_reuse.py").read_text(), "-rs")

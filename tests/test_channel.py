@@ -29,7 +29,7 @@ def test_any_number_of_fds_arrives_with_its_message(pair, count):
         os.close(each)
 
 
-def test_fds_that_this_process_may_not_have_are_an_error_and_none_stays_open(pair):
+def test_too_many_fds_are_an_error_and_none_stays_open(pair):
     ours, theirs = pair
     fd = os.memfd_create("sent")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -13,12 +13,12 @@ from tests.ci_recipe import CI, JOBS, SCRIPTS, SOURCE, STEPS, WORKFLOW
 from tests.playing import ROOT, clean_environment
 
 
-def test_it_is_started_by_a_pull_request_that_touches_sysctl_files_and_by_nothing_else() -> None:
+def test_only_a_pull_request_that_touches_sysctl_files_starts_it() -> None:
     (event,) = WORKFLOW[True].items()  # `on` is a boolean in YAML 1.1
     assert event == ("pull_request", {"paths": WORKFLOW["env"]["PATTERNS"].split("\n")})
 
 
-def test_a_token_may_write_only_where_nothing_of_the_pull_request_is_read() -> None:
+def test_only_the_job_that_reads_nothing_may_write() -> None:
     assert WORKFLOW["permissions"] == {}
     assert {name: job["permissions"] for name, job in JOBS.items()} == {
         "measure": {"contents": "read"}, "comment": {"pull-requests": "write"}}  # fmt: skip
@@ -34,7 +34,7 @@ def test_it_ends_and_a_newer_push_ends_an_older_run() -> None:
     assert WORKFLOW["concurrency"]["cancel-in-progress"] is True
 
 
-def test_every_action_is_pinned_to_a_commit_with_its_tag_beside_it() -> None:
+def test_every_action_is_pinned_to_a_commit_next_to_its_tag() -> None:
     used = re.findall(r"uses: (.*)", SOURCE)
     assert len(used) == sum("uses" in step for step in STEPS) > 0
     assert [line for line in used if not re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line)] == []
@@ -73,7 +73,7 @@ def copied() -> list[str]:
     return [source for name, text in INSTRUCTIONS if name == "COPY" for source in text.split()[:-1]]
 
 
-def test_the_image_s_own_steps_work_in_a_folder_with_what_is_copied_by_then(tmp_path: Path) -> None:
+def test_the_images_steps_work_with_the_files_copied_so_far(tmp_path: Path) -> None:
     ours = []
     for name, text in INSTRUCTIONS:
         if name == "COPY":

@@ -23,7 +23,7 @@ HOSTILE = [
 ]
 
 
-def test_both_sides_of_what_changed_reach_the_program_whatever_the_files_are_called(tmp_path: Path) -> None:
+def test_both_sides_reach_the_program_under_any_file_name(tmp_path: Path) -> None:
     base = dict.fromkeys([*HOSTILE, IN_FOLDER, FOLDER + "10-same.conf", "gone-sysctl.conf", "notes.txt"], "old\n")
     links = {"link-sysctl.conf": Path("/etc/passwd"), FOLDER + "link.conf": Path("/etc/passwd")}
     head = dict.fromkeys([*HOSTILE, IN_FOLDER, "sub/new-sysctl.conf", "notes.txt"], "new\n") | {
@@ -62,7 +62,7 @@ def test_both_sides_of_what_changed_reach_the_program_whatever_the_files_are_cal
     (["0 silently"], "broken", "exit status 0"), (["1 silently"], "broken", "exit status 1"),
     *(([status], "broken", f"exit status {status}") for status in ("74", "130", "137", "141", "143", "6")),
 ])  # fmt: skip
-def test_each_exit_status_has_its_outcome_and_a_program_that_died_has_found_nothing(
+def test_each_exit_status_has_its_outcome_and_a_death_has_none(
     tmp_path: Path, ends: list[str], outcomes: str, said: str
 ) -> None:
     pull_request = PullRequest(tmp_path, {}, {f"{n}-sysctl.conf": f"# exit {each}\n" for n, each in enumerate(ends)})
@@ -74,7 +74,7 @@ def test_each_exit_status_has_its_outcome_and_a_program_that_died_has_found_noth
     assert "plays" not in pull_request.report, "progress is for the log of who runs it by hand"
 
 
-def test_every_exit_status_of_the_program_is_in_the_table_of_the_recipe() -> None:
+def test_every_exit_status_is_in_the_table_of_the_recipe() -> None:
     text = (CI / "README.md").read_text()
     mapped = set(
         re.findall(r"\d+", " ".join(re.findall(r"^\| ([^|]*) \|", text.partition("## Exit statuses")[2], re.M)))
@@ -85,7 +85,7 @@ def test_every_exit_status_of_the_program_is_in_the_table_of_the_recipe() -> Non
     assert len(rows) > 8
 
 
-def test_a_change_that_leaves_no_sysctl_file_different_is_said_and_green(tmp_path: Path) -> None:
+def test_a_change_without_different_sysctl_files_is_green(tmp_path: Path) -> None:
     pull_request = PullRequest(tmp_path, {}, {"notes.txt": "new\n"})
     assert pull_request.measure() == []
     assert pull_request.outcomes == " done"
@@ -98,7 +98,7 @@ def test_a_change_that_leaves_no_sysctl_file_different_is_said_and_green(tmp_pat
     ("changed unmeasured done", True, False, False), ("refused done", False, False, False),
     ("broken done", False, False, False), ("broken changed done", False, False, False), ("", False, False, False),
 ])  # fmt: skip
-def test_a_change_is_red_if_the_team_says_so_and_what_was_not_measured_if_it_is_strict(
+def test_on_change_and_strict_decide_whether_the_run_is_red(
     tmp_path: Path, outcomes: str, green: bool, green_if_change_fails: bool, green_if_strict: bool
 ) -> None:
     (tmp_path / "report.md").write_text("the report\n")
@@ -119,7 +119,7 @@ def test_what_can_be_read_is_used_if_the_team_says_so(tmp_path: Path) -> None:
 RENAMED = "".join(f"# line {n}\n" for n in range(20))
 
 
-def test_a_repository_with_merges_a_rename_a_deleted_file_and_files_outside_the_pattern(tmp_path: Path) -> None:
+def test_merges_renames_deletions_and_files_outside_the_pattern(tmp_path: Path) -> None:
     base = {
         "old-sysctl.conf": f"{RENAMED}net.ipv4.tcp_sack = 0\n", "gone-sysctl.conf": "gone\n", "etc/limits.conf": "a\n",
         "a/sysctl.d/1.conf": f"{RENAMED}one\n", "a/sysctl.d/2.conf": "two\n", "b/sysctl.d/9.conf": "nine\n",
@@ -157,7 +157,7 @@ PYTHONPATH={root} exec {python} -m harness whatif --plays 1 "$@"
     ("vm.swappiness = 60\n", "vm.swappiness = 10\n", "unmeasured done"),
     ("net.ipv4.tcp_fin_timeout = 60\n", "net.ipv4.tcp_fin_timeout = 30\n", "unmeasured done"),
 ])  # fmt: skip
-def test_a_harmless_pull_request_stays_green_with_the_real_program(
+def test_a_harmless_pull_request_is_green_with_the_real_program(
     tmp_path: Path, old: str, new: str, outcomes: str
 ) -> None:
     pull_request = PullRequest(tmp_path, {"etc/sysctl.d/99.conf": old}, {"etc/sysctl.d/99.conf": new})

@@ -93,7 +93,7 @@ def test_what_a_failed_story_found_is_not_compared():
     assert verdicts([play(it=1)], [play("failed")]) == {ENDING: Verdict.CHANGED}
 
 
-def test_a_story_that_did_not_wait_says_nothing_of_what_comes_after():
+def test_a_story_that_did_not_wait_does_not_count_for_later_rows():
     before, after = play("not measured", one=untried("60 s")), play(one=took(9.0, 9.0, 9.5), two=3)
     assert verdicts([before], [after]) == {"one": Verdict.CHANGED}
     assert verdicts([after], [before]) == {"one": Verdict.CHANGED}

@@ -77,7 +77,7 @@ STORY = "def test_it(lab): pass\n"
      ("--lab-report={}", "index.html", "--lab-report: {} cannot"),
      ("--lab-artifacts={}", "x.json", "--lab-artifacts: {} cannot")],
 )  # fmt: skip
-def test_a_run_whose_files_find_no_room_ends_with_a_line_and_its_summary(
+def test_a_full_disk_ends_a_run_with_one_line_and_its_summary(
     tmp_path: Path, user: str, option: str, name: str, complaint: str
 ) -> None:
     (disk := tmp_path / "disk").mkdir()
@@ -141,7 +141,7 @@ for name in ({str(node)!r}, str(link)):
     assert done.stdout == "0 True True\n" * 2, done.stdout + done.stderr
 
 
-def test_what_is_replaced_keeps_its_mode_and_a_new_file_has_the_umasks(tmp_path: Path) -> None:
+def test_a_replaced_file_keeps_its_mode_a_new_one_uses_the_umask(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
     old.touch()
     old.chmod(0o640)
@@ -178,7 +178,7 @@ def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
         assert (link.is_symlink(), target.read_text(), os.listdir(target.parent)) == (True, words, ["target"])
 
 
-def test_a_file_that_may_not_be_written_is_not_replaced_although_its_folder_could_be(tmp_path: Path) -> None:
+def test_a_read_only_file_is_not_replaced_in_a_writable_folder(tmp_path: Path) -> None:
     """Root may write anything; an ordinary user of a user namespace may not."""
     done = run_script(f"""{AS_AN_ORDINARY_USER}
 os.execv(sys.executable, [sys.executable, "-c", '''
@@ -201,7 +201,7 @@ print(path.read_text(), os.listdir(path.parent))
     assert done.stdout == line * 2 + "old ['kept']\n", done.stderr
 
 
-def test_a_fifo_is_written_once_and_its_reader_is_not_woken_before(tmp_path: Path) -> None:
+def test_a_fifo_is_written_once_and_its_reader_not_woken_before(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     read: list[bytes] = []
@@ -234,7 +234,7 @@ def test_a_full_device_is_an_error() -> None:
     assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
 
 
-def test_a_folder_that_has_vanished_is_made_again_and_one_that_cannot_be_is_an_error(tmp_path: Path) -> None:
+def test_a_vanished_folder_is_made_again_or_is_an_error(tmp_path: Path) -> None:
     files.write(tmp_path / "a" / "b" / "c", "words")
     assert (tmp_path / "a" / "b" / "c").read_text() == "words"
     with pytest.raises(LabError, match=r"cannot be written: Not a directory. Hint: name another file"):
@@ -282,7 +282,7 @@ def test_the_files_of_every_story_have_names_of_their_own(tmp_path: Path) -> Non
     assert names[0].startswith("x_test_y_tcp_ip-")
 
 
-def test_two_workers_that_play_the_same_story_write_files_of_their_own(tmp_path: Path) -> None:
+def test_two_workers_with_the_same_story_write_separate_files(tmp_path: Path) -> None:
     for worker in ("gw0", "gw1"):
         artifacts.write(Timeline(0), tmp_path, "x.py::test_y", "passed", "", "reference", worker)
     assert len(os.listdir(tmp_path)) == 6

@@ -250,7 +250,7 @@ def test_every_row_of_a_story_is_in_the_ladder(reset, shown):
     assert all(height > 0 for _, height in bars)
 
 
-def test_the_keyboard_walks_the_ladder_and_shows_all_fields_of_the_evidence(reset, shown):
+def test_the_keyboard_selects_rows_and_shows_their_evidence(reset, shown):
     browser = shown(page("a reset", {}, [reset]))
     assert browser.run("document.getElementById('panel').checkVisibility()") is False
     browser.press("Tab", "Tab")
@@ -276,7 +276,7 @@ def test_the_keyboard_walks_the_ladder_and_shows_all_fields_of_the_evidence(rese
     assert browser.run("document.getElementById('panel').checkVisibility()") is False
 
 
-def test_the_keyboard_reaches_all_of_a_long_evidence_and_comes_back(shown):
+def test_the_keyboard_scrolls_long_evidence_and_returns(shown):
     browser = shown(page("crowd", {}, [Story("test_crowd", "passed", crowd(200, 60))] * 2))
     browser.press("Tab", "Tab")
     while "CLOSE_WAIT" not in browser.run("document.querySelector('.records').innerText"):
@@ -509,7 +509,7 @@ def test_what_is_wider_than_the_screen_says_that_it_scrolls(reset, shown, width,
 
 
 @pytest.mark.parametrize("language", lessons.LANGUAGES)
-def test_on_paper_a_lesson_is_a_sheet_of_words_and_a_sheet_of_ladders(shown, language):
+def test_on_paper_texts_and_ladders_have_a_sheet_each(shown, language):
     from harness.pytest_plugin.reporting import texts_of  # not in a role's process, which knows no pytest
 
     uneven = {}
@@ -530,7 +530,7 @@ def test_on_paper_no_sheet_of_long_ladders_is_nearly_empty(shown, stories):
 
 
 @pytest.mark.parametrize("heights", ["by_steps", "to_scale"])
-def test_on_paper_a_ladder_longer_than_a_sheet_breaks_between_its_rows(shown, heights):
+def test_on_paper_a_long_ladder_breaks_between_rows(shown, heights):
     browser = shown(page("long", {}, [Story("test_long", "passed", talk(80)), Story("test_short", "passed", talk(9))]))
     browser.run(f"document.querySelector('[value={heights}]').click()")
     browser.run("dispatchEvent(new Event('beforeprint'))")
@@ -618,7 +618,7 @@ def test_the_index_lists_every_scenario_with_its_verdicts(shown):
         ("test_a[-1--1-off loopback]", "a [-1, -1, off loopback]"),
     ],
 )
-def test_a_name_is_told_as_a_sentence_and_its_parameters_as_they_are(name, told):
+def test_a_name_is_shown_as_a_sentence_with_its_parameters(name, told):
     assert spoken(name) == told
 
 

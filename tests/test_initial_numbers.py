@@ -39,7 +39,7 @@ def test_a_number_by_the_clock_is_expected_to_be_right(play, tmp_path, more: int
     assert f"{failed}{passed} passed" in done.stdout, done.stdout
 
 
-def test_a_kernel_that_takes_the_number_from_time_wait_may_not_follow_the_clock(play, tmp_path) -> None:
+def test_with_a_number_from_time_wait_the_clock_is_a_failure(play, tmp_path) -> None:
     newer = OLDER_KERNEL.replace("Lab.segments, Lab.sysctl = as_an_older_kernel_would, without_the_delay",
                                  "Lab.segments = as_an_older_kernel_would")  # fmt: skip
     (tmp_path / "conftest.py").write_text(newer.format(more=0))

@@ -122,7 +122,7 @@ def test_a_look_refutes_what_the_segments_imply():
     assert said(timeline, Lane.SERVER) == ["SYN_RECV", "ESTABLISHED", "CLOSED"]
 
 
-def test_a_look_entered_before_the_segment_that_it_reflects_changes_nothing():
+def test_a_look_added_before_its_segment_changes_nothing():
     timeline = Timeline(0)
     timeline.add(Look(2_500, (held(CLIENT, SERVER, 6), Socket(State.SYN_RECV, SERVER, CLIENT, 0, 0, NONE, 0, 0))))
     for at, segment in enumerate(
@@ -133,7 +133,7 @@ def test_a_look_entered_before_the_segment_that_it_reflects_changes_nothing():
     assert states == [("S", ["SYN_SENT"]), ("SA", []), ("A", ["ESTABLISHED"])]
 
 
-def test_the_next_connection_of_a_port_begins_anew_after_a_look_has_closed_the_old_one():
+def test_a_ports_next_connection_begins_after_a_look_closed_it():
     timeline = Timeline(0)
     old = [(CLIENT, SERVER, "S", 1, 0), (SERVER, CLIENT, "SA", 9, 2), (CLIENT, SERVER, "A", 2, 10),
            (CLIENT, SERVER, "FA", 2, 10), (SERVER, CLIENT, "A", 10, 3)]  # fmt: skip
@@ -243,7 +243,7 @@ def test_no_line_is_wider_than_the_terminal(story, width):
 
 
 @pytest.mark.parametrize("width", [80, 81])
-def test_a_line_that_just_fills_its_lane_keeps_its_last_character(width):
+def test_a_line_that_fills_its_lane_keeps_its_last_character(width):
     """Its last space goes into the next column, and of wide characters there are fewer than columns."""
     timeline = Timeline(0)
     waiting = Socket(State.TIME_WAIT, CLIENT, SERVER, 0, 0, Timer("time_wait", 60.0, 0), 0, 0)
@@ -272,13 +272,13 @@ def test_the_drawing(story):
     ]
 
 
-def test_the_heading_is_the_story_s_name_whatever_is_in_its_brackets(story):
+def test_the_heading_is_the_storys_name_with_any_brackets(story):
     name = "test_it_is_told[red-bold]_:smile:"
     assert printed(ladder(story, 80, name), 80, color=False).startswith(f"{name} ──")
 
 
 @pytest.mark.parametrize("name", ["test_" + "so_long_a_name_" * 4, "test_" + "so_long_a_name_" * 12, "test_short"])
-def test_stories_that_differ_in_their_parameters_have_headings_that_differ(story, name):
+def test_different_parameters_make_different_headings(story, name):
     for parameters in ("[0-TIME_WAIT]", "[1-" + "FIN_WAIT2-" * 9 + "]"):
         lines = printed(ladder(story, 80, name + parameters), 80, color=False).splitlines()
         heading = lines[: next(at for at, line in enumerate(lines) if "client" in line)]

@@ -118,7 +118,7 @@ def test_the_ladder_of_one_scenario_is_written_alone(rewritten):
     assert rewritten(NAMES[0]) == (0, sorted([NAMES[0], "gone"]), [NAMES[0]])
 
 
-def test_all_ladders_are_written_and_those_of_what_is_gone_removed(rewritten):
+def test_all_ladders_are_written_and_obsolete_ones_removed(rewritten):
     assert rewritten() == (0, NAMES, NAMES)
 
 

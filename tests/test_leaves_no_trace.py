@@ -113,7 +113,7 @@ def test_sigkill_of_pytest_ends_everything(busy: subprocess.Popen[bytes]) -> Non
     expect_gone(started)  # xdist's own workers as well
 
 
-def test_after_sigkill_the_kernel_has_freed_every_network_namespace(tmp_path: Path) -> None:
+def test_after_sigkill_every_network_namespace_is_freed(tmp_path: Path) -> None:
     """In a user namespace that may have so many and no more: all of them are to be had again, at the same time."""
     story = tmp_path / "story.py"
     story.write_text(BUSY_STORY)
@@ -135,7 +135,7 @@ def test_sigkill_of_any_helper_ends_its_lab(busy: subprocess.Popen[bytes], victi
     expect_gone(actors)
 
 
-def test_when_the_helper_dies_its_test_says_so_and_the_next_gets_another(play: Play) -> None:
+def test_a_dead_helper_fails_its_test_and_is_replaced(play: Play) -> None:
     done = play(
         "import psutil\n"
         "def test_first(lab):\n"
@@ -154,7 +154,7 @@ def test_when_the_helper_dies_its_test_says_so_and_the_next_gets_another(play: P
     assert "1 as expected, 1 not" in done.stdout
 
 
-def test_a_helper_whose_pytest_is_gone_before_it_begins_says_nothing() -> None:
+def test_a_helper_whose_pytest_is_already_gone_ends_silently() -> None:
     ours, theirs = Channel.pair()
     with subprocess.Popen(["true"]) as gone:
         gone.wait()

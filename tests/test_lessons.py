@@ -104,7 +104,7 @@ def test_the_stories_of_a_lesson_exist(name, collected):
     assert lesson.control.startswith("test_control_")
 
 
-def test_each_sysctl_of_a_lesson_has_its_sentence_and_no_other_has():
+def test_exactly_the_sysctls_of_lessons_have_sentences():
     sentences = tomllib.loads((ROOT / "harness" / "whatif" / "keys.toml").read_text())
     assert set(sentences) == {key for name in NAMES for key in lessons.load(name).sysctls}
 
@@ -120,7 +120,7 @@ def test_an_unknown_lesson_has_its_mend():
     assert lessons.find("no_such_lesson") is None
 
 
-def test_a_scenario_without_a_lesson_is_told_from_an_unknown_name(tmp_path, monkeypatch):
+def test_a_scenario_without_a_lesson_is_not_an_unknown_name(tmp_path, monkeypatch):
     monkeypatch.setattr(lessons, "FOLDER", tmp_path)
     (tmp_path / "closing").mkdir()
     (tmp_path / "closing" / "story.py").touch()
@@ -166,7 +166,7 @@ def test_pytest_refuses_two_scenarios_of_one_name(tmp_path):
     assert "closing/ and ports/ both have a scenario story. Hint: give one of them another name" in done.stderr
 
 
-def test_a_story_has_the_same_name_in_a_record_in_whichever_theme():
+def test_a_storys_name_in_a_record_does_not_depend_on_its_theme():
     kept = "scenarios/story.py::test_it[1-a/b]"
     assert lessons.story_name("scenarios/closing/story.py::test_it[1-a/b]") == kept
     assert lessons.story_name("scenarios/ports/story.py::test_it[1-a/b]") == kept
@@ -252,7 +252,7 @@ def test_the_list_of_what_is_missing_when_nothing_is(translated, capsys):
 
 
 @pytest.mark.parametrize("command", [["list", "--lang", "zh"], ["quiz", "x", "--lang", "zh"]])
-def test_english_words_among_chinese_ones_are_marked_where_they_are_shown(translated, capsys, monkeypatch, command):
+def test_english_words_among_chinese_ones_are_marked(translated, capsys, monkeypatch, command):
     translated("")
     monkeypatch.setattr("harness.cli.lessons._play", lambda *_, **__: 0)
     monkeypatch.setattr("harness.output.terminal.ask", lambda _: "1")
@@ -275,7 +275,7 @@ def test_a_lesson_draws_both_stories_between_its_words():
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
-def test_a_lesson_shows_its_table_below_its_stories_and_on_its_page(tmp_path, workers):
+def test_a_lesson_shows_its_table_in_the_terminal_and_on_its_page(tmp_path, workers):
     """The one of the five causes: what they show, side by side."""
     lesson = lessons.load("connect_that_hangs_told_apart")
     done = run("lesson", lesson.name, "--html", str(tmp_path / "page.html"), *workers)
@@ -333,7 +333,7 @@ def {lesson.control}(lab):
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
-def test_a_picture_has_colour_where_the_terminal_or_the_option_says_so(workers):
+def test_the_terminal_or_the_option_decides_about_colour(workers):
     lesson = lessons.load("close_with_unread_data")
     command = [WarmPython.one().executable, "-m", "pytest", "--lab-show", *workers, f"{lesson.path}::{lesson.fault}"]
     environment = {name: value for name, value in clean_environment().items() if name not in ("NO_COLOR", "COLUMNS")}
@@ -363,7 +363,7 @@ def read_from(terminal):
             yield some
 
 
-def test_the_pictures_of_a_file_come_fault_first_whatever_order_the_workers_report_in(tmp_path):
+def test_pictures_come_fault_first_in_any_order_of_reports(tmp_path):
     """The fault's story waits until its control's has been reported."""
     lesson = lessons.load("close_with_unread_data")
     story = tmp_path / f"{lesson.name}.py"
@@ -409,7 +409,7 @@ def test_a_quiz_works_in_a_pipe(answer, status, verdict):
     assert min(places) >= 0
 
 
-def test_the_ladder_of_a_quiz_is_as_wide_and_as_coloured_as_the_terminal():
+def test_a_quizs_ladder_has_the_terminals_width_and_colour():
     """Its story is played before the verdict is printed, so its output is not the terminal."""
     lesson = lessons.load("close_with_unread_data")
     environment = {name: value for name, value in clean_environment().items() if name not in ("NO_COLOR", "COLUMNS")}
@@ -492,7 +492,7 @@ def test_what_is_shown_in_chinese_has_chinese_words_around_it(command):
 
 @pytest.mark.parametrize("width", [80, 81, 100])
 @pytest.mark.parametrize("name", NAMES)
-def test_no_line_of_a_lesson_begins_with_what_ends_a_chinese_sentence(name, width):
+def test_no_line_begins_with_the_end_of_a_chinese_sentence(name, width):
     lesson = lessons.load(name, "zh")
     below = format_text(Timeline(0), lesson.fault, lesson, "zh", width, color=False)
     text = f"{claimed(lesson, width, color=False)}\n{below}"
@@ -517,7 +517,7 @@ def test_an_unknown_name_is_exit_2(command):
     assert "there is no lesson no_such. Hint:" in done.stderr
 
 
-def test_a_page_that_cannot_be_written_is_told_before_anything_is_played(monkeypatch, capsys):
+def test_an_unwritable_page_is_reported_before_playing(monkeypatch, capsys):
     monkeypatch.setattr("harness.cli.lessons._play", lambda *_, **__: 1 / 0)
     assert main(["lesson", "close_with_unread_data", "--html", "/proc/nope/x.html"]) == 2
     assert "/proc/nope/x.html cannot be written: No such file or directory. Hint: " in capsys.readouterr().err
@@ -536,7 +536,7 @@ def test_make_takes_a_page_with_a_space_in_its_name():
     assert '--html "a page.html"' in done.stdout
 
 
-def test_where_no_story_was_drawn_its_page_is_no_trouble_of_the_file(monkeypatch, tmp_path, capsys):
+def test_if_no_story_was_drawn_its_missing_page_is_no_error(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("harness.cli.lessons._play", lambda *_, **__: 1)
     assert main(["lesson", "close_with_unread_data", "--html", str(tmp_path / "x.html")]) == 1
     assert capsys.readouterr().err == ""

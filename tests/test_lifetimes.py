@@ -89,7 +89,7 @@ def test_a_late_look_is_no_late_end(expect_fin_wait2, second_look_late) -> None:
     assert len(second_look_late) == 2
 
 
-def test_an_end_that_nobody_saw_and_no_timer_told_is_inconclusive(expect_fin_wait2, second_look_late) -> None:
+def test_an_end_that_no_look_and_no_timer_shows_is_inconclusive(expect_fin_wait2, second_look_late) -> None:
     with pytest.raises(Inconclusive, match="no look came between"):
         expect_fin_wait2(Interval(1.5, 1.6))
 
@@ -142,7 +142,7 @@ def lasting(lab, monkeypatch):
 
 
 @pytest.mark.parametrize("late_s", [0.0, 0.004, 0.3, 2.0])
-def test_a_minute_of_syn_recv_takes_few_looks_and_its_end_is_dated(lasting, late_s) -> None:
+def test_a_minute_of_syn_recv_takes_few_looks_to_time_its_end(lasting, late_s) -> None:
     interval = timers.syn_recv(5, 120.0, 0.004)
     played = lasting(SYN_RECV_S, ends_s=63.0 + late_s)
     assert 63.0 + late_s <= played.expect(interval) <= 63.0 + late_s + 0.03

@@ -117,7 +117,7 @@ def test_an_empty_story_is_a_diagram():
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_what_means_something_to_mermaid_is_shown_and_means_nothing(text):
+def test_mermaids_special_characters_are_shown_literally(text):
     timeline = Timeline(0)
     timeline.add(Step(1, "actor", "failed", ""))
     timeline.add(Change(2, text))

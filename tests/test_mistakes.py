@@ -325,7 +325,7 @@ def test_the_server_was_never_moved(lab):
     lab.start(serve, lab.server_address)
     lab.start(talk, lab.server_address, to="connected")
 
-def test_the_server_was_never_moved_and_another_error_is_expected(lab):
+def test_the_server_never_ran_and_another_error_is_expected(lab):
     lab.start(serve, lab.server_address)
     lab.start(talk, lab.server_address).fail_with("ECONNRESET")
 
@@ -407,7 +407,7 @@ WANTED = {
     "test_nothing_was_moved_but_killed": ["serve", "never run", "Hint: "],
     "test_nothing_was_moved_and_the_test_fails": ["client S"],
     "test_the_server_was_never_moved": ["ECONNREFUSED", "serve: started but never run", "Hint: ", 'run_to("'],
-    "test_the_server_was_never_moved_and_another_error_is_expected": ["ECONNREFUSED", "serve: started but never"],
+    "test_the_server_never_ran_and_another_error_is_expected": ["ECONNREFUSED", "serve: started but never"],
     "test_look_after_the_test": ["this lab is closed", "Hint: "],
     "test_start_after_the_test": ["this lab is closed", "Hint: "],
     "test_sockets_after_the_test": ["this lab is closed", "Hint: "],
@@ -467,7 +467,7 @@ def test_twice_in_one_lab(lab):
 """
 
 
-def test_a_file_that_starts_a_thread_is_refused_each_time_and_alone(tmp_path: Path) -> None:
+def test_only_a_file_that_starts_a_thread_is_refused_each_time(tmp_path: Path) -> None:
     (tmp_path / "a_thread.py").write_text(STARTS_A_THREAD)
     (tmp_path / "b_none.py").write_text(
         'def role():\n    yield "ready"\n\ndef test_it(lab):\n    lab.start(role, to="ready")\n'

@@ -156,7 +156,7 @@ def is_unclear(story: str, verdict: tuple[str, str]) -> bool:
     return verdict[0] != "passed" and not by_an_expectation(verdict)
 
 
-def test_a_mutant_is_played_again_unless_it_passed_or_failed_an_expectation() -> None:
+def test_a_mutant_that_ends_otherwise_is_played_again() -> None:
     clear = [("passed", ""), ("failure", "AssertionError: x"), ("failure", "harness.errors.ExpectationFailed: x")]
     unclear = [("failure", "harness.errors.LabError: x"), ("error", "AssertionError: x"), ("skipped", "x")]
     assert [is_unclear("mutant_0", each) for each in clear + unclear] == [False] * 3 + [True] * 3
@@ -183,7 +183,7 @@ def test_mutant_turns_red(verdicts: dict[str, tuple[str, str]], number: int) -> 
         (("not played", ""), "the name of its test"),
     ],
 )
-def test_a_mutant_that_does_not_fail_an_expectation_says_what_to_do(verdict: tuple[str, str], hint: str) -> None:
+def test_a_mutant_that_fails_no_expectation_prints_what_to_do(verdict: tuple[str, str], hint: str) -> None:
     assert not by_an_expectation(verdict)
     assert hint in what_to_do(verdict)
 

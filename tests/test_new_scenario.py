@@ -69,7 +69,7 @@ def filled_in(checkout: Path) -> str:
     )
 
 
-def test_with_its_expectations_filled_in_it_is_green_and_its_mutants_red(checkout: Path, tmp_path: Path) -> None:
+def test_once_filled_in_it_is_green_and_its_mutants_red(checkout: Path, tmp_path: Path) -> None:
     main(["new", NAME, "--theme", "closing"])
     story = filled_in(checkout)
     whole = tmp_path / "whole.py"

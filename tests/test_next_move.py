@@ -107,7 +107,7 @@ def test_it_goes_to_each_step_that_may_come_next(source, begins, at, steps, firs
     assert [ROLE.splitlines()[number - 1] for number, _ in move.lines] == shown
 
 
-def test_a_statement_of_several_lines_and_the_words_else_and_except_are_there(source):
+def test_multi_line_statements_else_and_except_are_shown(source):
     shown = [text.strip() for _, text in next_move(source, line_of("def serve"), line_of('"accepted"')).lines]
     for text in ("data = connection.recv(", "1", ")", "elif reads is None:", "else:", "except OSError:"):
         assert text in shown

@@ -90,7 +90,7 @@ def test_a_standard_input_that_is_closed_is_at_its_end(files, name: str) -> None
     assert (done.returncode, done.stderr) == (6 if name == "quiz" else 0, "")
 
 
-def test_nothing_can_be_read_from_a_standard_input_that_is_closed() -> None:
+def test_a_closed_standard_input_is_an_error() -> None:
     done = harness({"conf": "-"}, "explain", "<&-")
     assert (done.returncode, done.stderr) == (2, "the standard input is closed. Hint: name a file\n")
 
@@ -156,7 +156,7 @@ def {when}():
 
 
 @pytest.mark.parametrize("when", ["pytest_collection_finish", "pytest_sessionfinish", "pytest_terminal_summary"])
-def test_a_disk_that_is_full_in_the_middle_of_a_run_ends_it_with_a_line(tmp_path: Path, when: str) -> None:
+def test_a_disk_that_fills_up_ends_the_run_with_a_line(tmp_path: Path, when: str) -> None:
     (tmp_path / "story.py").write_text(STORY)
     (tmp_path / "later.py").write_text(FAILS_LATER.format(when=when))
     environment = clean_environment()
@@ -182,7 +182,7 @@ def test_a_run_whose_reader_has_gone_is_silent(tmp_path: Path) -> None:
 
 def test_python_without_asserts_is_refused(files, tmp_path: Path) -> None:
     (tmp_path / "story.py").write_text(STORY)
-    refused = "PYTHONOPTIMIZE, or python -O, leaves out the asserts that this program is made of. Hint: unset it\n"
+    refused = "PYTHONOPTIMIZE (or python -O) removes asserts, and this program depends on them. Hint: unset it\n"
     done = harness(files, "list", "", PYTHONOPTIMIZE="1")
     assert (done.returncode, done.stdout, done.stderr) == (2, "", refused)
     for options in ((), ("-n", "2")):

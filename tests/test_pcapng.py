@@ -125,7 +125,7 @@ def test_a_cut_frame_has_its_whole_length():
     assert (kept, length) == (whole.data[:190], 14 + 20 + 20 + 1000)
 
 
-def test_what_comes_before_the_first_segment_is_told_there_and_the_rest_at_the_latest():
+def test_events_without_a_segment_belong_to_the_latest_before():
     timeline = Timeline(1_000_000)
     timeline.add(Step(1_500_000, "serve", "listening"))
     timeline.add_captured(*frame(2_000_000, CLIENT, SERVER, "S"))

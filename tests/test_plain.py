@@ -125,7 +125,7 @@ def test_without_anything_to_show_it_is_a_usage_error(tmp_path):
 
 
 @pytest.mark.parametrize("language", lessons.LANGUAGES)
-def test_a_plain_lesson_is_its_fault_alone_and_no_word_of_the_lesson(tmp_path, language):
+def test_a_plain_lesson_is_only_its_fault_without_texts(tmp_path, language):
     page, files = tmp_path / "out.html", tmp_path / "files"
     asked = ["lesson", NAME, "--plain", "--html", str(page), "--lang", language, "--lab-artifacts", str(files)]
     done = run_module("harness", *asked, environment={"COLUMNS": "80"})

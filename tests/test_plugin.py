@@ -128,7 +128,7 @@ def test_where_no_lab_can_be_had_it_says_so_with_the_mend(
 
 
 @pytest.mark.parametrize(("name", "number"), [("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13), ("CAP_SYS_ADMIN", 21)])
-def test_a_root_that_lacks_a_capability_plays_as_an_ordinary_user_does(tmp_path: Path, name: str, number: int) -> None:
+def test_root_without_a_capability_plays_as_an_ordinary_user(tmp_path: Path, name: str, number: int) -> None:
     (tmp_path / "story.py").write_text(FULL_STORY)
     drop = f"namespace._libc.prctl(24, {number}, 0, 0, 0)  # PR_CAPBSET_DROP: {name}, from the next exec on\n"
     script = AS_ROOT_OF_A_USER_NAMESPACE + drop + "os.execv(sys.argv[1], sys.argv[1:])"
@@ -138,7 +138,7 @@ def test_a_root_that_lacks_a_capability_plays_as_an_ordinary_user_does(tmp_path:
     assert "user namespace (uid 0)" in done.stdout
 
 
-def test_a_timeout_in_the_middle_of_a_question_is_a_plain_failure(play: Play) -> None:
+def test_a_timeout_during_a_command_is_an_ordinary_failure(play: Play) -> None:
     endless = FULL_STORY.replace('assert lab.state("server") == "CLOSED"', "while True:\n        lab.sockets()")
     limited = endless.replace("def test_listens", "@pytest.mark.timeout(1, func_only=True)\ndef test_listens")
     done = play(f"import pytest\n{limited}", "--lab-slow")
@@ -166,7 +166,7 @@ def test_begins():
 """In CPython 3.11 the jump back to the head of such a loop has no line number (cpython issue 107901)."""
 
 
-def test_a_time_limit_in_a_loop_fails_that_test_and_not_the_session(play: Play) -> None:
+def test_a_timeout_in_a_loop_fails_the_test_not_the_session(play: Play) -> None:
     done = play(IN_A_LOOP.format(test="@pytest.mark.timeout(1, func_only=True)\ndef test_loops():"))
     assert "INTERNALERROR" not in done.stdout + done.stderr
     assert "1 failed, 1 passed" in done.stdout
@@ -270,7 +270,7 @@ def test_begins(lab, more):
 
 
 @pytest.mark.parametrize("when", NOT_WHOLE)
-def test_of_what_fails_around_a_story_the_files_are_kept_and_named(play: Play, tmp_path: Path, when: str) -> None:
+def test_files_are_kept_and_named_if_a_story_ends_badly(play: Play, tmp_path: Path, when: str) -> None:
     done = play(NOT_WHOLE[when], "--lab-slow", "-k", "begins", f"--basetemp={tmp_path / 'temporary'}")
     assert done.returncode == 1, done.stdout
     assert "more than there is" in done.stdout
@@ -315,7 +315,7 @@ pathlib.Path.replace = full
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "2"), ("-qq",)])
-def test_a_folder_that_is_full_in_the_middle_fails_the_run_and_says_so(play: Play, tmp_path: Path, options) -> None:
+def test_a_folder_that_fills_up_fails_the_run_with_the_reason(play: Play, tmp_path: Path, options) -> None:
     full = "import resource\n" + FULL_STORY + "    resource.setrlimit(resource.RLIMIT_FSIZE, (100, 10_000_000))\n"
     done = play(full, *options, "-p", "no:cacheprovider", "--lab-artifacts", str(tmp_path / "reached"))
     assert done.returncode == 1, done.stdout
@@ -324,7 +324,7 @@ def test_a_folder_that_is_full_in_the_middle_fails_the_run_and_says_so(play: Pla
     assert options == ("-qq",) or "1 as expected" in done.stdout
 
 
-def test_a_file_that_was_there_stays_where_there_is_no_room_for_another(tmp_path: Path, monkeypatch) -> None:
+def test_an_existing_file_stays_if_there_is_no_space(tmp_path: Path, monkeypatch) -> None:
     told = Timeline(0), tmp_path, "a.py::test_b", "passed", "", "reference"
     paths = artifacts.write(*told)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
@@ -340,7 +340,7 @@ def test_a_file_that_was_there_stays_where_there_is_no_room_for_another(tmp_path
     assert [path.read_bytes() for path in paths] == old
 
 
-def test_a_report_that_cannot_be_written_at_the_end_fails_the_run_and_says_so(play: Play, tmp_path: Path) -> None:
+def test_an_unwritable_report_fails_the_run_with_the_reason(play: Play, tmp_path: Path) -> None:
     done = play(FULL_DISK + FULL_STORY, "--lab-report", str(tmp_path / "reached"))
     assert done.returncode == 1, done.stdout
     assert f"--lab-report: {tmp_path}/reached cannot be written: No space left on device" in done.stdout
@@ -400,7 +400,7 @@ def test_every_workers_play_has_files_and_a_picture(
     assert done.stdout.count("test_a ─") == 2, done.stdout
 
 
-def test_a_worker_whose_play_passed_does_not_hide_one_that_failed(
+def test_a_workers_passed_play_does_not_hide_a_failed_one(
     played_by_each: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     made, _ = played_by_each
@@ -418,7 +418,7 @@ UNTELLABLE = {
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]])
 @pytest.mark.parametrize("where", ["evidence", "timeline"])
 @pytest.mark.parametrize("what", UNTELLABLE)
-def test_what_goes_wrong_while_evidence_is_kept_fails_the_test_and_not_the_session(
+def test_an_error_while_keeping_evidence_fails_only_the_test(
     play: Play, tmp_path: Path, where: str, what: str, workers: list[str]
 ) -> None:
     gone = f"""
@@ -470,7 +470,7 @@ def figures(page: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
-def test_a_story_that_fails_is_drawn_on_its_page_with_what_was_expected(tmp_path: Path, workers: tuple[str]) -> None:
+def test_a_failed_story_is_drawn_on_its_page_with_the_reason(tmp_path: Path, workers: tuple[str]) -> None:
     lesson = lessons.load("close_with_unread_data")
     story = tmp_path / f"{lesson.name}.py"
     others = "\n".join(f"def test_other_{n}(lab):\n    assert {n} > 3, 'too few'\n" for n in range(9))
@@ -519,7 +519,7 @@ def test_a_lesson_that_fails_says_on_its_page_what_was_expected(tmp_path: Path) 
     assert len(page.read_bytes()) < 200_000
 
 
-def test_the_index_is_by_name_in_the_language_chosen_and_says_of_a_story_how_it_ended(tmp_path: Path) -> None:
+def test_the_index_has_names_verdicts_and_the_chosen_language(tmp_path: Path) -> None:
     (tmp_path / "b.py").write_text(FULL_STORY)
     (tmp_path / "a.py").write_text(
         """

@@ -51,7 +51,7 @@ def test_timers_in_turn_take_their_sum_and_are_each_late(lengths_s, tick):
     assert interval.at_most_s >= interval.at_least_s + len(lengths_s) * tick * 0.999
 
 
-def test_an_interval_has_an_exact_lower_end_and_an_upper_one_that_may_be_widened():
+def test_only_an_intervals_upper_end_can_be_widened():
     interval = Interval(1.0, 1.032)
     assert 1.0 in interval
     assert 1.032 in interval
@@ -109,14 +109,14 @@ def test_what_was_measured_on_linux_6_18_at_250_hz_is_predicted(interval, measur
     assert interval.at_most_s - interval.at_least_s <= measured_s / 8
 
 
-def test_an_orphan_may_give_up_a_round_early_for_its_timers_lateness_alone():
+def test_late_timers_may_make_an_orphan_give_up_a_round_early():
     # After four rounds 30 RTOs of 204 ms have passed, 6.12 s and the timers' lateness, of the model's 6.2 s.
     interval = timers.fin_wait1_orphan(4, 0.204, 120.0, TICK_S)
     assert 6.617 in interval  # measured, as was 6.672
     assert 0.204 * (1 + 1 + 62) in interval
 
 
-def test_a_long_fin_wait2_is_its_excess_twice_and_none_is_shorter_than_3_and_a_half_rto():
+def test_fin_wait2_lasts_twice_its_excess_and_at_least_3_5_rto():
     assert timers.fin_wait2(90, TICK_S) == timers.timers_in_turn([30.0, 30.0], TICK_S)
     assert 2.06 in timers.fin_wait2(61, TICK_S)  # measured
     assert 4.03 in timers.fin_wait2(62, TICK_S)  # likewise
@@ -178,12 +178,12 @@ def test_data_is_repeated_until_the_models_time_has_passed(retries2, rto_max_s, 
     assert 0.404 + model_s <= interval.at_least_s <= sum(waits)
 
 
-def test_data_and_an_orphans_fin_differ_only_where_the_sysctl_is_0():
+def test_data_and_an_orphans_fin_differ_only_at_0():
     assert timers.unacknowledged_data(2, 0.204, 1.0, TICK_S) == timers.fin_wait1_orphan(2, 0.204, 1.0, TICK_S)
     assert timers.unacknowledged_data(0, 0.204, 1.0, TICK_S) != timers.fin_wait1_orphan(0, 0.204, 1.0, TICK_S)
 
 
-def test_a_user_timeout_counts_from_the_first_repetition_by_a_timeout():
+def test_a_user_timeout_counts_from_the_first_timeout():
     interval = timers.user_timeout(0.5, 0.204, TICK_S)
     assert interval.at_least_s == pytest.approx(0.2 + 0.204 + 0.5 - 0.001)
     assert 0.204 + 0.204 + 0.5 in interval
@@ -209,7 +209,7 @@ def test_keepalive_ends_one_interval_after_its_last_probe(settings, nominal_s):
     assert nominal_s in interval
 
 
-def test_a_backlog_is_cut_to_somaxconn_and_leaves_room_for_one_more():
+def test_a_backlog_is_cut_to_somaxconn_and_has_room_for_one_more():
     assert [limits.backlog(4, 4096), limits.backlog(65535, 4096), limits.backlog(4, 0)] == [4, 4096, 0]
     assert [limits.accept_queue_places(backlog) for backlog in (0, 4)] == [1, 5]
 

@@ -138,7 +138,7 @@ def test_without_reset_it_ends_with_fin_on_the_wire(lab):
     assert lab.counter("TcpExtTCPAbortOnClose") == 0
 
 
-def test_fin_is_fin_even_where_the_peer_is_in_the_middle_of_a_sentence(lab):
+def test_fin_stays_fin_even_while_the_peer_sends(lab):
     serve(lab, never_stop_talking)
     program = probe(lab, "-D", "1", "-c", "1")
     assert program.finish() == 0
@@ -230,7 +230,7 @@ def test_interrupted_it_says_so_far_and_130(lab):
     assert "Traceback" not in program.output()
 
 
-def test_interrupted_in_the_middle_of_a_probe_it_resets_all_the_same(lab):
+def test_interrupted_during_a_probe_it_still_resets(lab):
     lab.start(listen, lab.server_address, to="listening")
     program = probe(lab, "-R", "-D", "300", "-c", "1")
     lab.expect_states(client="ESTABLISHED", server="ESTABLISHED")

@@ -91,7 +91,7 @@ def test_a_secret_is_neither_shown_nor_kept(play: Play, tmp_path) -> None:
     assert secret not in forgiven.stdout + forgiven.stderr
 
 
-def test_a_secret_that_a_lab_cannot_have_is_a_usage_error_like_any_other(play: Play) -> None:
+def test_a_secret_that_a_lab_cannot_have_is_a_usage_error(play: Play) -> None:
     done = play("def test_it(lab): pass\n", "--lab-sysctl", "net.ipv6.conf.wan9.stable_secret=2001:db8::1")
     assert done.returncode == 4, done.stdout + done.stderr
     assert "--lab-sysctl: net.ipv6.conf.wan9.stable_secret = '(secret)': " in done.stderr
@@ -189,7 +189,7 @@ def test_nobody_believes_that_a_run_has_tested_the_host() -> None:
 
 
 @pytest.mark.parametrize("base", ["reference", "kernel", "host"])
-def test_every_key_that_governs_a_scenario_is_compared_with_the_host(base: str) -> None:
+def test_every_governing_key_is_compared_with_the_host(base: str) -> None:
     # A network of this test's own is the host's to the run. tcp_invalid_ratelimit is in no line of the reference.
     command = [sys.executable, "-m", "pytest", "scenarios/closing/close_with_unread_data.py", "-k", "no_such_story"]
     script = f"""{AS_ROOT_OF_A_USER_NAMESPACE}
@@ -243,7 +243,7 @@ def test_no_time_to_wait_is_a_usage_error(play: Play, seconds: str) -> None:
     assert "Hint: give more than 0 seconds" in done.stderr
 
 
-def test_pytest_gives_more_time_where_longer_timers_are_waited_for(play: Play) -> None:
+def test_longer_timers_extend_pytests_timeout(play: Play) -> None:
     source = """
 def test_it(lab, request):
     marker = request.node.get_closest_marker("timeout")

@@ -51,7 +51,7 @@ def test_every_scenario_is_in_the_index_once() -> None:
     assert sorted(found) == names, "Hint: make readme"
 
 
-def test_every_theme_has_a_heading_and_those_of_the_articles_in_each_language() -> None:
+def test_every_theme_has_a_heading_in_each_language() -> None:
     themes = readme.themes()
     assert set(themes) == {path.parent.name for path in (ROOT / "scenarios").glob("*/*.py")}
     assert [theme for theme, heading in themes.items() if not heading.get("en")] == []
@@ -61,7 +61,7 @@ def test_every_theme_has_a_heading_and_those_of_the_articles_in_each_language() 
     }
 
 
-def test_a_heading_without_a_translation_is_in_english_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_untranslated_heading_is_in_english_and_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readme, "themes", lambda: {"closing": {"en": "Closing"}})
     assert readme.symptoms("zh").startswith("**[未翻译] Closing**\n")
     assert readme.symptoms("en").startswith("**Closing**\n")

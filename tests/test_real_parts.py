@@ -30,7 +30,7 @@ def read_file(path):
     return Path(path).read_text()
 
 
-def test_a_program_is_found_where_debian_keeps_the_administrators(monkeypatch):
+def test_a_program_is_found_in_debians_sbin_folders(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     assert find_program("nft") in ("/usr/sbin/nft", "/sbin/nft")
 
@@ -66,7 +66,7 @@ def test_a_file_stays_in_the_folder(lab, name):
         lab.write_file(name, "")
 
 
-def test_who_is_stopped_stands_still_and_the_kernel_answers_for_it(lab):
+def test_the_kernel_answers_for_a_stopped_process(lab):
     server = lab.start(serve, lab.server_address, to="listening")
     server.stay_blocked(in_="accept")
     assert server.doing() == "sleeps in accept4()"

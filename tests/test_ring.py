@@ -139,7 +139,7 @@ def test_an_overfull_ring_makes_every_list_inconclusive(lab, monkeypatch):
     assert 1000 <= lab.counter("TcpInSegs") - captured <= lost
 
 
-def test_a_timeline_without_room_for_more_frames_makes_every_list_inconclusive(lab, monkeypatch):
+def test_a_full_timeline_makes_every_list_inconclusive(lab, monkeypatch):
     monkeypatch.setattr(frames, "MOST_BYTES", 3 * 90)
     talk = lab.start(converse, lab.server_address, lab.client_address(40001), 1, to="connected")
     assert len(lab.segments()) == 3
@@ -241,7 +241,7 @@ def test_a_round_waits_for_all_its_marks():
     assert (watch.captured, watch._marks_seen) == (1, 2)
 
 
-def test_a_frame_after_the_first_mark_makes_another_round_necessary():
+def test_a_frame_after_the_first_mark_requires_another_round():
     watch = watch_of(Capture([(1, 1), SYN, (1, 0)]))
     assert not watch._round()
 
@@ -263,7 +263,7 @@ def test_rounds_that_each_miss_another_frame_prove_nothing():
     assert watch.captured == 3
 
 
-def test_frames_that_are_never_captured_do_not_keep_the_wire_busy_for_ever():
+def test_uncaptured_frames_do_not_keep_the_wire_busy_for_ever():
     capture = Capture([SYN, *BOTH_MARKS], BOTH_MARKS, BOTH_MARKS)
     capture.under_way = [1, 1, 1]
     watch = watch_of(capture)
@@ -277,17 +277,17 @@ def test_while_nothing_is_sent_no_mark_is_sent_either():
     capture.marks = set()  # a round would now be an error
     watch.settle()
     capture.under_way = [1]
-    with pytest.raises(LabError, match="may use none of the lab's processors"):
+    with pytest.raises(LabError, match="may run on none of the lab's processors"):
         watch.settle()
 
 
-def test_a_round_ends_though_another_ack_is_always_there_and_no_mark():
+def test_a_round_ends_despite_endless_acks_and_no_mark():
     watch = watch_of(Capture([SYN] * 2 * _ENDLESS))
     assert not watch._round()
     assert watch.captured == _ENDLESS
 
 
-def test_clocks_that_cannot_be_read_closely_are_read_a_few_times_and_it_is_recorded(monkeypatch):
+def test_imprecise_clocks_are_read_again_and_the_spread_recorded(monkeypatch):
     spreads = iter([90_000, 50_000, *[70_000] * 100])
     monkeypatch.setattr("harness.lab.watch._clock_pair", lambda: (next(spreads), 7))
     watch = watch_of(Capture())

@@ -142,14 +142,14 @@ def refuses(error: Exception) -> NetworkKeeper:
     [NoNetwork, lambda: refuses(LabError("no")), lambda: refuses(OSError("no"))],
     ids=["it stands", "an error of ours", "an error of the kernel"],
 )
-def test_a_keeper_ends_without_a_complaint_if_the_asker_is_gone_before_it_is_set_up(set_up):
+def test_a_keeper_ends_silently_if_its_caller_is_already_gone(set_up):
     ours, theirs = Channel.pair()
     theirs.close()
     serve(ours, set_up)
     ours.close()
 
 
-def test_a_keeper_ends_without_a_complaint_if_the_asker_goes_without_reading_its_reply():
+def test_a_keeper_ends_silently_if_its_reply_is_never_read():
     """The kernel then has an ECONNRESET for the next send, not EPIPE (net/unix/af_unix.c, unix_release_sock)."""
     ours, theirs = Channel.pair()
     theirs.send((1, "read_sysctl", {"key": RETRIES}))

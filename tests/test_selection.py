@@ -59,14 +59,12 @@ ONE = SimpleNamespace(
     (SCENARIOS, 1, 1 << 40, 3), (SCENARIOS, 2, 1 << 40, 6), (SCENARIOS, 8, 1 << 40, 24),
     (SCENARIOS, 64, 512 << 20, 2), (SCENARIOS, 2, 1, 1), (ONE, 64, 1 << 40, 1),
 ])  # fmt: skip
-def test_auto_means_three_workers_a_processor_within_stories_and_memory(
-    machine, config, processors, memory_bytes, expected
-):
+def test_auto_is_three_workers_a_processor_within_the_limits(machine, config, processors, memory_bytes, expected):
     machine(processors, memory_bytes)
     assert selection.pytest_xdist_auto_num_workers(config) == expected
 
 
-def test_on_the_largest_machine_there_are_no_more_workers_than_stories(machine):
+def test_a_large_machine_has_no_more_workers_than_stories(machine):
     machine(256, 1 << 40)
     stories = len([line for line in collect().stdout.splitlines() if "::" in line])
     assert 100 < selection.pytest_xdist_auto_num_workers(SCENARIOS) <= stories

@@ -139,7 +139,7 @@ def test_the_other_end_that_closes_first_is_told():
     assert shape(play(story))[-1] == "call to server: →S ←SA →A →data ←data ←FIN →FIN"
 
 
-def test_of_a_server_that_runs_on_by_itself_its_answer_is_told_and_not_its_fin():
+def test_a_server_that_runs_on_has_its_answer_but_not_its_fin():
     free = [each for each in STORY if each not in ("serve: answered", "serve: closed")]
     *_, told = shape(play(free))
     assert told == "call to server: →S ←SA →A →data ←data →FIN"
@@ -155,7 +155,7 @@ def test_who_is_woken_by_data_may_close_before_or_after():
     assert shape(play(one))[-1] == "call to server: →S ←SA →A ←data ↔FIN"
 
 
-def test_of_a_client_that_no_look_has_shown_nothing_is_told_after_its_fin():
+def test_a_client_that_no_look_shows_has_nothing_after_its_fin():
     unseen = [*HANDSHAKE, ("FA", 1, 1), ("a", 1, 2), "call: left"]
     lost = ["serve: listening", *unseen, ("RA", 2, 1), "serve: closed"]
     closed = ["serve: listening", *unseen, ("fa", 1, 2), ("A", 2, 2), "serve: closed"]
@@ -187,7 +187,7 @@ def test_a_syn_that_comes_again_after_a_challenge_is_told():
     assert shape(play(unheard))[-1] == "call to server: →S ←A →S ←A"
 
 
-def test_a_fin_that_an_ended_process_has_left_to_the_kernel_is_told():
+def test_the_kernels_fin_for_an_ended_process_is_included():
     story = ["serve: listening", "call: connected", *HANDSHAKE, "call: finished", ("PA", 1, 1, 9), "serve: read",
              ("FA", 10, 1), ("a", 1, 11), "serve: read to the end"]  # fmt: skip
     assert shape(play(story))[-1] == "call to server: →S ←SA →A →data →FIN"
@@ -251,7 +251,7 @@ def test_many_connections_are_counted():
                                "40 × somebody to server: →S ←SA →A"]  # fmt: skip
 
 
-def test_of_two_names_that_begin_alike_it_is_the_one_whose_step_comes_next():
+def test_of_two_similar_names_the_one_with_the_next_step_counts():
     """A look has the first 15 bytes alone."""
     timeline = Timeline(0)
     for number, actor in enumerate(["two_port_client", "two_port_client 2"]):

@@ -132,7 +132,7 @@ def test_any_answer_of_a_known_family_is_a_socket(answer):
     assert row.timer.name == timers.get(answer[2], f"timer {answer[2]}")
 
 
-def test_a_state_that_this_program_does_not_know_is_a_state_like_the_others():
+def test_an_unknown_state_is_a_state_like_the_others():
     unknown = sockets.state_of(14)
     assert isinstance(unknown, sockets.State)
     assert (str(unknown), repr(unknown)) == ("state 14", "<State.state 14: 'state 14'>")
@@ -145,7 +145,7 @@ def test_a_state_that_this_program_does_not_know_is_a_state_like_the_others():
 
 
 @pytest.mark.parametrize("name", ["state 1", "state 12", "state -0", "state 014", "state x", "CLOSE", 14])
-def test_what_is_neither_a_state_nor_an_unknown_number_is_no_state(name):
+def test_neither_a_state_nor_a_number_is_an_error(name):
     with pytest.raises(ValueError, match="is not a valid State"):
         sockets.State(name)
 

@@ -64,7 +64,7 @@ def be_at_two_places():
     yield "there"
 
 
-def test_the_scheduler_counts_the_time_that_a_process_waits_for_a_processor():
+def test_the_scheduler_counts_waits_for_a_processor():
     """Two processes want one processor: each has to wait for half of the time."""
     allowed = os.sched_getaffinity(0)
     one = min(allowed)

@@ -88,7 +88,7 @@ def test_it_waits_before_each_step_and_tells_how_to_look_inside(terminal: Termin
     assert terminal.process.wait() == 0
 
 
-def test_it_names_each_step_that_may_come_next_and_shows_the_source_up_to_them(play) -> None:  # type: ignore[no-untyped-def]
+def test_it_names_each_possible_next_step_and_shows_the_source(play) -> None:  # type: ignore[no-untyped-def]
     """Also of a role that hands over to another, which stands at a line of its own."""
     done = play(
         """

@@ -83,7 +83,7 @@ def test_a_folder_is_no_key_and_a_key_no_folder(lab, key):
 @pytest.mark.parametrize(
     ("key", "value"), [("net.ipv4.tcp_syn_retries", 0), ("net.ipv4.tcp_syn_retries", 128), (FIN_TIMEOUT, "soon")]
 )
-def test_a_value_that_the_kernel_refuses_is_told_with_the_one_in_force(lab, key, value):
+def test_a_refused_value_is_reported_with_the_current_one(lab, key, value):
     with pytest.raises(
         LabError, match=rf"refuses {key} = '{value}' \(EINVAL\); current value: {lab.sysctl(key)}\. Hint"
     ):

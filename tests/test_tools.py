@@ -128,7 +128,7 @@ def installed(said: str) -> list[str]:
 EVERY = ["nftables", "iproute2", "tcpdump", "tshark", "chromium", "mariadb-server-core", "nginx-light"]
 
 
-def test_what_starts_nothing_is_installed_and_the_rest_is_unpacked_beside_the_checkout(make: Run, there: Path) -> None:
+def test_packages_that_start_nothing_are_installed(make: Run, there: Path) -> None:
     said = make()
     assert installed(said) == EVERY
     unpacked = there / ".tools"
@@ -150,7 +150,7 @@ def test_what_is_added_and_why_is_said_before_it_is(make: Run) -> None:
 
 
 @pytest.mark.parametrize("postinst", STARTED.values(), ids=STARTED)
-def test_a_package_that_would_start_or_enable_a_service_is_not_installed(make: Run, there: Path, postinst: str) -> None:
+def test_a_package_that_would_start_a_service_is_not_installed(make: Run, there: Path, postinst: str) -> None:
     (there / "tcpdump.postinst").write_text(f"#!/bin/sh\n{postinst}\n")
     said = make()
     assert installed(said) == [each for each in EVERY if each != "tcpdump"]
@@ -181,7 +181,7 @@ def test_apt_is_not_asked(make: Run, there: Path, environment: dict[str, str]) -
     assert not (there / ".tools").exists()
 
 
-def test_what_cannot_be_had_costs_the_others_nothing_and_is_named(make: Run, there: Path) -> None:
+def test_an_unavailable_package_is_named_and_stops_no_other(make: Run, there: Path) -> None:
     (there / "no-chromium").touch()
     said = make()
     assert installed(said) == [each for each in EVERY if each != "chromium"]
@@ -194,7 +194,7 @@ def test_a_program_whose_libraries_are_missing_is_named_instead(make: Run, there
     assert not (there / ".tools" / "bin").exists()
 
 
-def test_after_a_sigkill_nothing_is_left_that_matters_and_the_next_run_completes(make: Run, there: Path) -> None:
+def test_after_a_sigkill_the_next_run_completes(make: Run, there: Path) -> None:
     before = {path.name for path in there.iterdir()}
     (there / "kill").touch()
     assert installed(make(status=-9)) == []

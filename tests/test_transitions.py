@@ -155,11 +155,11 @@ def test_a_machine_of_many_processors_is_heard_whole(count):
         end.close()
 
 
-def test_buffers_for_many_processors_are_smaller_and_a_power_of_two():
+def test_buffers_shrink_with_processors_and_are_powers_of_two():
     assert [transitions.pages(count) for count in (1, 2, 8, 9, 65, 254)] == [64, 64, 64, 32, 4, 4]
 
 
-def test_where_so_many_processors_would_need_too_many_descriptors_states_are_inferred():
+def test_with_too_many_processors_states_are_inferred():
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
         transitions.open_events(range(soft))

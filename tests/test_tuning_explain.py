@@ -137,7 +137,7 @@ def test_host_wide_is_known_in_a_container_too(of, monkeypatch, tmp_path):
      ("net.ipv4.conf.wan7/200.rp_filter", "of the interface wan7.200, which a lab does not have"),
      ("net.ipv4.neigh.wan7.gc_stale_time", "of the interface wan7, which a lab does not have")],
 )  # fmt: skip
-def test_what_belongs_to_something_that_a_lab_lacks_is_not_called_the_hosts(of, key, why):
+def test_a_key_of_another_namespace_is_not_called_host_wide(of, key, why):
     if not key.startswith("net.") and not host_has(key):
         pytest.skip(f"this kernel has no {key}")
     before = host_value(key)
@@ -168,13 +168,13 @@ def test_read_only_everywhere(of):
     [("syn_retries", "0", 1, 127), ("syn_retries", "128", 1, 127), ("syn_retries", "six", 1, 127),
      ("retries1", "300", 0, 255), ("tw_reuse", "3", 0, 2)],
 )  # fmt: skip
-def test_a_refused_value_is_told_with_the_range_that_the_kernel_takes(of, keeper, key, value, least, greatest):
+def test_a_refused_value_is_reported_with_the_accepted_range(of, keeper, key, value, least, greatest):
     before = keeper.ask("read_sysctl", key=TCP + key)
     assert of((TCP + key, value)) == [(Kind.REFUSED, f"takes {least} to {greatest}")]
     assert keeper.ask("read_sysctl", key=TCP + key) == before
 
 
-def test_the_edges_of_a_range_are_taken_and_what_lies_beyond_is_not(of, keeper):
+def test_the_ends_of_a_range_are_accepted_and_nothing_beyond(of, keeper):
     least, greatest = accepted_range(f"{TCP}fin_timeout", keeper)
     kinds = [of((f"{TCP}fin_timeout", str(value)))[0][0] for value in (least - 1, least, greatest, greatest + 1)]
     assert kinds == [Kind.REFUSED, Kind.APPLIED, Kind.APPLIED, Kind.REFUSED]
@@ -216,7 +216,7 @@ def test_quotes_that_became_part_of_a_value_are_told(of, value):
     assert "quotes" not in of((f"{TCP}syn_retries", "0"))[0][1]
 
 
-def test_a_key_of_another_build_is_told_from_one_that_exists_nowhere(of, monkeypatch, tmp_path):
+def test_a_key_of_another_build_is_not_an_unknown_key(of, monkeypatch, tmp_path):
     assert of(("net.x25.no_such_timeout", "1")) == [(Kind.UNKNOWN, "no such key in Linux")]
     if not host_has("net.x25.restart_request_timeout"):
         ((kind, text),) = of(("net.x25.restart_request_timeout", "1"))
@@ -265,7 +265,7 @@ def test_what_keeps_a_container_from_starting_is_told(keeper, tmp_path):
     assert "runc cannot write it" in found["net.core.rmem_max"]
 
 
-def test_what_a_lab_of_an_ordinary_user_refuses_is_not_said_of_a_container(keeper, tmp_path):
+def test_an_ordinary_users_limits_do_not_apply_to_a_container(keeper, tmp_path):
     text = "services: {a: {image: x, sysctls: {net.ipv4.ping_group_range: '5 x'}}}"
     ((_, text),) = of_containers(keeper, text, tmp_path)
     assert "EINVAL" in text
@@ -276,7 +276,7 @@ def test_what_a_lab_of_an_ordinary_user_refuses_is_not_said_of_a_container(keepe
     "text", ["machine: {sysctls: {vm.max_map_count: 1}}", "vm.max_map_count: 1",
              "spec: {containers: [{image: x, command: [sysctl, -w, vm.max_map_count=1]}]}"],
 )  # fmt: skip
-def test_what_no_container_is_started_with_keeps_none_from_starting(keeper, tmp_path, text):
+def test_a_key_not_set_at_its_start_does_not_stop_a_container(keeper, tmp_path, text):
     ((key, text),) = of_containers(keeper, text, tmp_path)
     assert (key, "does not start" in text) == ("vm.max_map_count", False)
 
@@ -313,7 +313,7 @@ def test_unknown_with_the_nearest_name(of):
     ("typo", "meant"), [("net.core.netdev_max_backlogg", "net.core.netdev_max_backlog"),
                         ("net.core.busy_pool", "net.core.busy_poll"), ("net.core.dev_weight_bias", None)],
 )  # fmt: skip
-def test_a_typo_is_not_host_wide_where_the_hosts_keys_can_be_seen(of, monkeypatch, tmp_path, typo, meant):
+def test_a_typo_is_not_host_wide_if_the_hosts_keys_are_visible(of, monkeypatch, tmp_path, typo, meant):
     if not host_has("net.core.netdev_max_backlog"):
         pytest.skip("the initial network cannot be seen from here")
     ((kind, text),) = of((typo, "1"))
@@ -393,7 +393,7 @@ RULES = [
 
 
 @pytest.mark.parametrize(("key", "value", "other", "off", "on"), RULES)
-def test_without_effect_because_of_another_line_or_the_value_in_force(of, key, value, other, off, on):
+def test_without_effect_because_of_another_line_or_current_value(of, key, value, other, off, on):
     for name in (key, other):
         if not host_has(TCP + name):
             pytest.skip(f"this kernel has no {name}")
@@ -413,7 +413,7 @@ def test_every_rule_is_tried():
     )
 
 
-def test_a_line_that_is_itself_refused_takes_no_effect_from_others(of):
+def test_a_refused_line_does_not_disable_others(of):
     before = {f"{TCP}timestamps": "1"}.get
     assert of((f"{TCP}tw_reuse", "1"), (f"{TCP}timestamps", "no"), before=before)[0][0] != Kind.NO_EFFECT
     assert of((f"{TCP}tw_reuse", "0"), (f"{TCP}timestamps", "0"))[0][0] != Kind.NO_EFFECT, "off either way"
@@ -494,7 +494,7 @@ class TestTheCommand:
             f"was {host_value(f'{TCP}fin_timeout')}", "was 60", "was 1", "already 17"
         ]  # fmt: skip
 
-    def test_of_a_file_before_what_the_kernel_takes_of_it_was_in_force(self, nursery, tmp_path):
+    def test_the_old_values_are_the_accepted_ones_of_a_before_file(self, nursery, tmp_path):
         """As whatif has it: no refused value, no unknown key; and what the new file does not say again is gone."""
         old, new = tmp_path / "old.conf", tmp_path / "new.conf"
         old.write_text(f"{TCP}syn_retries = 0\n{TCP}retries2 = 7 # soon\n{TCP}timestamps = 0\n{TCP}nope = 1\n")
@@ -527,7 +527,7 @@ class TestTheCommand:
             (f"{TCP}tw_reuse", "applied"), (f"{TCP}retries2", "applied"),
         ]  # fmt: skip
 
-    def test_what_one_container_has_keeps_the_kernel_from_nothing_in_another(self, nursery):
+    def test_one_container_does_not_disable_keys_in_another(self, nursery):
         script = (
             "docker run --sysctl net.ipv4.ip_local_port_range='1024 65535' x\n"
             "docker run --sysctl net.ipv4.ip_unprivileged_port_start=2000 x\n"
@@ -539,7 +539,7 @@ class TestTheCommand:
         found = json.loads(run("--json", "-", stdin=script).stdout)
         assert [each["verdict"] for each in found] == ["overridden", "applied", "applied"]
 
-    def test_a_container_is_compared_with_what_a_container_begins_with(self, nursery, tmp_path):
+    def test_a_container_is_compared_with_the_kernels_defaults(self, nursery, tmp_path):
         (tmp_path / "a.sh").write_text(f"sysctl -w {TCP}retries2=9\ndocker run --sysctl {TCP}retries2=9 x\n")
         found = json.loads(on_a_host_with(f"{TCP}retries2", "9", "explain", "--json", str(tmp_path / "a.sh")))
         assert [(each["verdict"], each["text"]) for each in found] == [

@@ -74,7 +74,7 @@ class TestAnyStructure:
     def test_what_only_looks_like_a_name_is_left_alone(self, given, text):
         assert [key for key, _, _ in settings(given("a.yml", text))] in ([], [FIN])
 
-    def test_what_is_merged_into_a_containers_sysctls_is_not_the_hosts_as_well(self, given):
+    def test_sysctls_merged_into_a_container_are_not_the_hosts(self, given):
         text = (
             f"x-sysctls: &s {{{FIN}: 15}}\nservices: {{a: {{image: x, sysctls: *s}}, b: {{image: x, sysctls: *s}}}}\n"
         )
@@ -106,7 +106,7 @@ class TestAnyStructure:
         text = f"- vars: {{n: 15}}\n- vars: {{n: 16}}\n- sysctl: {{name: {FIN}, value: '{{{{ n }}}}'}}\n"
         assert refused(given("a.yml", text)) == [(3, "the template '{{ n }}' is not known here")]
 
-    def test_a_loop_of_which_an_item_is_not_known_is_named_item_by_item(self, given):
+    def test_a_loop_with_an_unknown_item_is_reported_item_by_item(self, given):
         text = f"- sysctl: {{name: '{{{{ item.n }}}}', value: '{{{{ x }}}}'}}\n  loop:\n  - {{n: {FIN}}}\n"
         assert {line for line, _ in refused(given("a.yml", text))} == {1, 3}
 
@@ -172,7 +172,7 @@ class TestOtherSyntax:
             (FIN, "15", 2, 1, True), (SACK, "0", 3, 1, True), (CORE, "1", 3, 1, True)
         ]  # fmt: skip
 
-    def test_quadlet_arguments_of_podman_come_last_on_its_command_line(self, given):
+    def test_quadlets_podman_arguments_come_last(self, given):
         text = f"[Container]\nPodmanArgs=--sysctl {FIN}=15\nSysctl={FIN}=16\nPodmanArgs=--init\n"
         found = read([given("a.container", text)])
         assert [(line.value, line.line) for line in found] == [("16", 3), ("15", 2)], "in the order of writing"
@@ -233,7 +233,7 @@ class TestForeignFormats:
          ("a.conf.erb", f"<% if x %>\n{FIN} = 15\n<% end %>\n", "an ERB template"),
          ("a.tftpl", f"%{{ if x }}\n{FIN} = 15\n%{{ endif }}\n", "a Terraform template")],
     )  # fmt: skip
-    def test_a_foreign_format_is_refused_in_one_sentence_that_says_what_to_give(self, given, name, text, what):
+    def test_a_foreign_format_is_refused_with_a_hint_in_one_sentence(self, given, name, text, what):
         ((_, why),) = refused(given(name, text))
         assert why.startswith(f"this looks like {what}, which is not supported. Hint: ")
         assert read_some([given(name, text)])[0] == [], "nothing is used with --partial either"

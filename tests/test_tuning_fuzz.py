@@ -413,7 +413,7 @@ def a_tree_with_names(chance, depth, names):
     return {key: a_tree_with_names(chance, depth - 1, names) for key in keys}
 
 
-def test_every_sysctls_name_in_a_structured_file_is_read_or_named_with_its_place():
+def test_every_sysctl_in_a_structured_file_is_read_or_reported():
     for seed in range(CASES):
         names = []
         text = json.dumps({"top": a_tree_with_names(random.Random(seed), 5, names)}, indent=1)

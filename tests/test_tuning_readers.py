@@ -149,7 +149,7 @@ class TestSysctlD:
         assert settings(path) == [(REUSE, "0")]
         assert [line.overridden_by for line in read([path])] == [f"{path}:3", f"{path}:4", ""]
 
-    def test_a_glob_is_all_that_match_but_for_keys_with_a_line_of_their_own(self, given):
+    def test_a_glob_excludes_keys_that_have_their_own_line(self, given):
         text = "net.ipv4.conf.*.rp_filter = 2\n-net.ipv4.conf.default.rp_filter\nnet.ipv4.conf.lo.rp_filter = 0\n"
         found = settings(given("a.conf", text))
         folder = "/proc/sys/net/ipv4/conf"
@@ -187,7 +187,7 @@ class TestFilesAndDirectories:
         assert settings(*both) == [(SACK, "1")]
         assert settings(*reversed(both)) == [(SACK, "2"), (REUSE, "2"), (CORE, "6")]
 
-    def test_what_a_boot_goes_on_without_is_passed_over_but_takes_its_name(self, given, tmp_path):
+    def test_an_unreadable_file_is_ignored_but_masks_its_name(self, given, tmp_path):
         given("etc/10.conf", f"{SACK}=1")
         given("etc/.20.conf", f"{SACK}=2")
         (tmp_path / "etc" / "30.conf").symlink_to("/nonexistent")
@@ -226,7 +226,7 @@ class TestFilesAndDirectories:
     def test_a_byte_order_mark_is_no_part_of_a_key(self, given):
         assert settings(given("a.conf", b"\xef\xbb\xbfnet.a=1")) == [("net.a", "1")]
 
-    def test_troubles_of_all_files_come_together_and_nothing_is_half_read(self, given):
+    def test_all_files_troubles_come_together_and_nothing_is_used(self, given):
         paths = [
             given("a.conf", "x"),
             given("b.conf", f"{SACK}=1"),
@@ -400,7 +400,7 @@ class TestScripts:
          ('./a | tee "${SYSCTL_FILE}"', (1, 12, "settings written to ${SYSCTL_FILE}. Hint: give that file itself")),
          ("F=/etc/sysctl.conf\nsysctl -p $F", (2, 8, "sysctl -p reads /etc/sysctl.conf. Hint: give that file itself"))],
     )  # fmt: skip
-    def test_a_variable_that_was_given_a_file_of_sysctls_is_that_file(self, given, text, place):
+    def test_a_variable_set_to_a_file_of_sysctls_is_that_file(self, given, text, place):
         assert troubles(given("a.sh", text)) == [place]
         assert settings(given("b.sh", "D=/etc/sysctl.d; ls $D $E\n")) == []
 
@@ -452,7 +452,7 @@ class TestScripts:
          "mv x /etc/sysctl.d/y.conf.bak", "cp /etc/sysctl.d/y.conf{,.bak}", "cat /etc/sysctl.conf > /tmp/sysctl.conf",
          "cp /etc/sysctl.conf /root/sysctl.conf", "echo x | tee /tmp/old-sysctl.conf", "ssh h 'cp x /tmp/sysctl.conf'"],
     )  # fmt: skip
-    def test_what_only_reads_a_file_of_sysctls_or_makes_way_for_it_sets_none(self, given, command):
+    def test_commands_that_only_read_or_remove_a_file_set_nothing(self, given, command):
         assert settings(given("a.sh", f"{command}\n")) == []
 
     @pytest.mark.parametrize("by", ["su -c", "ssh h", "$SUDO sh -c"])
@@ -547,7 +547,7 @@ class TestManifests:
     def test_a_task_in_one_text_that_is_not_known_is_named(self, given, module, text, why):
         assert troubles(given("a.yml", f"- {module}: {text}\n")) == [(1, len(module) + 5, why)]
 
-    def test_a_text_that_is_called_sysctl_is_no_task_but_one_of_the_module_is(self, given):
+    def test_the_key_sysctl_alone_makes_no_task_but_the_module_does(self, given):
         assert settings(given("a.yml", "sysctl: /sbin/sysctl\nx: {sysctl: true}\ny: {sysctl: }\n")) == []
         assert troubles(given("b.yml", "- ansible.builtin.sysctl:\n")) == [(1, 26, "no name in plain text")]
 
@@ -621,7 +621,7 @@ class TestManifests:
         assert troubles(given("a.yml", f"{text}\n")) == [place]
 
     @pytest.mark.parametrize("text", ["command: sysctl --system", "shell: sysctl -q --system", "x: [sysctl, --system]"])
-    def test_a_command_that_loads_the_files_of_the_machine_sets_nothing_of_its_own(self, given, text):
+    def test_a_command_that_loads_the_machines_files_sets_nothing(self, given, text):
         assert settings(given("a.yml", f"{text}\nsysctls: {{{SACK}: 0}}")) == [(SACK, "0")]
 
     @pytest.mark.parametrize(
@@ -693,7 +693,7 @@ class TestManifests:
         assert settings(given("a.yml", text + f"sysctls: {{{SACK}: 0}}")) == [(SACK, "0")]
 
     @pytest.mark.parametrize("value", ["1", "'" + "{{item}}" * 40 + "'", "'$'", "*s"])
-    def test_a_hundred_tasks_over_one_list_of_ten_thousand_are_bounded(self, given, value, in_time):
+    def test_a_hundred_tasks_over_ten_thousand_items_are_bounded(self, given, value, in_time):
         task = "- sysctl: {name: 'a.{{item}}', value: " + value + "}\n  loop: *a\n"
         text = f"- &s {'y' * 100_000}\n- &a [&i x{', *i' * 10_000}]\n{task * 100}"
         with in_time(text):
@@ -711,7 +711,7 @@ class TestManifests:
         with in_time(text), contextlib.suppress(Malformed):
             read([given("a.yml", text)])
 
-    def test_what_a_mapping_merges_in_counts_where_it_has_none_of_its_own(self, given):
+    def test_a_merged_pair_counts_only_without_a_pair_of_that_name(self, given):
         text = (
             f"x: &a {{{SACK}: 0, net.ipv4.tcp_dsack: 0}}\ny: &b {{<<: *a, net.ipv4.tcp_fack: 1}}\n"
             f"web: {{sysctls: {{<<: [*b], {SACK}: 1}}}}\n"

@@ -66,7 +66,7 @@ def test_the_records_show_them(story):
     assert shape(story)
 
 
-def test_a_pending_delayed_ack_is_named_and_is_no_news_in_a_ladder():
+def test_a_delayed_ack_has_a_name_and_is_not_shown_in_a_ladder():
     """Linux 7.3 reports it (commit c698f5cc940d): every connection with traffic has it for 40 ms."""
     assert sockets.TIMERS[5] == "delayed_ack"
     row = Socket(State.ESTABLISHED, SERVER, CLIENT, 0, 0, Timer("delayed_ack", 0.04, 0), 7, 0)

@@ -86,12 +86,12 @@ class TestTheTrial:
         assert [str(each.kind) for each in found.verdicts_before] == ["value refused", "unknown", "applied"]
         assert found.changed["net.ipv4.tcp_retries2"][0] == "7"
 
-    def test_what_the_old_file_alone_said_keeps_nothing_from_having_an_effect(self, conf) -> None:
+    def test_lines_of_only_the_old_file_do_not_disable_a_key(self, conf) -> None:
         before = conf("net.ipv4.tcp_timestamps = 0\nnet.ipv4.tcp_tw_reuse = 0\n", "a.conf")
         [verdict] = trial([conf("net.ipv4.tcp_tw_reuse = 1\n")], [before], set()).verdicts
         assert str(verdict.kind) == "applied"
 
-    def test_of_a_script_the_last_value_that_the_kernel_takes_is_played(self, conf) -> None:
+    def test_a_scripts_last_accepted_value_is_played(self, conf) -> None:
         script = "sysctl -w net.ipv4.tcp_keepalive_time=77\nsysctl -w net.ipv4.tcp_keepalive_time=99999999999\n"
         assert trial([conf(script, "a.sh")], ["reference"], set()).changed["net.ipv4.tcp_keepalive_time"][1] == "77"
 
@@ -124,7 +124,7 @@ class TestTheTrial:
         before = conf(refused, "a.conf")
         assert [each.line.line for each in trial([file], [before], set()).not_tried()] == [2], "1 is nothing new"
 
-    def test_what_has_no_effect_is_told_with_the_keys_that_keep_it_from_one(self, conf) -> None:
+    def test_a_key_without_effect_names_the_keys_that_disable_it(self, conf) -> None:
         file = conf("net.ipv4.tcp_max_syn_backlog = 64\nnet.ipv4.tcp_low_latency = 1\nnet.ipv4.tcp_tw_reuse = 1\n")
         found = trial([file], ["reference"], set()).without_effect
         assert found["net.ipv4.tcp_max_syn_backlog"] == {"net.ipv4.tcp_syncookies"}
@@ -226,7 +226,7 @@ class TestTheReport:
         assert report(row(Verdict.CHANGED), untried={"net.ipv4.tcp_y": "no scenario covers it"}).status == 1
         assert report(changed=()).status == 0
 
-    def test_a_story_whose_evidence_was_lost_every_time_was_not_measured(self) -> None:
+    def test_a_story_that_always_lost_evidence_was_not_measured(self) -> None:
         assert report(row(Verdict.NOT_MEASURED, ENDING)).status == 3
 
     def test_each_change_has_its_sentence_and_its_lesson(self) -> None:
@@ -267,7 +267,7 @@ class TestTheReport:
         [(_, [why])] = sections(report(moved, changed=("net.core.somaxconn", FIN_TIMEOUT)))
         assert why == "b, the client's FIN_WAIT2 lasts: tcp_fin_timeout: limits. Lesson: make lesson S=b"
 
-    def test_rows_that_changed_come_first_and_then_those_predicted_to_and_those_not_measured(self) -> None:
+    def test_the_order_is_changed_predicted_not_measured(self) -> None:
         verdicts = [Verdict.SAME, Verdict.NOT_MEASURED, Verdict.PREDICTED, Verdict.VARIES, Verdict.CHANGED]
         rows = [row(verdict, story=f"scenarios/{at}.py::test_x") for at, verdict in enumerate(verdicts)]
         assert [each.scenario for each in report(*rows).shown()] == ["4", "3", "2", "1"]
@@ -299,7 +299,7 @@ class TestTheReport:
         ]  # fmt: skip
 
     @pytest.mark.parametrize("kind", [Kind.REFUSED, Kind.UNKNOWN, Kind.READ_ONLY])
-    def test_a_line_that_the_kernel_does_not_take_is_counted_and_no_pass(self, kind) -> None:
+    def test_a_line_that_the_kernel_refuses_is_counted_and_no_pass(self, kind) -> None:
         found = report(row(Verdict.SAME), lines=(line(kind),))
         assert found.status == 3
         assert headline(found) == "Not everything could be measured. 1 line could not be tried. 1 observable: 1 same"
@@ -309,7 +309,7 @@ class TestTheReport:
         assert report(row(Verdict.CHANGED), lines=(line(kind),)).status == 1
 
     @pytest.mark.parametrize("verdict", [Verdict.CHANGED, Verdict.PREDICTED])
-    def test_what_has_no_effect_here_changes_nothing_in_a_story_that_gives_it_one(self, verdict) -> None:
+    def test_a_story_that_enables_a_dead_key_shows_no_change(self, verdict) -> None:
         dead, story = {Y: {"net.ipv4.tcp_z"}}, "scenarios/full_accept_queue.py::test_x"
         found = report(row(verdict), changed=(Y,), without_effect=dead, pinned={story: {"net.ipv4.tcp_z"}})
         assert (found.status, [each.verdict for each in found.rows]) == (0, [Verdict.NOT_MEASURED])
@@ -403,7 +403,7 @@ class TestTheCommand:
         assert done.returncode == 2
         assert "99.conf:1:" in done.stderr
 
-    def test_partial_tries_what_can_be_read_and_has_an_exit_status_of_its_own(self, conf, tmp_path) -> None:
+    def test_partial_tries_what_can_be_read_and_exits_with_7(self, conf, tmp_path) -> None:
         file = conf("net.ipv4.tcp_fin_timeout = 1\nnet.ipv4.tcp_retries2 5\n")
         strict = harness("whatif", "--before", "reference", file)
         assert strict.returncode == 2
@@ -440,13 +440,13 @@ class TestTheCommand:
         assert "(the story sets tcp_syncookies itself)" in " ".join(done.stdout.split())
 
     @pytest.mark.parametrize("form", ["json", "markdown", "html"])
-    def test_a_file_that_cannot_be_written_is_told_before_anything_is_played(self, conf, form, monkeypatch) -> None:
+    def test_an_unwritable_file_is_reported_before_playing(self, conf, form, monkeypatch) -> None:
         monkeypatch.setattr("harness.cli.whatif.trial", lambda *_, **__: 1 / 0)
         with pytest.raises(LabError, match=r"cannot be written: .*Hint: "):
             run([conf("")], ["reference"], plays=1, max_wait_s=1, **{"json": "", "markdown": "", "html": ""}
                 | {form: "/proc/nope/x"})  # fmt: skip
 
-    def test_a_file_that_could_be_written_is_as_it_was_where_nothing_is_played(self, conf, tmp_path) -> None:
+    def test_a_writable_file_is_unchanged_if_nothing_is_played(self, conf, tmp_path) -> None:
         kept, empty, new = tmp_path / "kept.json", tmp_path / "empty.html", tmp_path / "new.md"
         kept.write_text("old")
         empty.touch()
@@ -474,7 +474,7 @@ class TestTheCommand:
         assert harness("whatif", conf(""), *arguments).returncode == 2
 
     @pytest.mark.parametrize("seconds", ["0", "nan", "inf", "1e9"])
-    def test_no_time_to_wait_is_refused_by_the_name_that_it_was_given(self, conf, seconds) -> None:
+    def test_an_impossible_wait_is_refused_by_its_options_name(self, conf, seconds) -> None:
         done = harness("whatif", "--before", "reference", conf(""), "--max-wait", seconds)
         assert done.returncode == 2, done.stdout + done.stderr
         assert done.stderr.startswith("--max-wait ")
@@ -591,7 +591,7 @@ class TestBaselines:
     @pytest.mark.parametrize(
         "arguments", [["--lab-compare-fail=changed"], ["--lab-save", "/proc/nope/x.json"], ["--lab-save", "a b"]]
     )
-    def test_what_cannot_be_kept_or_compared_is_refused_before_anything_is_played(self, arguments) -> None:
+    def test_an_unusable_record_is_refused_before_playing(self, arguments) -> None:
         done = self.play("scenarios/closing/close_with_unread_data.py", *arguments)
         assert done.returncode == 4
         assert "Hint: " in done.stderr

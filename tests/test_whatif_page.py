@@ -104,7 +104,7 @@ def test_every_verdict_has_a_mark_of_its_own(tmp_path) -> None:
     assert len({mark for mark, _ in verdicts}) == len(Verdict)
 
 
-def test_all_rows_are_in_the_table_and_those_of_what_moved_come_first(shown, tmp_path) -> None:
+def test_all_rows_are_in_the_table_with_changed_ones_first(shown, tmp_path) -> None:
     rows = [row(Verdict.SAME, f"test_{name}", f"observable {name}") for name in "abc"]
     moved = Row("scenarios/zzz.py::test_moved", ENDING, "as expected", "NOT as expected", Verdict.CHANGED)
     told = report(*rows, moved, lists_all=True)
@@ -130,7 +130,7 @@ def test_at_most_six_pairs_are_drawn_and_the_others_are_named(tmp_path) -> None:
     assert re.findall(r"<li>.*?::(\w+)</li>", undrawn) == ["test_6", "test_7", "test_varies"], "changes come first"
 
 
-def test_a_story_without_a_timeline_is_named_and_one_with_half_is_drawn(shown, tmp_path) -> None:
+def test_a_story_needs_one_timeline_to_be_drawn_else_it_is_named(shown, tmp_path) -> None:
     none, half = row(Verdict.CHANGED, "test_none"), row(Verdict.CHANGED, "test_half")
     played(tmp_path, half, turns=("after.1",))
     browser = shown(page(report(none, half), tmp_path))

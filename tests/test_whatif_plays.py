@@ -57,7 +57,7 @@ class TestWhichStories:
     made_up = Lesson(sysctls=(KEY, OTHER), text=f'def test_a():\n    """Observes: {KEY}. Not tcp_retries2."""\n'
                      'def test_b():\n    """Proves: 1."""\ndef role(): ...\n')  # fmt: skip
 
-    def test_one_that_says_what_it_observes_is_governed_by_that_alone(self) -> None:
+    def test_a_story_with_observes_is_governed_only_by_those_keys(self) -> None:
         assert governed(self.made_up, {KEY}) == {"test_a": {KEY}, "test_b": {KEY}}
         assert governed(self.made_up, {OTHER, "net.core.somaxconn"}) == {"test_b": {OTHER}}
         assert governed(self.made_up, set()) == {}
@@ -89,7 +89,7 @@ class TestTheDeck:
         monkeypatch.setattr(turns, "turn_of", lambda item: item.turn)
         return turns._Deck(items)
 
-    def test_first_turns_come_first_and_a_story_that_does_not_go_on_has_no_other(self, monkeypatch) -> None:
+    def test_first_turns_come_first_and_may_be_the_only_ones(self, monkeypatch) -> None:
         deck = self.deck("a", "b", monkeypatch=monkeypatch)
         assert [deck.draw(), deck.draw(), deck.draw()] == [0, 2, None]
         deck.played(0, play_others=False)
@@ -100,9 +100,7 @@ class TestTheDeck:
         assert deck.draw() is None
         assert deck.done == deck.total
 
-    def test_plays_that_wait_begin_at_once_and_those_that_work_leave_each_other_the_processors(
-        self, monkeypatch
-    ) -> None:
+    def test_waiting_plays_begin_at_once_and_busy_ones_are_limited(self, monkeypatch) -> None:
         deck = self.deck("a", "b", "c", "d", "w", "wait", monkeypatch=monkeypatch)
         assert [deck.draw() for _ in range(6)] == [8, 10, 0, 2, 4, None], "three a processor"
         deck.played(8, play_others=True)
@@ -159,7 +157,7 @@ class TestPlays:
         assert [play["story"].partition("::")[2] for play in found.not_compared] == ["test_pins"]
         assert len(found.before.plays) == len(found.after.plays) == 4
 
-    def test_an_inconclusive_play_is_tried_again_and_the_last_try_counts(self, tmp_path) -> None:
+    def test_an_inconclusive_play_is_retried_and_the_last_try_counts(self, tmp_path) -> None:
         text = (
             "from pathlib import Path\nfrom harness.errors import Inconclusive\n"
             "def test_is_starved(lab, lab_turn):\n"
@@ -181,7 +179,7 @@ class TestPlays:
         assert done.returncode == 3, done.stdout + done.stderr
         assert "a worker died while it played story.py::test_dies" in done.stdout
 
-    def test_a_story_that_was_not_played_as_often_as_asked_for_is_an_error(self) -> None:
+    def test_a_story_with_missing_plays_is_an_error(self) -> None:
         play = {"story": "x::y", "verdict": "failed"}
         sides = Run("6", "before", {}, (play,)), Run("6", "after", {}, ())
         with pytest.raises(LabUnavailable, match="not played as often as asked for: x::y"):

@@ -46,7 +46,7 @@ class TestTheOrder:
             forecast = re.search(r"\bpredicted(?! \d| to)", table)
             assert table.index("changed") < table.index("also") < forecast.start() < table.index("unmeasured")
 
-    def test_what_is_the_same_is_one_line_with_a_count_and_all_lists_it(self, mixed, tmp_path) -> None:
+    def test_same_rows_are_one_counted_line_and_all_lists_them(self, mixed, tmp_path) -> None:
         line = "2 observables are the same, in 2 scenarios (--all lists them)"
         for text in (as_text(mixed), "\n".join(as_markdown(mixed)), page(mixed, tmp_path)):
             plain = " ".join(text.replace("\\", "").split())
@@ -56,7 +56,7 @@ class TestTheOrder:
         assert "unmoved" in listed
         assert "2 observables are the same, in 2 scenarios\n" in listed
 
-    def test_stories_that_were_not_compared_are_counted_and_all_names_them(self) -> None:
+    def test_uncompared_stories_are_counted_and_all_names_them(self) -> None:
         found = report(row(Verdict.CHANGED), not_compared=("scenarios/a.py::test_sets_it[1]", B))
         assert "2 stories were not compared, because they set the changed keys themselves (--all" in as_text(found)
         assert "sets it" not in as_text(found)
@@ -68,7 +68,7 @@ class TestTheOrder:
 
 
 class TestTheMaximumWait:
-    def test_each_row_says_which_would_measure_it_with_what_is_predicted(self) -> None:
+    def test_each_row_has_the_wait_that_would_measure_it(self) -> None:
         found = report(unmeasured(A, 60.0, 29.5), unmeasured(B, 103.2, 103.2))
         assert dict(sections(found))["Not measured"] == [
             "a, it lasts (predicted 60.0 s → predicted 29.5 s): longer than the 10 s of --max-wait; "
@@ -110,7 +110,7 @@ class TestWhatHappenedInstead:
         assert json.loads(as_json(found))["observables"][0]["reason"] == f"after: failed: {why}"
         assert why in " ".join("\n".join(as_markdown(found)).replace("\\", "").split())
 
-    def test_what_fails_on_both_sides_is_said_once_and_without_a_side(self) -> None:
+    def test_a_failure_on_both_sides_is_reported_once_without_a_side(self) -> None:
         sides = [Run("6", name, {}, (played("failed", "why"),)) for name in ("before", "after")]
         assert _reasons(Played(*sides)) == {A: "failed: why"}
 
