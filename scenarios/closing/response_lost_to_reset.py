@@ -1,0 +1,319 @@
+"""A server that answers early and closes with the request unread resets its own answer away.
+
+The server has read the headers, answers 413 (or 401), and calls close(). The part of the body that
+has arrived is unread, so close() sends RST instead of FIN (close_with_unread_data.py), and discards
+what the client's kernel has not received of the answer. What has arrived stays readable, with
+ECONNRESET after it: a client that reads in time gets more. A client that is still sending gets the
+error from send(), and most clients do not read after that. If a segment of the answer is lost on
+its way, nothing repeats it.
+
+    client                                     server
+    send()       ── PA headers, body ─────▶    reads the headers
+                 ◀─────────────── PA 413 ──    send()
+    CLOSED       ◀─────────────────── RA ──    CLOSED: close(), and the body is unread
+    send(): ECONNRESET
+    or
+    CLOSE_WAIT   ◀─────────── PA 413, FA ──    FIN_WAIT2: shutdown(), and reads on
+                 ── PA body, FA ──────────▶    recv(): the end, or a limit is reached: close()
+    recv(): 413
+
+The cure is the lingering close of RFC 9112, section 9.6: shut down, read to the end or to a limit
+of bytes and seconds, and then close. With "Expect: 100-continue", a client does not send the body
+before it has an answer. nginx reads a body that is too large whatever lingering_close says; the
+option decides about requests that it cannot read to their end, such as one with too many headers.
+
+Sources: RFC 9112, section 9.6; RFC 9110, section 10.1.1. Kernel: __tcp_close, tcp_recvmsg_locked
+(net/ipv4/tcp.c), tcp_validate_incoming. nginx: ngx_http_discarded_request_body_handler,
+ngx_http_finalize_connection.
+"""
+
+import http.client
+import socket
+import time
+
+import pytest
+
+from harness.inside.installed import find_program
+from harness.lab import expect
+
+BODY_BYTES = 8 << 20  # more than both kernels' buffers hold, so send() waits
+PAGE_BYTES = 100_000
+HEAD = f"POST / HTTP/1.1\r\nHost: server\r\nContent-Length: {BODY_BYTES}\r\n".encode()
+NGINX = """
+daemon off;
+master_process off;
+pid {folder}/pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen {host}:{port};
+        client_max_body_size 1m;
+        lingering_close {lingering_close};
+    }}
+}}
+"""
+
+
+def linger(connection, limit_bytes, limit_s):
+    connection.shutdown(socket.SHUT_WR)
+    deadline = time.monotonic() + limit_s
+    while limit_bytes > 0 and (left_s := deadline - time.monotonic()) > 0:
+        connection.settimeout(left_s)
+        try:
+            data = connection.recv(65536)
+        except TimeoutError:
+            break
+        if not data:
+            break
+        limit_bytes -= len(data)
+    connection.close()
+
+
+def serve(address, page_bytes=0, limits=None):
+    """With limits, it lingers; without, it closes at once."""
+    listener = socket.create_server(address)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PAGE_BYTES)
+    yield "listening"
+    connection, _ = listener.accept()
+    headers = b""
+    while b"\r\n\r\n" not in headers:
+        headers += connection.recv(1024)
+    answer = f"HTTP/1.1 413 Content Too Large\r\nContent-Length: {page_bytes}\r\n\r\n".encode()
+    connection.sendall(answer + bytes(page_bytes))
+    yield "answered"
+    if limits:
+        linger(connection, *limits)
+    else:
+        connection.close()
+    yield "closed"
+
+
+def send_body(address, first_bytes, rest_bytes=0, head=HEAD):
+    """A client that pauses in the body. What it read: the status, bytes of the page, the end."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PAGE_BYTES // 4)
+    connection.connect(address)
+    connection.sendall(head + b"\r\n" + bytes(first_bytes))
+    yield "part is sent"
+    if rest_bytes:
+        connection.sendall(bytes(rest_bytes))
+    received, end = b"", "end of stream"
+    try:
+        while data := connection.recv(65536):
+            received += data
+    except ConnectionResetError:
+        end = "ECONNRESET"
+    return received[9:12], len(received.partition(b"\r\n\r\n")[2]), end
+
+
+def ask_first(address):
+    connection = socket.create_connection(address)
+    connection.sendall(HEAD + b"Expect: 100-continue\r\n\r\n")
+    yield "headers are sent"
+    answer = connection.recv(4096)
+    if answer.startswith(b"HTTP/1.1 100"):
+        connection.sendall(bytes(BODY_BYTES))
+    connection.close()
+    return answer[9:12]
+
+
+def upload(address, reads_after_failure=False):
+    connection = http.client.HTTPConnection(*address)
+    connection.connect()
+    yield "connected"
+    try:
+        connection.request("POST", "/", bytes(BODY_BYTES))
+    except ConnectionError:
+        if not reads_after_failure:
+            raise
+    yield "uploaded"
+    return connection.getresponse().status
+
+
+def wait_until_the_window_is_closed(lab):
+    def timer():
+        return lab.socket("server").timer.name
+
+    expect.poll("the server's timer", "zero_window_probe", timer, lab.deadline_s)
+
+
+def flags(lab):
+    return "".join(segment.flags for segment in lab.segments())
+
+
+def play_paused(lab, page_bytes, limits=None, first_bytes=10_000):
+    """The client has sent a part of the body, more than the server reads before it answers."""
+    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)
+    server = lab.start(serve, lab.server_address, page_bytes, limits, to="listening")
+    client = lab.start(send_body, lab.server_address, first_bytes, to="part is sent")
+    return server, client
+
+
+def test_the_reset_takes_back_what_has_not_arrived(lab):
+    """A client that reads only now gets what its kernel had received, and then the error."""
+    server, client = play_paused(lab, PAGE_BYTES)
+    server.run_to("answered")
+    wait_until_the_window_is_closed(lab)
+    arrived, unsent = lab.socket("client").recv_q, lab.socket("server").send_q
+    server.run_to("closed")
+    assert lab.wire()[-1] == "server RA"
+    assert "F" not in flags(lab)
+    lab.expect_states(client="CLOSED", server="CLOSED")
+    assert lab.counter("TcpExtTCPAbortOnClose") == 1
+    status, page_bytes, end = client.finish()
+    assert (status, end) == (b"413", "ECONNRESET")
+    assert PAGE_BYTES - unsent == page_bytes < arrived
+
+
+def test_a_client_that_reads_before_the_reset_gets_it_all(lab):
+    """The same answer. Still the end of it is ECONNRESET."""
+    server, client = play_paused(lab, PAGE_BYTES)
+    client.stay_blocked(in_="recv")
+    server.run_to("answered")
+    lab.expect_socket("server", send_q=0)
+    server.run_to("closed")
+    assert lab.wire()[-1] == "server RA"
+    assert client.finish() == (b"413", PAGE_BYTES, "ECONNRESET")
+
+
+def play_uploading(lab, limits=None, reads_after_failure=False):
+    """The client is in send() when the server answers."""
+    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)
+    server = lab.start(serve, lab.server_address, 0, limits, to="listening")
+    client = lab.start(upload, lab.server_address, reads_after_failure, to="connected")
+    client.stay_blocked(in_="send")
+    server.run_to("answered")
+    assert lab.socket("client").recv_q > 0
+    return server, client
+
+
+def test_a_client_still_in_send_never_sees_the_answer(lab):
+    """It has arrived, and is not read: http.client raises the error of send()."""
+    server, client = play_uploading(lab)
+    server.run_to("closed")
+    client.fail_with("ECONNRESET")
+
+
+def test_control_a_client_that_reads_after_the_failure_sees_it(lab):
+    """The client's own cure, where the answer has arrived before the reset."""
+    server, client = play_uploading(lab, reads_after_failure=True)
+    server.run_to("closed")
+    assert client.finish() == 413
+
+
+def lose_the_answer(lab, limits):
+    server, client = play_paused(lab, 0, limits)
+    client.stay_blocked(in_="recv")
+    lab.drop(f"tcp sport {lab.server_address[1]} ip length > 60")  # none but the answer is so long
+    return server, client
+
+
+def test_an_answer_that_is_lost_on_its_way_is_never_repeated(lab):
+    """Its RST is challenged, as the answer is missing before it; the challenge is answered by RST."""
+    server, client = lose_the_answer(lab, None)
+    server.run_to("closed")
+    assert lab.wire()[-3:] == ["server RA", "client A", "server R"]
+    assert client.finish() == (b"", 0, "ECONNRESET")
+
+
+def test_control_a_lingering_close_repeats_it(lab):
+    """The connection is still there, so the kernel sends the answer again."""
+    server, client = lose_the_answer(lab, (1 << 30, 60))
+    server.run_to("answered")
+    server.stay_blocked(in_="poll")  # recv() with a timeout
+    lab.restore()
+    assert client.finish() == (b"413", 0, "end of stream")
+    server.run_to("closed")
+    lab.expect_states(client="CLOSED", server="TIME_WAIT")
+
+
+def test_control_a_lingering_close_delivers_the_answer(lab):
+    """The server shuts down and reads: the client can finish its upload, and reads 413."""
+    server, client = play_uploading(lab, limits=(1 << 30, 60))
+    server.resume()
+    assert client.finish() == 413
+    server.run_to("closed")
+    assert "R" not in flags(lab)
+    assert lab.counter("TcpExtTCPAbortOnClose") == 0
+
+
+def test_beyond_its_limit_of_bytes_a_lingering_close_resets(lab):
+    """Otherwise one client could hold the server for as long as it sends."""
+    server, client = play_uploading(lab, limits=(10_000, 60))
+    server.run_to("closed")
+    client.fail_with("EPIPE")  # not ECONNRESET, as FIN came before
+    assert lab.counter("TcpExtTCPAbortOnClose") == 1
+
+
+def test_control_a_silent_client_holds_it_for_its_seconds_only(lab):
+    """Nothing is unread then, so close() sends nothing after the FIN."""
+    server, _ = play_paused(lab, 0, limits=(1 << 30, 0.05), first_bytes=0)
+    server.run_to("answered")
+    server.run_to("closed")
+    assert server.elapsed_s("answered", "closed") >= 0.05
+    lab.expect_socket("server", state="FIN_WAIT2", inode=0)
+    assert "R" not in flags(lab)
+
+
+def test_control_with_expect_the_body_is_never_sent(lab):
+    """So nothing is unread, and close() sends FIN."""
+    server = lab.start(serve, lab.server_address, to="listening")
+    client = lab.start(ask_first, lab.server_address, to="headers are sent")
+    server.run_to("closed")
+    assert client.finish() == b"413"
+    assert "R" not in flags(lab)
+    assert lab.counter("TcpExtTCPAbortOnClose") == 0
+
+
+def start_nginx(lab, lingering_close):
+    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)
+    host, port = lab.server_address
+    values = {"folder": lab.folder(), "host": host, "port": port}
+    config = lab.write_file("nginx.conf", NGINX.format(lingering_close=lingering_close, **values))
+    nginx = lab.run_program([find_program("nginx", "nginx-light"), "-c", config], name="nginx")
+    lab.expect_table(LISTEN=1)
+    return nginx
+
+
+def play_too_large_headers(lab, lingering_close):
+    """All of them have arrived before nginx, which reads the first 9 KB, answers."""
+    nginx = start_nginx(lab, lingering_close)
+    nginx.stop()
+    head = b"GET / HTTP/1.1\r\nCookie: " + b"a" * 60_000 + b"\r\n"
+    client = lab.start(send_body, lab.server_address, 0, 0, head, to="part is sent")
+    nginx.resume_process()
+    return client.finish()
+
+
+def test_nginx_with_lingering_close_off_resets_its_answer(lab):
+    """It cannot parse the request, and closes with most of it unread."""
+    status, page_bytes, end = play_too_large_headers(lab, "off")
+    assert (status, page_bytes > 0, end) == (b"400", True, "ECONNRESET")
+    assert lab.wire()[-1] == "server RA"
+    assert lab.counter("TcpExtTCPAbortOnClose") == 1
+
+
+def test_control_nginx_lingers_by_default(lab):
+    """The same request: it shuts down, and reads the rest."""
+    status, page_bytes, end = play_too_large_headers(lab, "on")
+    assert (status, page_bytes > 0, end) == (b"400", True, "end of stream")
+    assert "R" not in flags(lab)
+
+
+@pytest.mark.parametrize("lingering_close", ["on", "off"])
+def test_control_nginx_reads_a_body_that_is_too_large(lab, lingering_close):
+    """It answers 413 at once, and reads the body, for lingering_time at most, even with "off"."""
+    start_nginx(lab, lingering_close)
+    client = lab.start(send_body, lab.server_address, 10_000, BODY_BYTES - 10_000)
+    client.run_to("part is sent")
+    lab.expect_socket("client", state="ESTABLISHED", send_q=0)
+    status, page_bytes, end = client.finish()
+    assert (status, page_bytes > 0, end) == (b"413", True, "end of stream")
+    assert "R" not in flags(lab)
