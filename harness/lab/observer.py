@@ -93,11 +93,12 @@ class Observer(Recorder):
         return row.state if row else State.CLOSED
 
     def expect_states(
-        self, *, client: str | None = None, server: str | None = None, port: int | None = None,
-        within_s: float | None = None,
+        self, *, client: str | None = None, server: str | None = None, other_server: str | None = None,
+        port: int | None = None, within_s: float | None = None,
     ) -> None:  # fmt: skip
         """Wait until both ends of a connection (or the one given) are in these states in the same look."""
-        wanted = {end: _state(state) for end, state in (("client", client), ("server", server)) if state}
+        ends = (("client", client), ("server", server), ("other server", other_server))
+        wanted = {end: _state(state) for end, state in ends if state}
 
         def look() -> dict[str, str]:
             rows = self.sockets()
@@ -122,6 +123,19 @@ class Observer(Recorder):
         expect.poll(f"the {end}'s socket{_named(port)}", fields, look, expect.time_limit_s(within_s, self.deadline_s))
         assert rows[0] is not None
         return rows[0]
+
+    def expect(self, what: str, expected: object, look: Callable[[], object]) -> None:
+        """Wait until look() returns what is expected, for what no other verb expects; `what` names it in a failure."""
+        expect.poll(what, expected, look, self.deadline_s)
+
+    def expect_timer(self, end: str, name: str, port: int | None = None) -> None:
+        """Wait until the timer of one end's socket is this one (a name of sockets.TIMERS)."""
+
+        def look() -> str | None:
+            row = self.socket(end, port)
+            return row.timer.name if row else None
+
+        expect.poll(f"the timer of the {end}'s socket{_named(port)}", name, look, self.deadline_s)
 
     def expect_lifetime(
         self, end: str, state: str, interval: timers.Interval, since: Moment | Segment, port: int | None = None,

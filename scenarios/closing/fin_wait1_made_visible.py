@@ -31,7 +31,6 @@ import socket
 import pytest
 
 from harness.inside.installed import find_program
-from harness.lab import expect
 from harness.predict import timers
 
 PORT = 40001
@@ -137,7 +136,7 @@ def lose_acks_until_fin_is_sent_again(lab):
     def fin_was_sent_again():
         return lab.wire(since="sent").count("client FA") > 1
 
-    expect.poll("FIN is sent again", True, fin_was_sent_again, lab.deadline_s)
+    lab.expect("FIN is sent again", True, fin_was_sent_again)
 
 
 def test_lost_acks_hold_fin_wait1_and_the_fin_is_sent_again(lab):

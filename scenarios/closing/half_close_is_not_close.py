@@ -35,7 +35,6 @@ import socket
 import pytest
 
 from harness.inside.installed import find_program
-from harness.lab import expect
 
 FRONT, BACK = 40001, 40002  # the client's port, and the relay's on its way to the server
 REQUEST = b"POST /sum HTTP/1.1\r\nHost: server\r\nContent-Length: 3\r\n\r\n1 2"
@@ -177,16 +176,12 @@ def play_haproxy(lab, mode, option=""):
     return client, haproxy, server
 
 
-def expect_the_server_closed(lab):
-    expect.poll("the server", "CLOSED", lambda: lab.state("other server", BACK), lab.deadline_s)
-
-
 def test_haproxy_with_abortonclose_tears_both_down(lab):
     """Log state CH: the client has aborted. The client gets a 400, the server a RST."""
     client, haproxy, server = play_haproxy(lab, "http", "option abortonclose")
     haproxy.expect_output(" CH")
     assert client.finish().startswith(b"HTTP/1.1 400")
-    expect_the_server_closed(lab)
+    lab.expect_states(other_server="CLOSED", port=BACK)
     assert lab.wire(port=BACK)[-1] == "server RA"
     server.fail_with("ECONNRESET")
 
@@ -216,7 +211,7 @@ def test_haproxy_in_mode_tcp_gives_up_after_server_fin(lab):
     client, haproxy, server = play_haproxy(lab, "tcp", "timeout server-fin 100ms")
     haproxy.expect_output(" sD")
     assert client.finish() == b""
-    expect_the_server_closed(lab)
+    lab.expect_states(other_server="CLOSED", port=BACK)
     assert "server FA" in lab.wire(port=BACK)
     assert lab.wire(port=BACK)[-1] == "server RA"
     server.fail_with("EPIPE")  # not ECONNRESET, as FIN came before

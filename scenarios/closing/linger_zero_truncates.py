@@ -32,8 +32,6 @@ import struct
 
 import pytest
 
-from harness.lab import expect
-
 SIZE = 100_000
 OFF, ZERO, LONG = (struct.pack("ii", *each) for each in ((0, 0), (1, 0), (1, 3600)))
 
@@ -104,15 +102,6 @@ def pin_sysctls(lab):
     lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)
 
 
-def wait_until_the_window_is_closed(lab, sender):
-    """The last ACK is a delayed one; from then on the socket's queues stay as they are."""
-
-    def timer():
-        return lab.socket(sender).timer.name
-
-    expect.poll(f"the {sender}'s timer", "zero_window_probe", timer, lab.deadline_s)
-
-
 def play(lab, linger, size=SIZE, shuts_down=False):
     """Until the client has sent everything, by what send() returned; the server has not read."""
     pin_sysctls(lab)
@@ -120,7 +109,9 @@ def play(lab, linger, size=SIZE, shuts_down=False):
     client = lab.start(upload, lab.server_address, size, linger, shuts_down, to="sent")
     server.run_to("accepted")
     if size == SIZE:
-        wait_until_the_window_is_closed(lab, "client")
+        lab.expect_timer(
+            "client", "zero_window_probe"
+        )  # after a delayed ACK, the queues are at rest
     return server, client
 
 
@@ -168,7 +159,7 @@ def play_inherited(lab, linger):
     server = lab.start(answer, lab.server_address, linger, to="listening")
     client = lab.start(download, lab.server_address, to="connected")
     server.run_to("sent")
-    wait_until_the_window_is_closed(lab, "server")
+    lab.expect_timer("server", "zero_window_probe")
     arrived = lab.socket("client").recv_q
     server.run_to("closed")
     return client.finish(), arrived

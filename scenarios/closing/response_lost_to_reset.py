@@ -34,7 +34,6 @@ import time
 import pytest
 
 from harness.inside.installed import find_program
-from harness.lab import expect
 
 BODY_BYTES = 8 << 20  # more than both kernels' buffers hold, so send() waits
 PAGE_BYTES = 100_000
@@ -137,13 +136,6 @@ def upload(address, reads_after_failure=False):
     return connection.getresponse().status
 
 
-def wait_until_the_window_is_closed(lab):
-    def timer():
-        return lab.socket("server").timer.name
-
-    expect.poll("the server's timer", "zero_window_probe", timer, lab.deadline_s)
-
-
 def flags(lab):
     return "".join(segment.flags for segment in lab.segments())
 
@@ -160,7 +152,7 @@ def test_the_reset_takes_back_what_has_not_arrived(lab):
     """A client that reads only now gets what its kernel had received, and then the error."""
     server, client = play_paused(lab, PAGE_BYTES)
     server.run_to("answered")
-    wait_until_the_window_is_closed(lab)
+    lab.expect_timer("server", "zero_window_probe")
     arrived, unsent = lab.socket("client").recv_q, lab.socket("server").send_q
     server.run_to("closed")
     assert lab.wire()[-1] == "server RA"
@@ -216,7 +208,7 @@ def lose_the_answer(lab, limits):
 
 
 def test_an_answer_that_is_lost_on_its_way_is_never_repeated(lab):
-    """Its RST is challenged, as the answer is missing before it; the challenge is answered by RST."""
+    """Its RST is challenged, as the answer before it is missing; RST answers the challenge."""
     server, client = lose_the_answer(lab, None)
     server.run_to("closed")
     assert lab.wire()[-3:] == ["server RA", "client A", "server R"]

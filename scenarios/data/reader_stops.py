@@ -29,7 +29,6 @@ import itertools
 import socket
 import struct
 
-from harness.lab import expect
 from harness.predict import timers
 
 READER, OTHER = 40001, 40002
@@ -118,7 +117,7 @@ def since_window_closed(lab):
 def expect_window_closed(lab):
     """The ACK that closes it may be delayed."""
     name = "the reader's window is closed"
-    expect.poll(name, True, lambda: bool(since_window_closed(lab)), lab.deadline_s)
+    lab.expect(name, True, lambda: bool(since_window_closed(lab)))
 
 
 def probes(lab):
@@ -128,7 +127,7 @@ def probes(lab):
 
 def expect_probes(lab, count):
     """Wait until so many were sent; the ACK that closed the window, and they."""
-    expect.poll(f"{count} probes", True, lambda: len(probes(lab)) >= count, lab.deadline_s)
+    lab.expect(f"{count} probes", True, lambda: len(probes(lab)) >= count)
     return since_window_closed(lab)[0], *probes(lab)[:count]
 
 
@@ -241,7 +240,7 @@ def test_control_without_user_timeout_the_slow_reader_is_served(lab):
     def probed_late():
         return any(lab.gap_s(closed, each) > over_s for each in probes(lab))
 
-    expect.poll("a probe when the time is over", True, probed_late, lab.deadline_s)
+    lab.expect("a probe when the time is over", True, probed_late)
     server.stay_blocked(in_="send")
     lab.expect_states(client="ESTABLISHED", server="ESTABLISHED")
 

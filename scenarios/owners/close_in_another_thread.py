@@ -1,4 +1,4 @@
-"""close() in one thread neither wakes another that is in recv() nor sends FIN: the peer sees nothing.
+"""close() in one thread neither wakes another one that is in recv() nor sends FIN.
 
 close() gives back the number; the connection ends with the last reference to the open file. A
 system call that is under way has one (fdget), so a thread that sleeps in recv() or accept() keeps
@@ -29,7 +29,6 @@ import threading
 import pytest
 
 from harness.evidence import blocked
-from harness.lab import expect
 
 LINGER_0 = struct.pack("ii", 1, 0)
 
@@ -108,7 +107,7 @@ def expect_thread_in(lab, server, call):
         threads = {int(task) for task in os.listdir(f"/proc/{server.pid}/task")} - {server.pid}
         return [blocked.blocked_in(thread) for thread in threads]
 
-    expect.poll(f"the call that {server.name}'s other thread sleeps in", [call], look, lab.deadline_s)
+    lab.expect(f"the call in which {server.name}'s other thread sleeps", [call], look)
 
 
 def play(lab, how, *says):
@@ -182,7 +181,9 @@ def test_a_listener_closed_in_another_thread_still_listens(lab):
 
 def test_control_shutdown_wakes_accept(lab):
     """With EINVAL, and connect() is refused at once."""
-    server = lab.start(accept_in_a_thread, lab.server_address, "shutdown, then close", to="accepting")
+    server = lab.start(
+        accept_in_a_thread, lab.server_address, "shutdown, then close", to="accepting"
+    )
     expect_thread_in(lab, server, "accept4")
     server.run_to("closed")
     lab.start(call, lab.server_address).fail_with("ECONNREFUSED")
