@@ -227,6 +227,8 @@ def _elements(values: ast.expr, tree: ast.Module) -> list[ast.expr]:
                 return _elements(node.value, tree)
     if isinstance(values, ast.List | ast.Tuple):
         return values.elts
+    if isinstance(values, ast.Dict):
+        return [key for key in values.keys if key]
     raise ValueError(f"the parameters {ast.unparse(values)} are not a list. Hint: write them as one")
 
 
