@@ -1,7 +1,7 @@
-"""Take each input out of each scenario in turn, and report what no test misses: `make ablate S=full_accept_queue`.
+"""Removes each input of each scenario in turn, and reports what no test misses: `make ablate S=full_accept_queue`.
 
-A test that misses its input turns red. Where all tests stay green, an assertion is missing or the input is not needed.
-What stays although no test misses it is listed in tests/unmissed.toml, each piece under its reason.
+A test that misses its input fails. If all tests pass, an assertion is missing, or the input is not needed. Inputs that
+stay although no test misses them are listed in tests/unmissed.toml, each with its reason.
 """
 
 import sys
@@ -19,47 +19,47 @@ from tests.playing import ROOT, run_pytest
 SCENARIOS = ROOT / "scenarios"
 WORKERS = 12
 TESTS_IN_ONE_RUN = 240
-"""Each worker of a run collects the files of all its tests."""
+"""The most tests in a run: each worker of a run collects the files of all its tests."""
 
 TESTS_A_WORKER = 4
-"""At least, as a worker takes half a second to start; fewer tests are played without one."""
+"""The least tests for a worker, which takes half a second to start; fewer tests are played without one."""
 
 HASTE = "from harness.lab.lab import Lab\n\nLab.deadline_s = 1.5\n"
-"""Without its input a story often waits in vain: not for long."""
+"""Shortens the deadline of all verbs: without its input a story often waits in vain."""
 
 OPTIONS = ("--timeout", "20", "--assert=plain", "--maxschedchunk=1", "-o", "junit_family=xunit1")
 
 REFERENCE = ("--lab-sysctls", "reference")
 OTHERS = (("--lab-sysctls", "kernel"), ("--lab-sysctl-file", str(ROOT / "tests" / "contrary.conf")))
 TURNS = ((slice(0, 1), REFERENCE), (slice(1, None), REFERENCE), *((slice(None), others) for others in OTHERS))
-"""Which of its tests a cut is played with while none has missed it, and under which sysctls.
+"""Which tests to play a cut with, and under which sysctls, until one misses it.
 
-The first test is most often enough. A call that sets a sysctl to the value that it has anyway is missed under others.
+The first test is usually enough. A call that sets a sysctl to its present value is missed only under other values.
 """
 
 Tests = Sequence[tuple[str, str]]
-"""Each by the name of its file and its own."""
+"""Tests, by the name of the file and of the test."""
 
 Plays = dict[tuple[str, str], set[str]]
-"""By the same names: what the plays of a test came to, "passed", "failure", "error" or "skipped"."""
+"""By the same names, the results of a test's plays: "passed", "failure", "error" or "skipped"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The cuts by what came of them."""
+    """The cuts by their results."""
 
     missed: list[Cut]
-    """A test turned red."""
+    """A test failed."""
 
     unmissed: list[Cut]
-    """All tests stayed green."""
+    """All tests passed."""
 
     not_judged: list[Cut]
-    """All tests are skipped here, with or without the cut, or are large: those are too long to be played so often."""
+    """All tests are skipped here, with or without the cut, or are large, and so too long to be played this often."""
 
 
 class NotGreen(Exception):
-    """A test fails although nothing was cut."""
+    """A test fails although nothing was removed."""
 
 
 def play(sources: dict[str, str], tests: Tests, folder: Path, sysctls: Sequence[str], workers: int = WORKERS) -> Plays:
@@ -75,7 +75,7 @@ def play(sources: dict[str, str], tests: Tests, folder: Path, sysctls: Sequence[
         crowd = min(workers, len(some) // TESTS_A_WORKER)
         options = (*OPTIONS, *sysctls, "-n", str(crowd), "--junitxml", str(result))
         done = run_pytest(Path(names[0]), *names[1:], *options)
-        if done.returncode not in (0, 1, 5):  # passed, failed, nothing to play: all are large
+        if done.returncode not in (0, 1, 5):  # passed, failed, nothing to play (all are large)
             raise RuntimeError(done.stdout + done.stderr)
         for case in ElementTree.parse(result).iter("testcase"):
             file = (case.get("classname") or "").rpartition(".")[2]
@@ -86,9 +86,9 @@ def play(sources: dict[str, str], tests: Tests, folder: Path, sysctls: Sequence[
 
 
 def play_whole(scenarios: dict[str, str], tests: Tests, folder: Path, sysctls: Sequence[str]) -> Plays:
-    """Scenarios as they are, in the same haste: the tests that are not red then, even if that takes a second try.
+    """Play unchanged scenarios with the same short deadline; returns the tests that do not fail, at the second try.
 
-    NotGreen where a test is red under the reference's sysctls; under others it may well hang on what it does not set.
+    NotGreen if a test fails under the reference's sysctls; under others it may depend on values that it does not set.
     """
     found = play(scenarios, tests, folder, sysctls)
     found |= play(scenarios, _red(found), folder, sysctls, workers=2)
@@ -102,9 +102,9 @@ def _red(plays: Plays) -> Tests:
 
 
 def find_unmissed(scenarios: dict[str, str], listed: Set[str], folder: Path) -> Findings:
-    """Make every cut in the scenarios, given by name and source. NotGreen where a test fails without one.
+    """Make every cut in the scenarios, given by name and source. NotGreen if a test fails without a cut.
 
-    A cut that is listed as unmissed, and was missed, is played again without the crowd, in case that made it fail.
+    A cut that is listed as unmissed, but was missed, is played again alone, in case the load made its test fail.
     """
     cuts = [cut for name, source in scenarios.items() for cut in cuts_of(name, source)]
     files = {f"cut_{number}": cut for number, cut in enumerate(cuts)}
@@ -136,7 +136,7 @@ def explained() -> dict[str, str]:
 
 
 def report(findings: Findings, reasons: dict[str, str]) -> tuple[str, bool]:
-    """What to print, and whether all that no test misses is explained, by an entry that still holds."""
+    """The report, and whether every unmissed cut has an entry in tests/unmissed.toml, and every entry still applies."""
     unexplained = [cut for cut in findings.unmissed if cut.key not in reasons]
     may_be_missed = [cut for cut in findings.missed if reasons.get(cut.key, "").startswith("race:")]
     stale = set(reasons) - {cut.key for cut in findings.unmissed + findings.not_judged + may_be_missed}

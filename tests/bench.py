@@ -1,8 +1,8 @@
-"""What the lab costs beyond the kernel's own waits: `make bench`.
+"""Measures what the lab costs beyond the kernel's own waits: `make bench`.
 
-Every bar is a ratio of two things that are measured in turn, so that a slow machine does not decide, nor one that
+Every limit is a ratio of two things that are measured in turn, so that neither a slow machine matters, nor one that
 becomes slower meanwhile. The scenario is close_with_unread_data: two actors, four steps, states, counters, wire, one
-error. It is measured against what it would need without a nursery: one `unshare`d tool and two Python processes.
+error. It is compared with what it would need without a nursery: one `unshare`d tool and two Python processes.
 """
 
 import os
@@ -28,12 +28,12 @@ ROLES = Path(__file__)
 ROOT = ROLES.parent.parent
 ROUNDS = 20
 LONG_ROUNDS = 2
-"""Of what takes many seconds."""
+"""The number of rounds for measurements that take many seconds."""
 
 STORIES_A_ROUND = 5
 ALLOWANCE_S = 0.25
 SEGMENTS = 1_200_000
-"""Sent in one step, ACKs not counted; the capture has room for 32,768 frames."""
+"""The number of segments sent in one step, without ACKs; the capture has room for 32,768 frames."""
 
 EXPLAIN = [sys.executable, "-m", "harness", "explain", "docs/99-tuning.conf"]
 WHATIF = [sys.executable, "-m", "harness", "whatif", "--before", "kernel", "docs/ten-keys.conf"]
@@ -51,14 +51,14 @@ COLLECT = [
     "no:hypothesispytest",
 ]
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-"""Without cached bytecode, each start would compile everything anew."""
+"""The environment with cached bytecode: without it, each start would compile everything again."""
 
 REQUEST = b"request"
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """The most that one measurement may take of another, as a ratio. `above`: of what it takes beyond the other."""
+    """A limit on the ratio of one measurement to another. `above`: on what it takes beyond the other."""
 
     name: str
     measured: str
@@ -70,25 +70,25 @@ class Bar:
 BARS = (
     Bar("scenario", "a scenario", "a namespace and two bare Python processes", 0.25),
     Bar("explain", "explain, ten keys", "a bare Python start", 12),
-    # 0.35 s on the machine for which the bar was set. There, a namespace and two bare Python processes take 81 ms.
-    # pytest alone takes 5.7 times the processor time of these (measured elsewhere), so about 0.46 s there.
+    # 0.35 s on the machine for which the limit was set. There, a namespace and two bare Python processes take 81 ms.
+    # pytest alone takes 5.7 times their processor time (measured elsewhere), so about 0.46 s there.
     Bar("collecting", "collecting scenarios/", "pytest alone", 0.75, above=True),
-    # 30 s, where all scenarios take 12 s: two processors, both idle.
+    # 30 s on a machine where all scenarios take 12 s: two processors, both idle.
     Bar("what-if", "what-if, ten keys", "all scenarios once", 2.5),
 )
 
 Seconds = Mapping[str, Sequence[float]]
-"""By measurement, one a round."""
+"""The results of each measurement, one for each round."""
 
 
 def ratio(bar: Bar, seconds: Seconds) -> float:
-    """The median of the rounds' own ratios: the two sides of each were measured one right after the other."""
+    """The median of the ratios of all rounds, because the two sides of a round are measured in direct succession."""
     rounds = zip(seconds[bar.measured], seconds[bar.against], strict=True)
     return statistics.median((one - other * bar.above) / other for one, other in rounds)
 
 
 def missed(bars: Sequence[Bar], seconds: Seconds) -> list[str]:
-    """The names of the bars that are not met."""
+    """The names of the limits that are exceeded."""
     return [bar.name for bar in bars if ratio(bar, seconds) > bar.at_most]
 
 
@@ -133,7 +133,7 @@ def pour(address, segments):
 
 
 class Laps:
-    """Seconds by part, one list a part."""
+    """The seconds of each part, one list for each."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = {}
@@ -170,7 +170,7 @@ def play_once(nursery: Nursery, laps: Laps) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """What the capture of one step takes of pytest's process: processor time and memory for each segment."""
+    """What capturing one step costs in pytest's process: processor time and memory for each segment."""
 
     segments: int
     us: float
@@ -178,7 +178,7 @@ class Captured:
 
 
 def capture(nursery: Nursery) -> Captured:
-    """A step that sends a million segments, until all are read. SystemExit if one is lost, or if there are fewer."""
+    """Measure a step that sends a million segments, until all are read. SystemExit if any is lost, or too few are."""
     with closing(Lab(nursery, str(ROLES), ALLOWANCE_S)) as lab:
         server = lab.start(swallow, lab.server_address, to="listening")
         client = lab.start(pour, lab.server_address, SEGMENTS, to="connected")
@@ -217,14 +217,14 @@ def command(arguments: Sequence[str], folder: Path = ROOT, ends_with: int = 0) -
 
 
 def without_a_nursery() -> None:
-    """A namespace made by a tool and two Python processes started in turn, doing nothing at all."""
+    """Run a tool that makes a namespace, and two Python processes in turn, none of which does anything."""
     tool = ["unshare", "--user", "--map-root-user", "--net", "true"]
     for arguments in ([tool] if shutil.which("unshare") else []) + [[sys.executable, "-c", "import socket"]] * 2:
         command(arguments)()
 
 
 def measure(nursery: Nursery, laps: Laps, empty: Path) -> Seconds:
-    """Every measurement once a round, the two sides of each bar one right after the other."""
+    """Make every measurement once in each round, the two sides of each limit in direct succession."""
 
     def scenario() -> float:
         return statistics.median(timed(lambda: play_once(nursery, laps)) for _ in range(STORIES_A_ROUND))
@@ -237,7 +237,7 @@ def measure(nursery: Nursery, laps: Laps, empty: Path) -> Seconds:
         "collecting scenarios/": lambda: timed(command([*COLLECT, "scenarios/"])),
         "pytest alone": lambda: timed(command([*COLLECT, "test_nothing.py"], empty)),
     }
-    for once in measurements.values():  # imports scapy and the roles, and writes bytecode
+    for once in measurements.values():  # warm up: imports scapy and the roles, and writes bytecode
         once()
     laps.seconds.clear()
     long: dict[str, Callable[[], float]] = {
@@ -280,7 +280,7 @@ def table_of_bars(bars: Sequence[Bar], seconds: Seconds) -> Table:
 
 
 def main() -> int:
-    """Measure and print; 1 if a bar is missed. Further figures are further lines here, or bars in BARS."""
+    """Measure and print; returns 1 if a limit is exceeded. Add further figures as lines here, or as limits in BARS."""
     laps = Laps()
     with closing(Nursery(reference_profile())) as nursery, tempfile.TemporaryDirectory() as folder:
         Path(folder, "test_nothing.py").write_text("def test_nothing(): ...\n")

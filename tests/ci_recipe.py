@@ -1,7 +1,7 @@
-"""The recipe for CI, taken apart: its workflow's scripts, and a pull request to run them beside, without GitHub.
+"""The parts of the CI recipe: its workflow's scripts, and a pull request on which to run them, without GitHub.
 
-The pull request is a git repository of its own, the lab's program is a fake that writes down what it was given. The
-files that it reads tell it how to end: `# exit 3`, `# exit 3 silently`, `# exit 7 found 1`.
+The pull request is a temporary git repository, and the lab's program is a fake that records its arguments. The files
+that it reads determine how it ends: `# exit 3`, `# exit 3 silently`, `# exit 7 found 1`.
 """
 
 import json
@@ -54,7 +54,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def run(name: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A step's script, as GitHub runs one under `shell: bash`."""
+    """Run a step's script, as GitHub does with `shell: bash`."""
     script = folder / "script.sh"
     script.write_text(SCRIPTS[name])
     files = {name: str(folder / name) for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
@@ -65,7 +65,7 @@ def run(name: str, folder: Path, **environment: str) -> subprocess.CompletedProc
 
 
 class PullRequest:
-    """A merge commit in change/, as actions/checkout leaves it, and a lab/ with a fake program."""
+    """Make a merge commit in change/, as actions/checkout leaves it, and a lab/ with a fake program."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class PullRequest:
         git(self.change, "commit", "-q", "--allow-empty", "-m", "x")
 
     def measure(self, **environment: str) -> list[Any]:
-        """Lay out, play; what the program was given, each time."""
+        """Run the steps that lay out and play; returns the program's arguments each time."""
         for name in (LAY_OUT, PLAY):
             done = run(name, self.folder, **environment)
             assert done.returncode == 0, done.stderr

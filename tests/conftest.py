@@ -1,4 +1,4 @@
-"""What the tests share: their time limit, which worker has which, which may be skipped, and playing a scenario."""
+"""Shared by all tests: the time limit, the distribution over workers, the allowed skips, and playing a scenario."""
 
 import signal
 import subprocess
@@ -13,14 +13,14 @@ from xdist.scheduler import LoadScopeScheduling
 from harness.lab.lab import Lab
 from tests.playing import GENEROUS_S, Play, WarmPython, run_pytest
 
-# A shell starts a background job with SIGINT ignored, and programs inherit that: here, some are to be interrupted.
+# A shell starts a background job with SIGINT ignored, and programs inherit that; but some tests interrupt programs.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LIMIT_S = 600
-"""The only time limit of a test and of all that it starts. It ends a test that hangs, and no other."""
+"""The only time limit of a test and of everything that it starts: long enough to end only a test that hangs."""
 
-# The clock of a busy machine says nothing about the code, and a run that fails can be repeated.
+# A deadline for each example would only measure how busy the machine is, and a failing run must be repeatable.
 settings.register_profile(
     "tests", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True, database=None
 )
@@ -31,24 +31,24 @@ TOGETHER = (
     "test_mutants.py", "test_html.py", "test_failures.py", "test_mistakes.py", "test_ladders.py",
     "test_as_configured_timers.py", "test_lessons.py::test_the_stories_of_a_lesson_exist",
 )  # fmt: skip
-"""What shares a result that is dear to make: of workers, one has it, from the beginning. (`--dist loadgroup` would be
-for that, but pytest 9.2 takes no node id from it: pytest-xdist issue 1386.)"""
+"""Tests that share an expensive result, so that one worker runs them all, from the beginning. (`--dist loadgroup` does
+that, too, but it does not work with pytest 9.2: pytest-xdist issue 1386.)"""
 
 LONG = (
     "test_interrupts", "test_declared_programs", "test_whatif", "test_ablation", "test_readme", "test_host_untouched",
     "test_as_configured", "test_initial_numbers", "test_predict_against_kernel", "test_lessons", "test_plugin",
 )  # fmt: skip
-"""The files of long tests, the longest first. They begin early, so that none is under way alone at the end."""
+"""The files of long tests, the longest first. They begin early, so that none is still running alone at the end."""
 
 
 MAY_BE_SKIPPED = ("only root ", "this kernel is older than ", "this kernel has no ")
-"""How the reason of a skip begins that `--lab-strict` allows: CI plays the test as its other user, or no set-up of this
-machine could change its kernel. Every other reason is something that CI lacks."""
+"""Beginnings of skip reasons that `--lab-strict` allows: CI plays the test as the other user, or it is a matter of the
+kernel, which no installation could change. Any other reason means that CI lacks something."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """The plugin's rule is for tests with a lab; this one is for every test of this folder."""
+    """Apply --lab-strict to every test in this folder; the plugin applies it only to tests with a lab."""
     report = yield
     skipped = report.skipped and not hasattr(report, "wasxfail")
     if skipped and item.config.option.lab_strict and isinstance(report.longrepr, tuple):
@@ -65,7 +65,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 class Scheduling(LoadScopeScheduling):
-    """Every test goes to the next worker that is free; what belongs together first, the most tests first."""
+    """Give each test to the next free worker; groups come first, those with the most tests first of all."""
 
     def _split_scope(self, nodeid: str) -> str:
         return next((each for each in TOGETHER if f"tests/{each}" in nodeid), nodeid)
@@ -86,14 +86,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def lab(lab: Lab) -> Lab:
-    """As scenarios have it, and more patient: what is to fail sets a short time of its own."""
+    """The lab of scenarios, with a longer deadline: tests of failures set a short one themselves."""
     lab.deadline_s = GENEROUS_S
     return lab
 
 
 @pytest.fixture
 def play(tmp_path: Path) -> Play:
-    """Write a scenario to a file of its own, play it, and return what pytest printed and its exit status."""
+    """Write a scenario to a file, play it, and return pytest's output and exit status."""
 
     def run(source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         path = tmp_path / "story.py"

@@ -1,7 +1,7 @@
-"""What can be taken out of a scenario, one piece at a time, to see whether any of its tests misses it.
+"""Removes one piece of a scenario at a time, to see whether any of its tests fails without it.
 
-Only inputs are taken out: calls, parameters, arguments. An assertion that is taken out is never missed; that each test
-can fail is for tests/mutants to show.
+Only inputs are removed: calls, parameters, arguments. No test fails without an assertion; tests/mutants shows that each
+test can fail.
 """
 
 import ast
@@ -12,13 +12,13 @@ from typing import TypeVar
 KINDS = ("call", "keyword", "argument", "parameter")
 ASSERTS = ("expect_", "assert_")
 ASSERTING_MOVES = {"stay_blocked", "fail_with"}
-"""They move an actor, and their purpose is what they expect of it."""
+"""Verbs that run an actor, and whose purpose is their expectation."""
 
 RECORDS = {"finding", "not_measured", "skip_if_longer_than_max_wait"}
-"""They write to the record of a run, or end a story that would wait too long: nothing in the story reads them."""
+"""Verbs that write to the record of a run, or end a story that would wait too long; nothing in the story reads them."""
 
 LOOKS_AT = {"since", "until", "port"}
-"""Keywords that choose what is looked at; all others of an expect_ verb are what is expected."""
+"""Keywords of an expect_ verb that select what to look at; the others are what is expected."""
 
 NEVER_MISSED = {
     "name": "what an actor is called in a report",
@@ -31,14 +31,14 @@ NEVER_MISSED = {
 }
 Function = ast.FunctionDef | ast.ClassDef
 Piece = tuple[str, int, str]
-"""Its kind, its line and its text."""
+"""A cut: its kind, its line and its text."""
 
 Node = TypeVar("Node", bound=ast.AST)
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A scenario without one piece, and the tests that run through the place where it was."""
+    """A scenario without one piece, and the tests that run through its place."""
 
     scenario: str
     kind: str
@@ -50,12 +50,12 @@ class Cut:
 
     @property
     def key(self) -> str:
-        """What it is listed by in tests/unmissed.toml."""
+        """Its key in tests/unmissed.toml."""
         return f"{self.scenario}.{self.function}: {self.text}"
 
 
 def cuts_of(scenario: str, source: str) -> list[Cut]:
-    """Every piece of a scenario that can be taken out, from top to bottom. ValueError for parameters it cannot read."""
+    """Every piece of a scenario that can be removed, from top to bottom. ValueError for parameters it cannot read."""
     tree = ast.parse(source)
     top = {node.name: node for node in tree.body if isinstance(node, Function)}
     reached = {name: _reached_from(name, tree) for name in names_of_tests(source)}
@@ -75,7 +75,7 @@ def names_of_tests(source: str) -> list[str]:
 
 
 def _reached_from(start: str, tree: ast.Module) -> set[str]:
-    """The names at the top level of the file that a test uses, directly or by others."""
+    """The top-level names of the file that a test uses, directly or through other functions."""
     definitions: dict[str, ast.AST] = {}
     for node in tree.body:
         if isinstance(node, Function):
@@ -92,7 +92,7 @@ def _reached_from(start: str, tree: ast.Module) -> set[str]:
 
 
 def _without_one_piece(node: Function, top: dict[str, Function], tree: ast.Module) -> Iterator[Piece]:
-    """Change the tree; say what has been changed, and after that change it back."""
+    """Change the tree, yield a description of the change, and then undo it."""
     yield from _without_a_call(node)
     for call in _calls_in(node):
         yield from _without_a_keyword(call, top)
@@ -104,7 +104,7 @@ def _without_one_piece(node: Function, top: dict[str, Function], tree: ast.Modul
 
 
 def _without_a_call(function: Function) -> Iterator[Piece]:
-    """Take out one statement that is nothing but a call."""
+    """Remove one statement that is only a call."""
     for node in _all(function, ast.AST):
         for field in ("body", "orelse", "finalbody"):
             body = getattr(node, field, None)
@@ -125,12 +125,12 @@ def _is_input(statement: ast.stmt) -> bool:
 
 
 def _is_the_last_claim(function: Function, statement: ast.stmt) -> bool:
-    """The last statement of a test is what it asserts: that a role comes to a step, or fails."""
+    """Whether a statement is a test's last, and so its assertion: that a role reaches a step, or fails."""
     return function.name.startswith("test_") and statement is function.body[-1]
 
 
 def _without_a_keyword(call: ast.Call, top: dict[str, Function]) -> Iterator[Piece]:
-    """Leave one keyword argument to its default."""
+    """Remove one keyword argument, so that its default applies."""
     known = _parameters(top.get(_last_name(call))) if isinstance(call.func, ast.Name) else None
     for keyword in list(call.keywords):
         name = keyword.arg or ""
@@ -146,7 +146,7 @@ def _without_a_keyword(call: ast.Call, top: dict[str, Function]) -> Iterator[Pie
 
 
 def _without_an_argument(call: ast.Call, top: dict[str, Function]) -> Iterator[Piece]:
-    """Put the default in the place of one argument; where there is none, turn True into False or False into True."""
+    """Replace one argument by its default; without a default, replace True by False and False by True."""
     is_start = _last_name(call) == "start" and call.args and isinstance(call.args[0], ast.Name)
     skipped, callee = (1, call.args[0]) if is_start else (0, call.func)
     parameters = _parameters(top.get(callee.id)) if isinstance(callee, ast.Name) else None
@@ -168,9 +168,9 @@ def _without_an_argument(call: ast.Call, top: dict[str, Function]) -> Iterator[P
 
 
 def _with_another_parameter(function: ast.FunctionDef, mark: ast.Call, tree: ast.Module) -> Iterator[Piece]:
-    """Play one row of the parameters alone, with one of its values taken from another row.
+    """Play only one row of the parameters, with one of its values from another row.
 
-    A row of one value would only become the other row, so there each use of the value is changed by itself.
+    A row of one value would become the other row, so then each use of the value is changed separately.
     """
     before, before_keywords = mark.args[1], mark.keywords
     names = ast.literal_eval(mark.args[0])
@@ -194,7 +194,7 @@ def _with_another_parameter(function: ast.FunctionDef, mark: ast.Call, tree: ast
 
 
 def _others(rows: list[list[ast.expr]], row: list[ast.expr], column: int) -> list[ast.expr]:
-    """Other values of one column; first those of the rows that differ in more, as two causes may have one effect."""
+    """Other values of one column; first those of rows that differ more, because two causes may have the same effect."""
     texts = [[ast.unparse(cell) for cell in each] for each in rows]
     own = [ast.unparse(cell) for cell in row]
     differing = [number for number, other in enumerate(texts) if other[column] != own[column]]
@@ -203,7 +203,7 @@ def _others(rows: list[list[ast.expr]], row: list[ast.expr], column: int) -> lis
 
 
 def _with_another_value(function: ast.FunctionDef, name: str, value: ast.expr) -> Iterator[str]:
-    """Put `value` in the place of one use of a name."""
+    """Replace one use of a name by `value`."""
     for statement in function.body:
         for parent in _all(statement, ast.AST):
             for field, child in ast.iter_fields(parent):
@@ -241,7 +241,7 @@ def _cells(row: ast.expr, names: str | tuple[str, ...]) -> list[ast.expr]:
 
 
 def _parameters(function: Function | None) -> dict[str, ast.expr | None] | None:
-    """Each parameter and its default; None where the function is not of this file."""
+    """Each parameter and its default; None if the function is not in this file."""
     if not isinstance(function, ast.FunctionDef):
         return None
     names = [each.arg for each in function.args.posonlyargs + function.args.args]
@@ -264,5 +264,5 @@ def _last_name(call: ast.Call) -> str:
 
 
 def _all(node: ast.AST, kind: type[Node]) -> list[Node]:
-    """In a fixed order, and whatever becomes of the tree meanwhile."""
+    """The nodes in a fixed order, even if the tree changes meanwhile."""
     return [each for each in ast.walk(node) if isinstance(each, kind)]

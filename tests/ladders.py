@@ -1,7 +1,7 @@
-"""The ladders of all lessons, as shapes (story/shape.py): `make ladders` writes them again, a test compares them.
+"""The ladders of all lessons, as shapes (story/shape.py): `make ladders` records them again, a test compares them.
 
-So a change of a lesson's story is a diff that somebody reads. This file is a plugin of pytest, too: it writes the shape
-of each story that has passed into a folder.
+So a change of a lesson's story shows in a diff. This file is also a pytest plugin, which writes the shape of each story
+that has passed into a folder.
 """
 
 import subprocess
@@ -38,12 +38,12 @@ def _file(scenario: str, story: str) -> str:
 
 
 def play(stories: list[tuple[Path, str]], *options: str) -> tuple[dict[tuple[str, str], str], str, bool]:
-    """The shape of each story that passed, by its file's and its own name; what pytest printed; whether any failed.
+    """The shape of each story that passed, by file and name; pytest's output; whether any failed.
 
-    A story that failed is played once more, alone: it has no shape that could differ, and looks after each step may on
-    a crowded host cost it the second that its kernel gives it. A shape that was made is never made again.
+    A story that failed is played once more, alone: on a busy host, the looks after each step may take longer than a
+    timer of one second allows. A shape that was made is not made again.
     """
-    workers = min(4, len(stories) // 8)  # to start one costs as much as to play several
+    workers = min(4, len(stories) // 8)  # starting one takes as long as playing several stories
     found, done = _play(stories, "-n", str(workers), *options)
     missing = [(path, story) for path, story in stories if (path.stem, story) not in found]
     if missing and done.returncode:
@@ -57,7 +57,7 @@ def _play(
 ) -> tuple[dict[tuple[str, str], str], subprocess.CompletedProcess[str]]:
     with tempfile.TemporaryDirectory() as folder:
         names = [f"{path}::{story}" for path, story in stories]
-        # A shape has no times, so a busy machine may take its time.
+        # A shape contains no times, so a busy machine may be slow.
         plugin = ["-p", "tests.ladders", "--ladders-into", folder, "-q", "-rs", "--lab-slow"]
         done = run_pytest(Path(names[0]), *names[1:], *plugin, *options)
         files = {(path.stem, story): Path(folder, _file(path.stem, story)) for path, story in stories}
@@ -69,7 +69,7 @@ def stories_of(lesson: lessons.Lesson) -> list[tuple[Path, str]]:
 
 
 def ladder(lesson: lessons.Lesson, played: dict[tuple[str, str], str]) -> str:
-    """The fault's and the control's shape, as they are recorded; nothing where one of them was not played."""
+    """The text to record for the fault's and the control's shape; empty if one of them was not played."""
     keys = [(lesson.name, lesson.fault), (lesson.name, lesson.control)]
     if not all(key in played for key in keys):
         return ""
@@ -77,7 +77,7 @@ def ladder(lesson: lessons.Lesson, played: dict[tuple[str, str], str]) -> str:
 
 
 def write(names: Sequence[str] = ()) -> int:
-    """Write the ladders of these lessons again, or of all of them; 1 if a story was not played."""
+    """Record the ladders of these lessons, or of all lessons, again; returns 1 if a story was not played."""
     every = [lessons.load(name) for name in names] or list(lessons.every())
     played, printed, _ = play([story for lesson in every for story in stories_of(lesson)], "--lab-strict")
     ladders = {lesson.name: ladder(lesson, played) for lesson in every}
@@ -86,7 +86,7 @@ def write(names: Sequence[str] = ()) -> int:
         return 1
     for name, text in ladders.items():
         files.write(FOLDER / f"{name}.txt", text)
-    for path in FOLDER.iterdir():  # now that the new ones are there
+    for path in FOLDER.iterdir():  # only after the new ones are written
         if not names and path.stem not in ladders:
             path.unlink()
     return 0

@@ -1,4 +1,4 @@
-"""Playing a scenario of the tests' own making in a pytest of its own."""
+"""Plays scenarios that tests have written, in a separate pytest process."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 Play = Callable[..., subprocess.CompletedProcess[str]]
 
 GENEROUS_S = 120.0
-"""For what happens at once, and is waited for: no busy machine takes as long, and where it does happen nobody waits."""
+"""Seconds to wait for what happens at once: longer than any busy machine takes, and reached only by a failure."""
 
 AS_ROOT_OF_A_USER_NAMESPACE = """
 import ctypes, os, signal, subprocess, sys, time
@@ -31,23 +31,23 @@ Path("/proc/self/setgroups").write_text("deny")
 Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
 Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
 """
-"""The beginning of a script: there, the limits on namespaces and the mounts are the script's own to change."""
+"""The beginning of a script, after which the script may change its limits on namespaces and its mounts."""
 
 
 def scenario_file(name: str) -> Path:
-    """The file of the scenario of that name, whichever theme it belongs to."""
+    """The file of the scenario with that name, in any theme."""
     [path] = (ROOT / "scenarios").glob(f"*/{name}.py")
     return path
 
 
 def pytest_command(path: Path, *arguments: str) -> list[str]:
-    """The command that plays one file, wherever it lies, as if it lay in scenarios/."""
+    """The command that plays a file from any folder as if it were in scenarios/."""
     settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(path.parent), "-p", "harness.pytest_plugin"]
     return [sys.executable, "-m", "pytest", *settings, str(path), *arguments]
 
 
 def clean_environment() -> dict[str, str]:
-    """Ours, less what would reach into a pytest inside a pytest, or a make inside a make."""
+    """This process's environment without variables that would affect a nested pytest or make."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "MAKE", "ARGS"))
     }
@@ -55,17 +55,17 @@ def clean_environment() -> dict[str, str]:
 
 
 def run_pytest(path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Play one file to its end; what pytest printed, and its exit status."""
+    """Play one file to its end; returns pytest's output and exit status."""
     return run_module("pytest", *pytest_command(path, *arguments)[3:], folder=Path.cwd())
 
 
 def run_module(
     name: str, *arguments: str, folder: Path = ROOT, answer: str = "", environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """What `python -m NAME ARGUMENTS` prints, and its exit status.
+    """Run `python -m NAME ARGUMENTS`; returns its output and exit status.
 
-    `environment` is added to a clean one. A Python that is warm runs it (tests/warm.py); where variables that Python
-    reads when it starts are among those added, a new one does.
+    `environment` is added to a clean one. A warm Python runs it (tests/warm.py), or a new one if a variable that Python
+    reads at its start is added.
     """
     if any(variable.startswith(("PYTHON", "LC_")) for variable in environment or {}):
         return subprocess.run(
@@ -85,7 +85,7 @@ def run_module(
             number = int(lines.readline())
             try:
                 status = int(lines.readline())
-            except BaseException:  # a time limit, Ctrl-C
+            except BaseException:  # a timeout, Ctrl-C
                 os.kill(number, signal.SIGKILL)
                 raise
         stdout, stderr = (text.result() for text in texts)
@@ -105,14 +105,15 @@ case "$1 $2" in
 *) exec {python} "$@" ;;
 esac
 """
-"""`-u -c` begins a worker of pytest-xdist. What imports nothing of pytest, such as the helper, is sooner without it."""
+"""A stand-in for sys.executable. `-u -c` starts an xdist worker; processes that do not import pytest start faster
+without the warm Python."""
 
 
 class WarmPython:
-    """Runs modules. This process has at most one, started when it is first needed.
+    """A warm Python that runs modules. This process starts at most one, when it is first needed.
 
-    `executable` may take the place of sys.executable in a command, if variables that Python reads when it starts are as
-    in clean_environment(), and the standard files are open.
+    `executable` may replace sys.executable in a command, if the variables that Python reads at its start are as in
+    clean_environment(), and if the standard files are open.
     """
 
     _one: "WarmPython | None" = None

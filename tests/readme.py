@@ -1,8 +1,8 @@
-"""What the READMEs and docs/ show of real runs and of the lessons: `make readme` writes it, a test compares it.
+"""The parts of the READMEs and docs/ that show real runs and lessons: `make readme` writes them, a test compares them.
 
-Each part stands between two markers, `<!-- NAME -->` and `<!-- /NAME -->`. Times, ports and sequence numbers differ
-from run to run, and only root sees state changes reported by the kernel; what a look shows depends on when it comes. So
-runs are compared without these, and a part is written anew only if the rest of it has changed.
+Each part is between two markers, `<!-- NAME -->` and `<!-- /NAME -->`. Times, ports and sequence numbers differ from
+run to run, only root sees state changes reported by the kernel, and looks depend on when they are taken. So runs are
+compared without these, and a part is written again only if the rest of it has changed.
 """
 
 import re
@@ -38,12 +38,12 @@ TUNING = "net.ipv4.tcp_keepalive_time = 600\nnet.ipv4.tcp_retries2 = 2\n"
 HEADS = {"en": "| scenario | symptom | cause | cure |", "zh": "| 场景 | 症状 | 原因 | 解决办法 |"}
 ADVICE_HEADS = {"en": "| said | shown | where |", "zh": "| 说法 | 实际 | 出处 |"}
 TELLS_PYTEST_OF_CI = ("CI", "BUILD_NUMBER")
-"""With either, pytest cuts no difference short."""
+"""Variables with which pytest would not shorten a difference."""
 COLON = {"en": ": ", "zh": "："}
 
 
 def failure() -> str:
-    """What pytest prints if the story expects FIN."""
+    """pytest's output for a story that wrongly expects FIN."""
     source = STORY.read_text()
     assert RIGHT in source.partition(f"def {FAULT}")[2]
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +60,7 @@ def failure() -> str:
 
 
 def whatif() -> str:
-    """What two lines would change, without the line that names this kernel."""
+    """The report of a what-if of two lines, without the line that names this kernel."""
     printed = _run("-m", "harness", "whatif", "--before", "reference", "--plays", "1", "-", stdin=TUNING)
     _, shown = printed.split("net.ipv4.", 1)
     return _indented(f"  net.ipv4.{shown}".splitlines())
@@ -121,7 +121,7 @@ TOLD: dict[str, Callable[[str], str]] = {"symptoms": symptoms, "scenarios": scen
 
 
 def shown(part: str, language: str) -> str:
-    """What stands between the two markers of a part."""
+    """The text between the two markers of a part."""
     path = PLACES[part][language]
     match = re.search(rf"<!-- {part} -->\n+(.*?)\n*<!-- /{part} -->", path.read_text(), re.S)
     assert match, f"{path.name} has no part {part}"
@@ -129,7 +129,7 @@ def shown(part: str, language: str) -> str:
 
 
 def normalised(part: str, text: str) -> list[str]:
-    """Without times, ports and timers; a failure also without state changes, looks and counters."""
+    """A part without times, ports and timers; a failure also without state changes, looks and counters."""
     lines = [re.sub(r"^\s*[\d.]+( ms)?\s+|:\d+\b|, timer \w+ [\d.]+ s", "", line) for line in text.splitlines()]
     if part == "failure":
         lines = [line for line in lines if re.search(r"[◀▶]|^(?!counters)\w+: |^ *E ", line)]
@@ -137,7 +137,7 @@ def normalised(part: str, text: str) -> list[str]:
 
 
 def changed() -> Iterator[tuple[str, Path, str]]:
-    """Each part that is not what it should be, its file, and the text that it should have."""
+    """Each outdated part, its file, and the text that it should have."""
     for part, made in PLAYED.items():
         new = made()
         for language, path in PLACES[part].items():

@@ -1,7 +1,7 @@
-"""The picture in the README, docs/lesson.png: `make screenshot` takes it, and notes what it was drawn from.
+"""The picture in the README, docs/lesson.png: `make screenshot` makes it, and records what it was drawn from.
 
-A test compares the note, not the pixels: times differ from run to run, but a change of what draws the page, or of the
-lesson itself, asks for a new picture.
+A test compares that record, not the pixels: times differ from run to run, but a change of the code that draws the page,
+or of the lesson, needs a new picture.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _QUIETLY = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--
 
 
 def drawn_from() -> str:
-    """A line a file: what the page is made of, by its SHA-256."""
+    """A line for each file that the page is made from, with its SHA-256."""
     views = ROOT / "harness" / "views"
     lesson = [lessons.load(NAME).path, lessons.load(NAME).path.with_suffix(".toml")]
     drawing = [views / f"{name}.py" for name in ("html", "svg", "rows", "states", "words")]
@@ -33,7 +33,7 @@ def drawn_from() -> str:
 
 
 def take() -> None:
-    """Play the lesson, open its page in a real browser, and keep what it shows."""
+    """Play the lesson, open its page in a real browser, and save a picture of it."""
     with tempfile.TemporaryDirectory() as folder:
         page, taken = Path(folder, "lesson.html"), Path(folder, "lesson.png")
         lesson = [sys.executable, "-m", "harness", "lesson", NAME, "--html", str(page)]

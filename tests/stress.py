@@ -1,4 +1,4 @@
-"""Run all scenarios, or the tests, again and again beside busy loops: `make stress N=50`; --help for the rest."""
+"""Runs all scenarios, or the tests, many times next to busy loops: `make stress N=50`; see --help."""
 
 import argparse
 import os
@@ -7,7 +7,9 @@ import sys
 import time
 from collections import Counter
 
-BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # ends with us, however we end
+BUSY = (
+    "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # ends with this process, however that ends
+)
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--lab-strict", "-n"]
 SCENARIOS = [*PYTEST, "auto", "scenarios/"]
 TESTS = [*PYTEST, str(2 * len(os.sched_getaffinity(0))), "tests/"]

@@ -1,4 +1,4 @@
-"""What no test misses is found, and nothing else: on a scenario with inputs of both kinds."""
+"""Ablation finds exactly the inputs that no test misses, in a scenario with inputs of both kinds."""
 
 import ast
 from pathlib import Path

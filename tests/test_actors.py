@@ -1,4 +1,4 @@
-"""What actors and programs hold: the time limits of their verbs, what a role sees, what is counted, who is stopped."""
+"""Actors and programs: the time limits of their verbs, the fds of a role, elapsed times, and stopping."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ def wait_for_a_call(address):
 
 @pytest.fixture
 def patient(lab):
-    """A lab that waits long by default; `within_s` must not fall back on that."""
+    """A lab with a long default deadline, which `within_s` must override."""
     lab.deadline_s = 10 * GENEROUS_S
     begun = time.monotonic()
     yield lab
@@ -78,10 +78,10 @@ def pass_three_steps():
 
 
 def test_the_time_that_an_actor_stands_at_a_step_does_not_count(lab):
-    """All of it was spent in this test or in the role: a part that counts twice makes the sum too large."""
+    """All time was spent in this test or in the role: if a part counts twice, the sum is too large."""
     actor = lab.start(pass_three_steps, to="first")
     begun = time.monotonic()
-    time.sleep(0.5)  # longer than the harness takes to move an actor; on a busier machine less is noticed
+    time.sleep(0.5)  # longer than the harness takes to run an actor; on a busier machine, smaller errors go unnoticed
     first_s = time.monotonic() - begun
     actor.run_to("second")
     parked_at_second = time.monotonic()
@@ -103,7 +103,7 @@ def test_an_actor_s_time_begins_with_its_first_move(lab):
 
 
 def list_descriptors():
-    """Each that is open, with what it is; less the one that lists them."""
+    """Each open fd and its target, except the fd that lists them."""
     yield "ready"
     open_ones = {}
     for fd in os.listdir("/proc/self/fd"):
@@ -114,7 +114,7 @@ def list_descriptors():
 
 @pytest.mark.parametrize("others", [0, 3])
 def test_an_actor_has_four_descriptors(lab, others):
-    """Input, output, errors and its channel: none of the keeper's, or of another actor's, which would stay open."""
+    """Stdin, stdout, stderr and its channel: no fd of the keeper or of another actor, which would stay open."""
     for _ in range(others):
         lab.start(wait_for_a_call, lab.client_address(0), to="listening")
     lab.folder()
@@ -131,7 +131,7 @@ def test_a_program_has_three_descriptors(lab):
 
 
 def start_a_program_that_never_begins(fifo):
-    """posix_spawn() opens the fifo in the child, before exec; till then the parent's thread may not be stopped."""
+    """posix_spawn() opens the FIFO in the child, before exec; until then the parent's thread cannot be stopped."""
 
     def spawn():
         os.posix_spawn("/bin/true", ["true"], {}, file_actions=[(os.POSIX_SPAWN_OPEN, 5, fifo, os.O_RDONLY, 0)])
@@ -143,7 +143,7 @@ def start_a_program_that_never_begins(fifo):
 
 
 def test_stop_waits_until_every_thread_stands_still(lab, tmp_path):
-    """kernel/fork.c, wait_for_vfork_done: a parent waits for its child where SIGSTOP does not reach it."""
+    """kernel/fork.c, wait_for_vfork_done: while a parent waits for its child, SIGSTOP does not reach it."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     fifo.chmod(0o666)

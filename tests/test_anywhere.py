@@ -1,4 +1,4 @@
-"""The commands from any directory: they find the scenarios, and read and write the user's files where the user is."""
+"""The commands work from any folder: they find the scenarios, and read and write files in the current folder."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ CALLS = {
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A directory with files of the user's, among them modules and settings that are not ours."""
+    """A folder with the user's files, including modules and settings of other programs."""
     (tmp_path / "profile.py").write_text("raise SystemExit('the wrong module')\n")
     (tmp_path / "conftest.py").write_text("raise SystemExit('the wrong conftest')\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
@@ -30,7 +30,7 @@ def elsewhere(tmp_path: Path) -> Path:
 
 
 def run(folder: Path, call: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """-P, or a module of the user's directory would come first; for a script, Python looks beside the script alone."""
+    """With -P; otherwise modules of the user's folder would come first. For a script, Python adds only its folder."""
     is_script = call == CALLS["the checkout's folder"]
     environment = clean_environment() | {"PYTHONPATH": "" if is_script else str(ROOT)}
     return subprocess.run([sys.executable, *([] if is_script else ["-P"]), *call, *arguments], cwd=folder,
@@ -76,7 +76,7 @@ def test_without_scenarios_one_line_explains_how_to_install(monkeypatch, capsys,
 
 
 class TestARefusalAsJson:
-    """`--json` on the standard output is JSON, too, if nothing was used."""
+    """With `--json`, the standard output is JSON even if nothing was used."""
 
     @pytest.mark.parametrize("arguments", [["whatif", "--json", "-"], ["explain", "--json"]], ids=lambda each: each[0])
     def test_places_that_cannot_be_read(self, elsewhere: Path, arguments: list[str]) -> None:

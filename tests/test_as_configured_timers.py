@@ -1,4 +1,4 @@
-"""The stories about timers hold under any values, and what they find moves with each key that they say they observe."""
+"""The stories about timers hold under any values, and their findings change with each key that they observe."""
 
 import json
 import re
@@ -78,10 +78,10 @@ TRIES = 3
 
 
 def found_under(run: dict, folder: Path) -> dict:
-    """Play all stories; what they found, by its name.
+    """Play all stories; returns the findings by name.
 
-    If processes were kept from running for longer than is allowed, that is inconclusive, and is played again. Any other
-    failure counts at once.
+    If processes waited too long for a processor, a run is inconclusive, and is repeated. Any other failure counts at
+    once.
     """
     pairs = [f"--lab-sysctl=net.ipv4.{key}={value}" for key, value in run.items() if key.startswith("tcp_")]
     first, *others = (scenario_file(name) for name in LESSONS)
@@ -97,7 +97,7 @@ def found_under(run: dict, folder: Path) -> dict:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    """The runs wait for the kernel's timers, and nearly only that: side by side they take as long as one."""
+    """The runs in parallel: nearly all their time is waiting for the kernel's timers, so they take as long as one."""
     folders = [tmp_path_factory.mktemp("run") for _ in RUNS]
     with ThreadPoolExecutor(len(RUNS)) as pool:
         return list(pool.map(found_under, RUNS, folders))
@@ -107,7 +107,7 @@ def agrees(value: object, expected: object) -> bool:
     match value:
         case {"predicted": _}:
             return expected is NOT_MEASURED
-        case {"seconds": seconds, "from": _, "to": latest}:  # an RTO is a little more than 0.2 s, and no timer is early
+        case {"seconds": seconds, "from": _, "to": latest}:  # an RTO is slightly more than 0.2 s, and no timer is early
             return isinstance(expected, int | float) and expected <= seconds <= latest < expected * 1.15 + 0.5
     return value == expected
 

@@ -1,4 +1,4 @@
-"""What the "as configured" stories find moves with the sysctls that they name: each played under several values."""
+"""The findings of the "as configured" stories change with the sysctls that they name: each under several values."""
 
 import re
 from pathlib import Path
@@ -141,7 +141,7 @@ def key_of(short):
 
 
 def found(scenario, values):
-    """The findings, by name, of a scenario under these values; NOT_MEASURED where it says so."""
+    """The findings of a scenario under these values, by name; NOT_MEASURED for those that were not measured."""
     pairs = [argument for short, value in values.items() for argument in ("--lab-sysctl", f"{key_of(short)}={value}")]
     done = run_pytest(scenario_file(scenario), "-q", "-rP", "-k", "not test_control_", "-n", "0", "--lab-slow", *pairs)
     assert done.returncode == 0, done.stdout

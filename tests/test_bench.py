@@ -1,4 +1,4 @@
-"""How `make bench` judges what it has measured; it measures nothing here."""
+"""How `make bench` judges its measurements; nothing is measured here."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_a_bar_is_missed_when_the_ratio_is_above_it(bar, one, expected):
 
 
 def test_a_machine_that_becomes_slower_does_not_decide():
-    """Medians of each side would say 3.0: the slower rounds of one against the quicker rounds of the other."""
+    """The ratio of the medians would be 3.0: slower rounds of one side against quicker rounds of the other."""
     seconds = {"one": [1.0, 1.0, 9.0, 9.0, 9.0], "other": [1.0, 1.0, 9.0, 3.0, 9.0]}
     assert bench.ratio(TWICE, seconds) == 1.0
     assert bench.missed([TWICE], seconds) == []

@@ -1,4 +1,4 @@
-"""In which system call a process sleeps: seen in real ones, and read from every line that the kernel may write."""
+"""The system call that a process sleeps in: of real processes, and from every line that the kernel may write."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ def send_for_ever(peer):
 
 
 def wait_in(call, address):
-    """Everything that it may wait for is its own: nobody connects, sends or accepts."""
+    """A role that waits for ever: no other process connects, sends or accepts."""
     listener = socket.create_server(address, backlog=0)
     peer = socket.create_connection(address) if call != "accept" else None
     yield "ready"
@@ -84,7 +84,7 @@ def test_whoever_runs_sleeps_nowhere(lab):
     actor = lab.start(run_for_ever)
     actor.run_to("running")
     actor.resume()
-    assert actor.blocked_in() in (None, "recvmsg")  # the second: it has not yet woken
+    assert actor.blocked_in() in (None, "recvmsg")  # the second time, it has not woken up yet
     expect.poll("the call that it sleeps in", None, actor.blocked_in, GENEROUS_S)
     lab.deadline_s = 0.05
     with pytest.raises(ExpectationFailed, match="it runs"):
@@ -96,14 +96,14 @@ def test_whoever_runs_sleeps_nowhere(lab):
 def test_who_has_ended_sleeps_nowhere_though_its_files_are_roots():
     with subprocess.Popen(["true"]) as child:
         assert not blocked.has_ended(os.getpid())
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # a zombie: nobody has taken its status
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # a zombie: its status has not been read
         assert blocked.has_ended(child.pid)
         assert blocked.blocked_in(child.pid) is None
         assert holders._held(child.pid) == []
 
 
 def test_a_role_that_ends_is_not_blocked_whoever_looks(lab):
-    """Twenty looks: an ordinary user met, at most of them, a process that had given up its memory."""
+    """Twenty looks: in most of them, an ordinary user met a process that had freed its memory."""
     for _ in range(20):
         actor = lab.start(end_at_once)
         actor.run_to("ready")

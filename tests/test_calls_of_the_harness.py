@@ -1,4 +1,4 @@
-"""Scenarios call the harness as it is, also on lines that this kernel never comes to (mypy checks typed code alone)."""
+"""Scenarios call the harness correctly, even on lines that never run on this kernel (mypy checks only typed code)."""
 
 import ast
 import importlib
@@ -15,7 +15,7 @@ from tests.test_tidy import SCENARIOS
 
 
 def imported(tree: ast.Module) -> dict[str, Any]:
-    """What a scenario has of the harness, by the name that it uses."""
+    """The objects of the harness that a scenario uses, by the names that it uses."""
     return {
         alias.asname or alias.name: getattr(importlib.import_module(node.module), alias.name)
         for node in ast.walk(tree)
@@ -26,7 +26,7 @@ def imported(tree: ast.Module) -> dict[str, Any]:
 
 
 def called(function: ast.expr, names: dict[str, Any]) -> tuple[Callable[..., Any] | None, int]:
-    """What a call in a scenario calls, if it is of the harness, and how many arguments come before those written."""
+    """The object of the harness that a call calls, if any, and the number of arguments before those written."""
     match function:
         case ast.Name(name) if callable(names.get(name)):
             return names[name], 0
@@ -54,7 +54,7 @@ def complaints(source: str) -> Iterator[str]:
         positional = [None] * (before + len(call.args))
         try:
             inspect.signature(function).bind(*positional, **{each.arg or "": None for each in call.keywords})
-        except ValueError:  # an exception without an __init__ of its own has no signature, and takes anything
+        except ValueError:  # an exception without its own __init__ has no signature, and accepts anything
             continue
         except TypeError as error:
             yield f"line {call.lineno}: {ast.unparse(call.func)}(): {error}"
@@ -104,7 +104,7 @@ Lab.sysctl, Lab.set_sysctl = sysctl, set_sysctl
 
 
 def test_without_tcp_tw_reuse_delay_four_stories_are_skipped(play, tmp_path) -> None:
-    """It came with Linux 6.14 (commit ca6a6f93867a, "tcp: Add sysctl to configure TIME-WAIT reuse delay")."""
+    """The key is new in Linux 6.14 (commit ca6a6f93867a, "tcp: Add sysctl to configure TIME-WAIT reuse delay")."""
     (tmp_path / "conftest.py").write_text(WITHOUT_THE_DELAY)
     done = play((ROOT / "scenarios" / "sysctls" / "folklore_of_reuse.py").read_text(), "-rs")
     assert "1 passed, 4 skipped" in done.stdout, done.stdout

@@ -1,4 +1,4 @@
-"""Messages between two processes: whole, with their file descriptors, however many those are."""
+"""Messages between two processes arrive complete, with any number of file descriptors."""
 
 import errno
 import os
@@ -34,8 +34,8 @@ def test_too_many_fds_are_an_error_and_none_stays_open(pair):
     fd = os.memfd_create("sent")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     before = set(os.listdir("/proc/self/fd"))
-    # First: the limit counts all fds, too, that an ordinary user's processes have sent and none has received yet, and
-    # other tests send some (ETOOMANYREFS; too_many_unix_fds).
+    # First, because the limit also counts all fds that an ordinary user's processes have sent and that are not received
+    # yet, and other tests send some (ETOOMANYREFS; too_many_unix_fds).
     ours.send("message", (fd,) * 200)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(before) + 10, hard))
     try:

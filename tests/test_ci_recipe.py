@@ -1,4 +1,4 @@
-"""The form of the recipe for CI: who may do what in its workflow, and what its image is made of."""
+"""The form of the CI recipe: the permissions of its workflow, and the contents of its image."""
 
 import re
 import shutil

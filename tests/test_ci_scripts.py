@@ -1,4 +1,4 @@
-"""The scripts of the workflow for CI, run for real: hostile names of files, every exit status, the comment."""
+"""Runs the scripts of the CI workflow: with hostile file names, every exit status, and the comment."""
 
 import re
 import shlex
@@ -191,5 +191,5 @@ def test_one_comment_is_written_and_then_written_anew(tmp_path: Path, there: str
     assert 50_000 < len(body.encode()) < 65_536
     assert body.startswith("<!-- tcp-fault-lab whatif -->\n")
     assert "Cut here" in body
-    (marker,) = set(re.findall(r"<!-- .* -->", SOURCE))  # what is searched is what is written
+    (marker,) = set(re.findall(r"<!-- .* -->", SOURCE))  # the marker that is searched for is the one that is written
     assert body.startswith(marker)

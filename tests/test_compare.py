@@ -1,4 +1,4 @@
-"""What moved between two runs: the verdict on each observable, and what a record must be to be read."""
+"""What changed between two runs: the verdict on each observable, and which records can be read."""
 
 import contextlib
 import json

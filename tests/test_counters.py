@@ -1,4 +1,4 @@
-"""The counters against `nstat`, run inside the lab; and text that is no table of counters."""
+"""The counters compared with `nstat` inside the lab; and texts that are not tables of counters."""
 
 import socket
 
@@ -14,7 +14,7 @@ ONLY_NSTAT = ("Ip6", "Icmp6", "Udp6", "UdpLite6")
 
 NO_COUNTERS = {"IpForwarding", "IpDefaultTTL", "TcpRtoAlgorithm", "TcpRtoMin", "TcpRtoMax", "TcpMaxConn",
                "TcpCurrEstab"}  # fmt: skip
-"""Settings and a gauge that stand in the same table; `nstat` leaves them out."""
+"""Settings and a gauge in the same table, which `nstat` leaves out."""
 
 
 def make_traffic(server, client):
@@ -96,7 +96,7 @@ def be_told_that_a_port_is_unreachable(address):
 
 
 def test_a_counter_that_was_not_there_at_first_counts_from_0(lab):
-    """The kernel names the types of ICMP messages only once it has seen one (net/ipv4/proc.c, icmpmsg_put)."""
+    """The kernel lists a type of ICMP message only once it has seen one (net/ipv4/proc.c, icmpmsg_put)."""
     lab.start(be_told_that_a_port_is_unreachable, lab.server_address, to="sent")
     assert lab.counter("IcmpMsgInType3") == 1
     lab.count()

@@ -1,4 +1,4 @@
-"""A scenario declares the programs that it starts, by find_program(): if one is missing, the story is skipped."""
+"""A scenario declares the programs that it starts through find_program(): if one is missing, the story is skipped."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ STARTERS = [
 
 
 def verdicts_without_programs(folder: Path, *paths: Path) -> dict[str, str]:
-    """By story: "" if it passed, or why it did not, on a machine whose PATH has no program at all."""
+    """By story: why it did not pass on a machine without any program on its PATH; "" if it passed."""
     environment = clean_environment() | {"PATH": str(folder)}
     result = folder / "result.xml"
     command = [*pytest_command(paths[0], *map(str, paths[1:])), "-n", "2", "--lab-slow", f"--junitxml={result}", "-o",

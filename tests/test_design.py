@@ -1,4 +1,4 @@
-"""docs/design.md and the rooms' own rules are true: the rooms, their floors, what they import, where a change goes."""
+"""docs/design.md and the rooms' own docstrings are correct: rooms, floors, imports, and where a change goes."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ def rule(room: str) -> str:
 
 
 def imported_by(room: str) -> set[str]:
-    """The rooms (and lone files) that the modules of a room import, wherever in them."""
+    """The rooms (and single files) that the modules of a room import, anywhere in them."""
     found = set()
     for path in (ROOT / "harness" / room).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

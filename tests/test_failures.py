@@ -1,4 +1,4 @@
-"""Failures on purpose: each message says what was expected, what was seen, and how to mend it."""
+"""Deliberate failures: each message has what was expected, what was seen, and a remedy."""
 
 import re
 from xml.etree import ElementTree
@@ -235,7 +235,7 @@ WANTED = {
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What pytest says of each story, from one run of all of them."""
+    """pytest's output on each story, from one run of all of them."""
     folder = tmp_path_factory.mktemp("failures")
     (folder / "stories.py").write_text(STORIES)
     result = folder / "result.xml"

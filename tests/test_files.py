@@ -1,4 +1,4 @@
-"""A file is written whole or not at all, and an older one stays: on a full disk, without rights, after an interrupt."""
+"""Files are written completely or not at all, and older ones stay: on a full disk, without rights, if interrupted."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, clean_environment
 OLD, NEW = "old " * 400, "new " * 2_000
 
 AS_AN_ORDINARY_USER = AS_ROOT_OF_A_USER_NAMESPACE.replace('f"0 {uid} 1"', 'f"1000 {uid} 1"')
-"""The same beginning, in which this process is user 1000, and what it executes has no capabilities."""
+"""The same beginning, but as user 1000, and programs that it executes have no capabilities."""
 
 ON_A_SMALL_DISK = """
 libc = ctypes.CDLL(None, use_errno=True)
@@ -39,7 +39,7 @@ def fill():
     except OSError as error:
         assert error.errno == 28, error
 """
-"""Four pages, in a mount namespace of the script's own, on the folder that it is given; fill() leaves no room."""
+"""Mounts a file system of four pages on the given folder, in a new mount namespace; fill() fills it up."""
 
 
 def run_script(source: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -100,7 +100,7 @@ print("status", done.returncode, (disk / {name!r}).read_text() == {OLD!r}, len(o
 
 
 def test_a_device_is_written_into_and_never_replaced(tmp_path: Path) -> None:
-    """As root of a mount namespace in which the folder holds a node like /dev/null: a bind mount of it."""
+    """As root of a mount namespace in which the folder contains a node like /dev/null, a bind mount of it."""
     done = run_script(f"""{AS_ROOT_OF_A_USER_NAMESPACE}
 from harness.output import files
 libc = ctypes.CDLL(None)
@@ -118,7 +118,7 @@ print(os.stat(null).st_rdev == before.st_rdev, os.listdir(null.parent))
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root could remove a device")
 def test_root_does_not_lose_a_device(tmp_path: Path) -> None:
-    """A real node in a /dev of the test's own, under the user who could unlink it."""
+    """A real device node in a temporary /dev, whose user could unlink it."""
     node = tmp_path / "null"
     done = run_script(f"""
 import ctypes, os, stat, subprocess, sys
@@ -172,14 +172,14 @@ def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
     link, target = tmp_path / "link", tmp_path / "folder" / "target"
     target.parent.mkdir()
     link.symlink_to("folder/target")
-    for words in ("first", "second"):  # to what is not there yet, and to what is
+    for words in ("first", "second"):  # first to a new file, then to an existing one
         files.check(link)
         files.write(link, words)
         assert (link.is_symlink(), target.read_text(), os.listdir(target.parent)) == (True, words, ["target"])
 
 
 def test_a_read_only_file_is_not_replaced_in_a_writable_folder(tmp_path: Path) -> None:
-    """Root may write anything; an ordinary user of a user namespace may not."""
+    """Root may write any file; an ordinary user of a user namespace may not."""
     done = run_script(f"""{AS_AN_ORDINARY_USER}
 os.execv(sys.executable, [sys.executable, "-c", '''
 import os, sys
@@ -274,7 +274,7 @@ def test_the_files_of_every_story_have_names_of_their_own(tmp_path: Path) -> Non
     assert written == [artifacts.write(Timeline(0), tmp_path, name, "passed", "", "reference") for name in NAMES]
     names = [path.name for paths in written for path in paths]
     assert sorted(os.listdir(tmp_path)) == sorted(names)
-    assert len({name.lower() for name in names}) == 3 * len(NAMES)  # Windows and macOS take both for the same
+    assert len({name.lower() for name in names}) == 3 * len(NAMES)  # Windows and macOS treat both as the same
     for name in names:
         assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*\.(pcapng|mmd|json)", name)
         assert len(name) <= 143

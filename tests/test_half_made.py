@@ -1,4 +1,4 @@
-"""What fails while it is being made leaves nothing behind: no open descriptor, no process."""
+"""An object whose construction fails leaves nothing behind: no open fd, no process."""
 
 import contextlib
 import gc
@@ -30,7 +30,7 @@ def nursery():
 
 
 def held():
-    """This process's descriptors, by what they are, and its children."""
+    """This process's fds, by their targets, and its children."""
     gc.collect()
     fds = []
     for fd in os.listdir("/proc/self/fd"):
@@ -58,7 +58,7 @@ def test_a_lab(nursery, monkeypatch, owner, name, trouble):
     with pytest.raises((OSError, KeyboardInterrupt)) as seen:
         Lab(nursery, __file__, 0.25)
     monkeypatch.undo()
-    assert held() == before, seen.value  # the traceback keeps alive what nobody closed
+    assert held() == before, seen.value  # the traceback keeps unclosed objects alive
     with contextlib.closing(Lab(nursery, __file__, 0.25)) as next_one:
         assert next_one.sockets() == []
 
@@ -115,7 +115,7 @@ def test_a_nursery(monkeypatch, owner, name, trouble):
 
 @pytest.mark.parametrize("has_a_slot", [True, False])
 def test_a_nursery_whose_pytest_is_gone_says_nothing(has_a_slot):
-    """Its first message is already in vain: it ends, and nothing reads its complaint."""
+    """Its first message already fails: it ends, and its error message has no reader."""
     ours, theirs = Channel.pair()
     ours.close()
     none_left = "" if has_a_slot else "nursery.SLOTS = 0; "

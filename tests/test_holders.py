@@ -1,4 +1,4 @@
-"""Who holds a socket, against `ss -p`, which looks through /proc inside the lab on its own account."""
+"""The holders of a socket compared with `ss -p`, which searches /proc inside the lab independently."""
 
 import os
 import re
@@ -46,7 +46,7 @@ def told_by_ss(lab, row):
 
 
 def seen(actor, row):
-    """Asked of the lab's first process, whose child the actor is."""
+    """Read from the lab's first process, whose child the actor is."""
     rows = holders.read(psutil.Process(actor.pid).ppid())
     return [(each.pid, each.fd, each.program) for each in rows if each.inode == row.inode]
 

@@ -1,4 +1,4 @@
-"""No command changes a sysctl of the host or loads a module, even if a file names every sysctl that there is."""
+"""No command changes a sysctl of the host or loads a module, even if a file names every existing sysctl."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ MOVES_BY_ITSELF = {
     r"net/netfilter/nf_conntrack_count": "the host's connections",
     r"vm/stat_refresh": "to read it is a command",
 }
-"""Keys, as regular expressions, whose values change while nobody sets them."""
+"""Regular expressions for keys whose values change by themselves."""
 
 ON_DEMAND = re.compile(
     r"nf_tables|nfnetlink|nft_\w+|nf_conntrack\w*|nf_defrag_\w+|nf_reject_\w+|nf_log\w*|libcrc32c|x_tables"
@@ -63,7 +63,7 @@ def modules() -> set[str]:
 
 
 def another(value: str) -> str:
-    """A value of the same form that is not the same."""
+    """A different value of the same form."""
     if re.fullmatch(r"-?\d+( -?\d+)*", value):
         return " ".join(str(int(number) + 1) for number in value.split())
     return f"{value}x"
@@ -99,7 +99,7 @@ def key(name: str) -> str:
 
 @pytest.fixture(scope="module")
 def every_key() -> Iterator[EveryKey]:
-    """In a folder that an ordinary user can look into: pytest's own are root's."""
+    """The files, in a folder that an ordinary user can read: pytest's own folders are root's."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         yield EveryKey(Path(folder))
@@ -117,7 +117,7 @@ COMMANDS = {
     "lesson": [*HARNESS, "lesson", SCENARIO],
     "quiz": [*HARNESS, "quiz", SCENARIO],
     "step": [*HARNESS, "step", SCENARIO],
-    "new": [*HARNESS, "new", SCENARIO],  # refused; otherwise it writes files of the checkout
+    "new": [*HARNESS, "new", SCENARIO],  # refused; otherwise it would write files of the checkout
     "prober": ["-m", "harness.prober", "127.0.0.1", "9", "--count", "1"],
     "pytest": ["-m", "pytest", str(scenario_file(SCENARIO)), "-q", "-p", "no:cacheprovider", "--lab-sysctls=host",
                "--lab-sysctl-file={for_a_story}", "-k", "unread_data_turns"],
@@ -133,7 +133,7 @@ def test_no_command_is_forgotten() -> None:
 
 
 def ran(command: str, every_key: EveryKey, python: str = sys.executable, **more: object) -> str:
-    """What a command prints, after its exit status was found to be one that it may have."""
+    """The output of a command, after checking that its exit status is an allowed one."""
     words = [word.format(**vars(every_key)) for word in COMMANDS[command]]
     if python == sys.executable and not more:
         done = run_module(*words[1:])
@@ -161,13 +161,13 @@ def _each_key_has_a_verdict(told: object, file: str) -> None:
 
 
 def _may_be_tried(row: dict[str, str]) -> bool:
-    """What does nothing is said to of the host's keys, too: known without trying (harness/explain/known.py)."""
+    """Keys of the host that do nothing are also reported as such, without trying (harness/explain/known.py)."""
     return belongs_to_a_namespace(row["key"]) or row["verdict"] == "without effect"
 
 
 @pytest.fixture
 def as_before(every_key: EveryKey):  # type: ignore[no-untyped-def]
-    """Fails if the test has changed a sysctl or loaded a module."""
+    """Fail if the test has changed a sysctl or loaded a module."""
     before, loaded = values(), modules()
     yield
     after = values()
@@ -213,6 +213,6 @@ print({name for name, value in this.values().items() if value != before[name]})
 
 
 def test_a_change_is_seen() -> None:
-    """Made where it does no harm: in a network of its own, looked at from within."""
+    """The change is made where it does no harm, in a private network, and observed from inside it."""
     done = subprocess.run([sys.executable, "-c", SEEN], capture_output=True, text=True, env=clean_environment())
     assert done.stdout == "{'net/ipv4/tcp_fin_timeout'}\n", done.stderr

@@ -1,4 +1,4 @@
-"""The page of a scenario, in a real browser: what it shows, what the keyboard does, and that nothing leaves it."""
+"""The page of a scenario in a real browser: its content, its keyboard control, and that it loads nothing."""
 
 import base64
 import fcntl
@@ -49,7 +49,7 @@ def request(address):
 
 @pytest.fixture
 def reset(lab):
-    """A real story, seen closely: a server that closes with unread data."""
+    """A real story with a look after each step: a server that closes with unread data."""
     lab.looks_closely = True
     server = lab.start(serve, lab.server_address)
     server.run_to("listening")
@@ -121,7 +121,7 @@ class Browser:
             self.events.append(self._next())
 
     def run(self, expression):
-        """The value of a JavaScript expression in the page (from outside its Content-Security-Policy)."""
+        """The value of a JavaScript expression in the page (not subject to its Content-Security-Policy)."""
         answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
@@ -143,7 +143,7 @@ class Browser:
                 self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code[key])
 
     def sheets(self):
-        """Printed: the number of glyphs on each sheet of paper."""
+        """The number of glyphs on each sheet of paper, when printed."""
         printed = self.ask("Page.printToPDF", preferCSSPageSize=True, printBackground=True)["data"]
         return [
             sum(len(glyphs) // 4 for glyphs in re.findall(rb"<([0-9A-F]+)> Tj", drawn))
@@ -171,7 +171,7 @@ class Browser:
 
 
 def drawings(pdf):
-    """What is drawn on each page of a PDF as Chromium writes it: no compressed objects, four digits a glyph."""
+    """The drawing commands of each page of a PDF by Chromium: no compressed objects, four digits for each glyph."""
     objects = {int(n): text for n, text in re.findall(rb"(?s)\n(\d+) 0 obj\n(.*?)\nendobj", pdf)}
     (root,) = (text for text in objects.values() if b"/Type /Pages" in text and b"/Parent" not in text)
     waiting = [root]
@@ -194,7 +194,7 @@ def chromium(tmp_path_factory):
 
 @pytest.fixture
 def shown(chromium, tmp_path):
-    """Write a page, open it, and return the browser; at the end nothing may have been complained of, or left."""
+    """Write a page, open it, and return the browser; at the end there must be no error and no process left."""
     path = tmp_path / "page.html"
 
     def show(text, **media):
@@ -420,7 +420,7 @@ def test_two_stories_stand_beside_each_other_where_there_is_room(reset, shown):
 
 
 def talk(rows_told, ms=1):
-    """A story of so many rows, at both ends."""
+    """A story of this many rows, at both ends."""
     timeline = Timeline(0)
     for number in range(rows_told):
         ends = (CLIENT, SERVER) if number % 2 else (SERVER, CLIENT)
@@ -429,7 +429,7 @@ def talk(rows_told, ms=1):
 
 
 LEAST_CONTRAST = 3
-"""WCAG 2.2, success criterion 1.4.11: for graphics, against what they stand on."""
+"""WCAG 2.2, success criterion 1.4.11: the contrast of graphics with their background."""
 
 COLORS = """(state) => {
   const figure = document.querySelector("figure svg");
@@ -464,7 +464,7 @@ def test_contrast_is_computed_as_wcag_defines_it():
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_state_stands_out_from_the_page(shown, scheme):
-    """Its bar and the outline of its name; in a selected row, too, where a tint lies over the bar and the page."""
+    """The bar and the outline of a state's name; also in a selected row, where a tint covers the bar and the page."""
     browser = shown(page("talk", {}, [Story("test_talk", "passed", talk(4))]), prefers_color_scheme=scheme)
     faint = {}
     for state in State:
@@ -510,7 +510,7 @@ def test_what_is_wider_than_the_screen_says_that_it_scrolls(reset, shown, width,
 
 @pytest.mark.parametrize("language", lessons.LANGUAGES)
 def test_on_paper_texts_and_ladders_have_a_sheet_each(shown, language):
-    from harness.pytest_plugin.reporting import texts_of  # not in a role's process, which knows no pytest
+    from harness.pytest_plugin.reporting import texts_of  # not in a role's process, which has no pytest
 
     uneven = {}
     for lesson in lessons.every(language):
@@ -583,7 +583,7 @@ def wordy():
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("several", [False, True])
 def test_no_words_lie_over_each_other(reset, shown, several, lang):
-    """The boxes of all texts of a ladder, in the font that this machine has."""
+    """The boxes of all texts of a ladder, in this machine's font."""
     browser = shown(page("a story", {}, [wordy() if several else reset], lang))
     width, boxes = browser.run(
         "[document.querySelector('figure svg').viewBox.baseVal.width, "

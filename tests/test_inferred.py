@@ -1,4 +1,4 @@
-"""The states that segments imply, on segments made up for it: real ones are in test_transitions.py."""
+"""The states that made-up segments imply; for real segments see test_transitions.py."""
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ CLIENT, SERVER = ("192.0.2.1", 40001), ("192.0.2.2", 8000)
 
 
 def states(text):
-    """What made-up segments imply for client and server: `sender flags seq ack` each, "c S 100, s SA 500 101"."""
+    """The states of client and server after segments, each `sender flags seq ack`: "c S 100, s SA 500 101"."""
     segments = []
     for time_ns, (sender, flags, seq, *ack) in enumerate(each.split() for each in text.split(",")):
         ends = (CLIENT, SERVER) if sender == "c" else (SERVER, CLIENT)
@@ -33,15 +33,15 @@ OPEN_C, OPEN_S = "SYN_SENT ESTABLISHED", "SYN_RECV ESTABLISHED"
         ("", "", ""),
         (", s R 501", " CLOSED", " CLOSED"),
         (FAREWELL, " FIN_WAIT1 FIN_WAIT2 TIME_WAIT", " CLOSE_WAIT LAST_ACK CLOSED"),
-        # Both FINs are under way at once (RFC 9293, figure 13); the next connection knows nothing of it.
+        # Both FINs are under way at once (RFC 9293, figure 13), which does not affect the next connection.
         (CROSSING, " FIN_WAIT1 CLOSING TIME_WAIT", " FIN_WAIT1 CLOSING TIME_WAIT"),
         (f"{CROSSING}, {HANDSHAKE}, c FA 101 501", f" FIN_WAIT1 CLOSING TIME_WAIT {OPEN_C} FIN_WAIT1",
          f" FIN_WAIT1 CLOSING TIME_WAIT {OPEN_S} CLOSE_WAIT"),
         # A FIN that acknowledges the other.
         (", c FA 101 501, s FA 501 102, c A 102 502", " FIN_WAIT1 FIN_WAIT2 TIME_WAIT", " CLOSE_WAIT LAST_ACK CLOSED"),
-        # A FIN sent again, and an ACK of what came before it, change nothing.
+        # A retransmitted FIN, and an ACK of what came before it, change nothing.
         (", c FPA 101 501, s A 501 101, c FA 101 501", " FIN_WAIT1", " CLOSE_WAIT"),
-        # The port is used again: over TIME_WAIT; and, the orphan's FIN_WAIT2 being over, against a CLOSE_WAIT, whose
+        # The port is used again: over TIME_WAIT; and, after the orphan's FIN_WAIT2, against a CLOSE_WAIT, whose
         # challenge ACK the SYN_SENT socket answers with a RST, and stays (RFC 9293, section 3.10.7.3).
         (FAREWELL + ", c S 900", " FIN_WAIT1 FIN_WAIT2 TIME_WAIT SYN_SENT", " CLOSE_WAIT LAST_ACK CLOSED"),
         (", c FA 101 501, s A 501 102, c S 900, s A 501 102, c R 102, c S 900, s SA 700 901",

@@ -1,11 +1,17 @@
-"""What a server in TIME_WAIT answers on a kernel before 6.10: time_wait_port_exhaustion expects that as strictly."""
+"""time_wait_port_exhaustion is as strict about the number that a server in TIME_WAIT chooses before Linux 6.10."""
 
 import pytest
 
 from harness.predict.timers import initial_numbers_by_clock
 from tests.playing import ROOT
 
-STEPS_ASIDE = ("-k", "time_wait_steps_aside", "-n", "0", "--lab-slow")  # or a busy machine makes one inconclusive
+STEPS_ASIDE = (
+    "-k",
+    "time_wait_steps_aside",
+    "-n",
+    "0",
+    "--lab-slow",
+)  # otherwise a busy machine could make one inconclusive
 STORY = (ROOT / "scenarios" / "ports" / "time_wait_port_exhaustion.py").read_text()
 OLDER_KERNEL = """
 from dataclasses import replace
@@ -32,7 +38,7 @@ Lab.segments, Lab.sysctl = as_an_older_kernel_would, without_the_delay
 
 @pytest.mark.parametrize(("more", "passed"), [(0, 3), (10_000_000, 1), (-10_000_000, 1)])
 def test_a_number_by_the_clock_is_expected_to_be_right(play, tmp_path, more: int, passed: int) -> None:
-    """The third story has an ACK for an answer, which comes from TIME_WAIT itself."""
+    """In the third story the answer is an ACK, which TIME_WAIT itself sends."""
     (tmp_path / "conftest.py").write_text(OLDER_KERNEL.format(more=more))
     done = play(STORY, *STEPS_ASIDE)
     failed = f"{3 - passed} failed, " if passed < 3 else ""

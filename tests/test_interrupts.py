@@ -1,6 +1,6 @@
-"""Ctrl-C, at any moment: nothing complains, the status says so, nothing is left running.
+"""Ctrl-C at any moment: no error message, the right exit status, and nothing left running.
 
-The moments are not a matter of sleeping: the process under test counts its own function calls (sys.setprofile), or its
+The moments do not depend on sleeping: the process under test counts its own function calls (sys.setprofile), or its
 imports, and interrupts itself at the Nth.
 """
 
@@ -105,7 +105,7 @@ for number in range(moments):
 
 @pytest.mark.parametrize(("phase", "moments"), [("story", STORY_MOMENTS), ("end", END_MOMENTS)], ids=["story", "end"])
 def test_an_interrupt_ends_a_run_without_a_complaint(tmp_path: Path, phase: str, moments: int) -> None:
-    """A moment that a run did not reach is a 99: there would be nothing to see."""
+    """A run that does not reach its moment exits with 99, because it would show nothing."""
     (tmp_path / "story.py").write_text(STORY)
     (out := tmp_path / "out").mkdir()
     options = pytest_command(tmp_path / "story.py", *OPTIONS, f"--basetemp={tmp_path}/t")[3:]
@@ -115,7 +115,7 @@ def test_an_interrupt_ends_a_run_without_a_complaint(tmp_path: Path, phase: str,
     told = {path.name: path.read_text() for path in out.iterdir()}
     statuses = dict(line.split() for line in done.stdout.splitlines())
     assert len(statuses) == moments
-    # Python swallows what is raised in a generator while it closes that: there is no such interrupt.
+    # Python ignores an exception in a generator that it is closing, so such an interrupt is lost.
     swallowed = {at for at, text in told.items() if "Exception ignored in: <generator" in text}
     assert len(swallowed) <= 2
     seen = {at: (status, told[at]) for at, status in statuses.items() if at not in swallowed}
@@ -184,7 +184,7 @@ COMMANDS = {
 @pytest.mark.parametrize("whom", ["all", "alone"])
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_interrupt_while_stories_are_played(tmp_path: Path, name: str, whom: str) -> None:
-    """To all processes of the terminal's group, as Ctrl-C does it, or to the command alone (kill -INT)."""
+    """To all processes of the terminal's group, like Ctrl-C, or only to the command (kill -INT)."""
     (tmp_path / "a.conf").write_text("net.ipv4.tcp_fin_timeout = 9\n")
     (temporary := tmp_path / "temporary").mkdir()
     names = {"page": str(tmp_path / "page.html"), "conf": str(tmp_path / "a.conf")}

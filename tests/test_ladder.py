@@ -1,4 +1,4 @@
-"""The rows of a story, and the ladder drawn of them: on timelines made by hand, and on a real one."""
+"""The rows of a story, and the ladder drawn from them: for timelines made by hand, and for a real one."""
 
 import re
 import socket
@@ -107,7 +107,7 @@ def test_who_has_no_owner_is_told():
 
 
 def test_a_look_refutes_what_the_segments_imply():
-    """The third ACK was dropped as it arrived: the server's end is still where it was."""
+    """The third ACK was dropped on arrival: the server's end is still in the old state."""
     timeline = Timeline(0)
     for at, segment in enumerate(
         [(CLIENT, SERVER, "S", 1, 0), (SERVER, CLIENT, "SA", 9, 2), (CLIENT, SERVER, "A", 2, 10)]
@@ -180,7 +180,7 @@ def test_a_number_and_its_unit_stay_on_one_line():
 @given(st.text("ab1 s.,字“”（）。，、；：é", max_size=60), st.integers(6, 30))
 @example("一二三四五六七八九十。，”abc", 10)
 def test_lines_break_where_a_reader_expects_it(text, width):
-    """Nothing is lost, no line is too wide, and none begins with what belongs to the end of the one before."""
+    """Nothing is lost, no line is too wide, and none begins with punctuation that belongs to the line before."""
     lines = Prose(text).wrap(Console(), width)
     told = [line.plain for line in lines]
     assert "".join("".join(told).split()) == "".join(text.split())
@@ -244,7 +244,7 @@ def test_no_line_is_wider_than_the_terminal(story, width):
 
 @pytest.mark.parametrize("width", [80, 81])
 def test_a_line_that_fills_its_lane_keeps_its_last_character(width):
-    """Its last space goes into the next column, and of wide characters there are fewer than columns."""
+    """Its last space goes into the next column, and wide characters take two columns each."""
     timeline = Timeline(0)
     waiting = Socket(State.TIME_WAIT, CLIENT, SERVER, 0, 0, Timer("time_wait", 60.0, 0), 0, 0)
     timeline.add(Look(1, (waiting,)))

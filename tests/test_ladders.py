@@ -1,4 +1,4 @@
-"""Each lesson plays out as it was recorded (tests/ladders/); a story that is changed, and still green, is seen."""
+"""Each lesson's stories have their recorded shape (tests/ladders/), so a changed story is noticed even if it passes."""
 
 import difflib
 import re
@@ -35,11 +35,11 @@ pytestmark = pytest.mark.filterwarnings("default:played again")
 
 @pytest.fixture(scope="module")
 def played(request):
-    """Every lesson's two stories, in one run; those that differ from the record once more, alone.
+    """Play every lesson's two stories in one run; those that differ from the record once more, alone.
 
-    On a machine with far more to do than processors a timer (a delayed ACK) may expire between two steps that follow
-    each other at once otherwise. A story that was changed differs each time. A warning shows what differed the first
-    time: pytest prints it at the end, also when the second play is as recorded.
+    On an overloaded machine, a timer (a delayed ACK) may expire between two steps that otherwise follow each other at
+    once. A changed story differs each time. A warning shows the difference of the first play, which pytest prints at
+    the end even if the second play is as recorded.
     """
     strict = ["--lab-strict"] if request.config.option.lab_strict else []
     every = list(lessons.every())
@@ -70,7 +70,7 @@ def test_a_lesson_plays_out_as_recorded(name, played):
 
 
 def recorded(name):
-    """Without the sysctls that this kernel does not have, which a story then does not set (optional)."""
+    """The lines without sysctls that this kernel does not have, and that a story then does not set (optional)."""
     path = ladders.FOLDER / f"{name}.txt"
     assert path.exists(), f"{name} has no recorded ladder. Hint: make ladders S={name}, and read it"
     lines = path.read_text().splitlines()
@@ -97,7 +97,7 @@ def test_nothing_is_recorded_of_what_is_gone():
 
 @pytest.fixture
 def rewritten(tmp_path, monkeypatch):
-    """Writes ladders into a folder that has one of a scenario that is gone; what it then holds."""
+    """Write ladders into a folder with the ladder of a deleted scenario; returns the folder's files."""
     monkeypatch.setattr(ladders, "FOLDER", tmp_path)
     (tmp_path / "gone.txt").touch()
 

@@ -1,4 +1,4 @@
-"""However a run ends, nothing of it stays; and the host's settings are as they were."""
+"""However a run ends, nothing of it remains, and the host's settings are unchanged."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def test_busy(lab):
 
 
 LIMIT = 8
-"""Network namespaces that a user namespace may have in a test; a run's own are fewer."""
+"""The limit on a user namespace's network namespaces in a test; a run needs fewer."""
 
 COUNTED = f"""{AS_ROOT_OF_A_USER_NAMESPACE}
 Path("/proc/sys/user/max_net_namespaces").write_text("{LIMIT}")
@@ -85,7 +85,7 @@ def busy(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.
     """A pytest in the middle of a story: a blocked client, a server with a child of its own, a program."""
     story = tmp_path / "story.py"
     story.write_text(BUSY_STORY)
-    command = pytest_command(story, "--timeout=0", *request.param)  # a time limit would end the story by itself
+    command = pytest_command(story, "--timeout=0", *request.param)  # a timeout would end the story by itself
     run = subprocess.Popen(command, env=clean_environment(), stdout=subprocess.DEVNULL)
     while not (tmp_path / "ready").exists():
         assert run.poll() is None
@@ -114,7 +114,7 @@ def test_sigkill_of_pytest_ends_everything(busy: subprocess.Popen[bytes]) -> Non
 
 
 def test_after_sigkill_every_network_namespace_is_freed(tmp_path: Path) -> None:
-    """In a user namespace that may have so many and no more: all of them are to be had again, at the same time."""
+    """In a user namespace with this limit, all of them can be made again at the same time."""
     story = tmp_path / "story.py"
     story.write_text(BUSY_STORY)
     command = [sys.executable, "-c", COUNTED, str(tmp_path / "ready"), *pytest_command(story, "-p", "no:xdist")]
@@ -130,7 +130,7 @@ def test_sigkill_of_any_helper_ends_its_lab(busy: subprocess.Popen[bytes], victi
     victims = {"keeper": keeper, "guard": keeper.parent(), "nursery": keeper.parent().parent()}
     actors = [process for process in family(busy.pid) if process.name() in {"sleep", "serve", "call"}]
     assert len(actors) == 4
-    busy.send_signal(signal.SIGSTOP)  # so that it cannot clean up: the helpers must do so themselves
+    busy.send_signal(signal.SIGSTOP)  # so that it cannot clean up, and the helpers must end by themselves
     victims[victim].kill()
     expect_gone(actors)
 
@@ -177,7 +177,7 @@ def test_interrupt_ends_everything_and_pytest_reports(busy: subprocess.Popen[byt
 
 
 def settings() -> dict[str, str]:
-    """Every readable sysctl of the host's network, less those that count by themselves."""
+    """Every readable sysctl of the host's network, except those that change by themselves."""
     found = {}
     for path in Path("/proc/sys/net").rglob("*"):
         if path.is_file() and "conntrack_count" not in path.name:

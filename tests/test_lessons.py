@@ -1,4 +1,4 @@
-"""The lessons' texts are whole, and true to their scenarios; the commands that show them."""
+"""The lessons' texts are complete and match their scenarios; the commands that show them."""
 
 import ast
 import contextlib
@@ -29,7 +29,7 @@ NAMES = [path.stem for path in SCENARIOS]
 OURS = [
     path.stem for path in SCENARIOS if re.search(r"\b00[0-4]\b", ast.get_docstring(ast.parse(path.read_text())) or "")
 ]
-"""The scenarios that come from the articles. They are complete in Chinese; others need not be."""
+"""The scenarios that come from the articles, which are complete in Chinese; others need not be."""
 
 ENGLISH = """
 fault = "test_x"
@@ -143,7 +143,7 @@ def test_two_scenarios_of_one_name_are_refused(tmp_path, monkeypatch):
 
 
 def test_pytest_refuses_two_scenarios_of_one_name(tmp_path):
-    """In a checkout of its own: what is refused is what it has, not what this run was given."""
+    """In a separate checkout, so that its own contents are refused, not this run's arguments."""
     for name in ("harness", "conftest.py", "pyproject.toml"):
         (tmp_path / name).symlink_to(ROOT / name)
     for theme in ("closing", "ports"):
@@ -200,7 +200,7 @@ def test_a_lesson_that_is_not_whole_is_refused(tmp_path, monkeypatch, text, mess
 
 @pytest.fixture
 def translated(tmp_path, monkeypatch):
-    """Writes the one scenario that there is, x, with the translation that it is given."""
+    """Writes the only scenario, x, with the given translation."""
     monkeypatch.setattr(lessons, "FOLDER", tmp_path)
     (tmp_path / "waiting").mkdir()
 
@@ -276,7 +276,7 @@ def test_a_lesson_draws_both_stories_between_its_words():
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_a_lesson_shows_its_table_in_the_terminal_and_on_its_page(tmp_path, workers):
-    """The one of the five causes: what they show, side by side."""
+    """The lesson of the five causes, whose symptoms are in a table."""
     lesson = lessons.load("connect_that_hangs_told_apart")
     done = run("lesson", lesson.name, "--html", str(tmp_path / "page.html"), *workers)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -298,7 +298,7 @@ def test_a_lesson_shows_its_table_in_the_terminal_and_on_its_page(tmp_path, work
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_the_claim_is_told_before_the_story_is_played_and_once(tmp_path, workers):
-    """Its story waits for the test to have read the claim; with workers, whose stories mix, the two come together."""
+    """The story waits until the test has read the claim; with workers, whose stories mix, both come together."""
     lesson = lessons.load("close_with_unread_data")
     story = tmp_path / f"{lesson.name}.py"
     story.write_text(f"""
@@ -364,7 +364,7 @@ def read_from(terminal):
 
 
 def test_pictures_come_fault_first_in_any_order_of_reports(tmp_path):
-    """The fault's story waits until its control's has been reported."""
+    """The fault's story waits until the control's has been reported."""
     lesson = lessons.load("close_with_unread_data")
     story = tmp_path / f"{lesson.name}.py"
     story.write_text(f"""
@@ -410,7 +410,7 @@ def test_a_quiz_works_in_a_pipe(answer, status, verdict):
 
 
 def test_a_quizs_ladder_has_the_terminals_width_and_colour():
-    """Its story is played before the verdict is printed, so its output is not the terminal."""
+    """The story is played before the verdict is printed, so its output is not a terminal."""
     lesson = lessons.load("close_with_unread_data")
     environment = {name: value for name, value in clean_environment().items() if name not in ("NO_COLOR", "COLUMNS")}
     read, written = pty.openpty()
@@ -432,7 +432,7 @@ def test_a_quizs_ladder_has_the_terminals_width_and_colour():
 
 @pytest.fixture
 def broken(tmp_path):
-    """Where Python finds a plugin with which every story fails."""
+    """An environment with a plugin that makes every story fail."""
     (tmp_path / "broken.py").write_text("def pytest_runtest_call(item):\n    raise AssertionError(item)\n")
     return {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
 
@@ -465,7 +465,7 @@ def test_a_quiz_in_chinese():
 
 @pytest.mark.parametrize("command", ["list", "lesson", "quiz", "step"])
 def test_a_terminal_that_has_no_utf_8_breaks_nothing(command):
-    """That which has no Chinese at all: tests/test_output.py."""
+    """(For an encoding without Chinese see tests/test_output.py.)"""
     named = [] if command == "list" else ["close_with_unread_data"]
     done = run(command, *named, "--lang", "zh", answer="\udcff\n2\n", PYTHONIOENCODING="gbk")
     assert (done.returncode, done.stderr) == (0, ""), done.stdout

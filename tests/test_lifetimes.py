@@ -1,4 +1,4 @@
-"""How long a state lasts: what a look sees, what its timer says where the next look is late, and what nobody saw."""
+"""How long a state lasts: from looks, from its timer if the next look is late, and an end that no look shows."""
 
 import math
 import re
@@ -35,7 +35,7 @@ def call(address):
 
 @pytest.fixture
 def expect_fin_wait2(lab):
-    """Expects an orphan's FIN_WAIT2, which lasts IT_LASTS, to last for an interval."""
+    """Expect an orphan's FIN_WAIT2, which lasts IT_LASTS, to last for an interval."""
     lab.set_sysctl("net.ipv4.tcp_fin_timeout", 1)
     server = lab.start(serve, lab.server_address, to="listening")
     client = lab.start(call, lab.server_address)
@@ -56,7 +56,7 @@ def expect_fin_wait2(lab):
 
 @pytest.fixture
 def second_look_late(lab):
-    """The second look comes when the state is gone, and the time for its end as well."""
+    """The second look comes when the state is gone, and the time for its end has passed, too."""
     look, looks = lab.socket, []
 
     def look_late(end, port):
@@ -95,7 +95,7 @@ def test_an_end_that_no_look_and_no_timer_shows_is_inconclusive(expect_fin_wait2
 
 
 class Played:
-    """A state whose every look is made up, by a clock that only waits and looks move: exact, and over in no time."""
+    """A state with made-up looks, and a clock that only waits and looks advance: exact, and without real waiting."""
 
     LOOK_S = 0.001
 
@@ -162,7 +162,7 @@ def test_what_ends_early_is_a_failure_however_early(lasting, ends_s) -> None:
 @given(st.floats(0.0, 8.0) | st.floats(4.9, 5.6), st.lists(st.floats(0.05, 3.0), max_size=4))
 @settings(derandomize=True, max_examples=200, suppress_health_check=list(HealthCheck))
 def test_no_early_end_passes_whatever_the_row_s_timers_say(lab, ends_s, timers_s) -> None:
-    """An end earlier than 20 ms before the time is never green, and a right one always is, if no look is late."""
+    """An end more than 20 ms too early never passes, and a correct one always does, if no look is late."""
     with pytest.MonkeyPatch.context() as patched:
         lab.timeline = Timeline(0)
         lab.record = lab.timeline.add

@@ -1,4 +1,4 @@
-"""What sockets cost the kernel: sockstat against `ss -s`, slabs against slabinfo's own size, and both parsers."""
+"""The kernel memory of sockets: sockstat compared with `ss -s`, slabs with slabinfo's own size, and both parsers."""
 
 import os
 import re

@@ -1,6 +1,6 @@
-"""The Mermaid diagram: a strict grammar for each line, whatever the actors say, and the fold of a long story.
+"""The Mermaid diagram: every line obeys a strict grammar, whatever the steps are called; long stories are folded.
 
-The grammar is ours, and narrower than Mermaid's (sequenceDiagram.jison): a text is letters, harmless marks and
+The grammar is narrower than Mermaid's own (sequenceDiagram.jison): a text consists of letters, harmless characters and
 entity codes.
 """
 
@@ -27,12 +27,12 @@ HOSTILE = ["a; b", "#quot;", "x: y", "end", "END of it", "a\nend\nb", "<br/><scr
 
 
 def shown(coded):
-    """As a reader sees it: Mermaid's #59; is HTML's &#59;."""
+    """The text as displayed: Mermaid's #59; is HTML's &#59;."""
     return [html.unescape(re.sub(r"#(\d+);", r"&#\1;", line)) for line in coded.split("<br/>")]
 
 
 def read(diagram):
-    """Each statement after the head as (what, text lines); every line must be of the grammar."""
+    """Each statement after the head as (kind, text lines); every line must obey the grammar."""
     lines = diagram.removesuffix("\n").split("\n")
     assert lines[:3] == HEAD
     found = []
@@ -141,7 +141,7 @@ def test_no_text_breaks_the_diagram(title, step, detail, change):
 
 
 def test_a_claim_is_a_note_that_fits_under_the_two_ends():
-    """Mermaid wraps no title, and cuts what is wider than its picture."""
+    """Mermaid does not wrap a title, and cuts what is wider than its picture."""
     claim = "close() with unread data sends RST in place of FIN: " + "and no TIME_WAIT remains at either end; " * 4
     [(over, lines)] = read(mermaid(Timeline(0), claim))
     assert over == "client,server"

@@ -1,4 +1,4 @@
-"""Beginners' mistakes in a scenario: each ends in one error, which says what was wrong and what to do instead."""
+"""Beginners' mistakes in a scenario: each ends in one error with the problem and the remedy."""
 
 import re
 from pathlib import Path
@@ -418,7 +418,7 @@ WANTED = {
 
 @pytest.fixture(scope="module")
 def troubles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[str, str]]]:
-    """By story: each failure or error that pytest reports for it, as its one-line message and its whole text."""
+    """By story: each failure or error that pytest reports for it, as a one-line message and as the whole text."""
     folder = tmp_path_factory.mktemp("mistakes")
     (folder / "stories.py").write_text(STORIES)
     result = folder / "result.xml"

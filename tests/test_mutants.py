@@ -1,4 +1,4 @@
-"""Each scenario's assertions can fail: with the fault taken out of a role, or the subject changed, it turns red."""
+"""Each scenario's assertions can fail: without the fault, or with another setting, its tests fail."""
 
 import importlib
 import re
@@ -19,7 +19,7 @@ SIDE_BY_SIDE = 12
 
 
 def mutants_of(scenario: str) -> list[Mutant]:
-    """What stands in the file of the scenario's name; none where there is no such file."""
+    """The mutants in the file with the scenario's name; none if there is no such file."""
     if not (ROOT / "tests" / "mutants" / f"{scenario}.py").exists():
         return []
     mutants: list[Mutant] = importlib.import_module(f"tests.mutants.{scenario}").MUTANTS
@@ -34,7 +34,7 @@ MUTANTS = [
 
 
 WHOLE = sorted({f"whole_{scenario}::{mutant.test}" for scenario, mutant in MUTANTS})
-"""Each story that a mutant is made of, as it is."""
+"""Each story that a mutant is made from, unchanged."""
 
 HASTE = """
 import pytest
@@ -49,31 +49,33 @@ def lab(lab, request):
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
-    """By the mutant's file: "passed", "failure" or "error", and the message. What could not be played is missing."""
+    """By the mutant's file: "passed", "failure" or "error", and the message. Without stories that were not played."""
     folder = tmp_path_factory.mktemp("mutants")
     for number, (scenario, mutant) in enumerate(MUTANTS):
         source = scenario_file(scenario).read_text()
         (folder / f"mutant_{number}.py").write_text(source.replace(mutant.old, mutant.new))
-    for path in SCENARIOS.glob("*/*.py"):  # as they are, to see that it is not the haste that turns mutants red
+    for path in SCENARIOS.glob(
+        "*/*.py"
+    ):  # unchanged, to see that the mutants do not fail because of the short deadline
         (folder / f"whole_{path.stem}.py").write_text(path.read_text())
     (folder / "conftest.py").write_text(HASTE)
     node = {story: story.replace("::", ".py::") for story in WHOLE}
     node |= {f"mutant_{number}": f"mutant_{number}.py::{mutant.test}" for number, (_, mutant) in enumerate(MUTANTS)}
     stories = [f"{folder}/{each}" for each in node.values()]
-    # They mostly wait. Runs of their own side by side, as each worker of one run would have to collect all files.
+    # They mostly wait. Separate runs in parallel, because each worker of a single run would have to collect all files.
     shares = [stories[first::SIDE_BY_SIDE] for first in range(SIDE_BY_SIDE)]
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         found = {story: verdict for part in pool.map(played, shares) for story, verdict in part.items()}
-    # What only the crowd may have made fail is played once more without it, and as hastily.
+    # Stories that may have failed only because of the load are played once more alone, with the same deadline.
     again = [story for story, verdict in found.items() if is_unclear(story, verdict)]
     return found | played([f"{folder}/{node[story]}" for story in again]) if again else found
 
 
 def played(stories: list[str]) -> dict[str, tuple[str, str]]:
-    """By the mutant's file, or the whole story's file and name; nothing where pytest itself failed, which it shows."""
+    """By the mutant's file, or the unchanged story's file and name; empty if pytest itself failed, and prints why."""
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder, "result.xml")
-        # To rewrite assertions, which nobody will read, costs more than to play the stories.
+        # Rewriting assertions, whose messages are not used, takes longer than playing the stories.
         options = ("-n", "0", "--assert=plain", "-m", "large or not large")
         done = run_pytest(
             Path(stories[0]), *stories[1:], *options, f"--junitxml={result}", "-o", "junit_family=xunit1"
@@ -84,7 +86,7 @@ def played(stories: list[str]) -> dict[str, tuple[str, str]]:
         found: dict[str, tuple[str, str]] = {}
         for case in ElementTree.parse(result).iter("testcase"):
             source = (case.get("classname") or "").rpartition(".")[2]
-            # The first of them counts: what dies at the end of a story that has failed is told as an error of its own.
+            # The first one counts: a role that dies at the end of a failed story is reported as a separate error.
             found.setdefault(
                 source if source.startswith("mutant_") else f"{source}::{case.get('name')}", verdict_of(case)
             )
@@ -92,9 +94,9 @@ def played(stories: list[str]) -> dict[str, tuple[str, str]]:
 
 
 def verdict_of(case: ElementTree.Element) -> tuple[str, str]:
-    """What a test case of a JUnit file says: "passed", or "failure", "error" or "skipped" with its message.
+    """The result of a test case in a JUnit file: "passed", or "failure", "error" or "skipped" with its message.
 
-    Other elements (properties, system-out) may stand before that.
+    Other elements (properties, system-out) may come before that.
     """
     trouble = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
     return ("passed", "") if trouble is None else (trouble.tag, trouble.get("message") or "")
@@ -114,7 +116,7 @@ def test_it(lab):
 
 
 def test_a_story_that_fails_twice_has_failed(tmp_path: Path) -> None:
-    """Its role has died as well, which is told when the lab is closed: pytest writes <properties> before <failure>."""
+    """If its role has died, too, that is reported when the lab closes: pytest writes <properties> before <failure>."""
     story = tmp_path / "mutant_0.py"
     story.write_text(FAILS_TWICE)
     verdict, message = played([str(story)])["mutant_0"]
@@ -122,22 +124,22 @@ def test_a_story_that_fails_twice_has_failed(tmp_path: Path) -> None:
 
 
 def spoilt(verdict: tuple[str, str]) -> bool:
-    """Neither passed nor left unmeasured."""
+    """Whether an unchanged story neither passed nor was left unmeasured."""
     return verdict[0] != "passed" and "by the prediction of" not in verdict[1]
 
 
 BROKEN_PROGRAM = r"\b(NameError|UnboundLocalError|AttributeError|TypeError)\b"
-"""A role that dies of one of these fails the step that the test waits for, whatever the kernel does."""
+"""Errors of a role that make its test fail whatever the kernel does."""
 
 
 def by_an_expectation(verdict: tuple[str, str]) -> bool:
-    """Red for the right reason: an expectation that did not hold, not a mutant that is no longer a story."""
+    """Whether it failed for the right reason: an expectation did not hold, and the mutant is still a working story."""
     expected = verdict[1].startswith(("AssertionError", "assert ", "harness.errors.ExpectationFailed"))
     return verdict[0] == "failure" and expected and not re.search(BROKEN_PROGRAM, verdict[1])
 
 
 def what_to_do(verdict: tuple[str, str]) -> str:
-    """For a mutant that has failed no expectation."""
+    """A hint for a mutant that has not failed an expectation."""
     return {
         "passed": "the test is still green: assert what this change alters, or choose a change that alters the outcome",
         "skipped": "this machine cannot play it: see the reason",
@@ -150,7 +152,7 @@ def what_to_do(verdict: tuple[str, str]) -> str:
 
 
 def is_unclear(story: str, verdict: tuple[str, str]) -> bool:
-    """Whether a story is red as it is, or a mutant for no expectation: on a busy machine that happens."""
+    """Whether an unchanged story fails, or a mutant fails without an expectation, as may happen on a busy machine."""
     if story.startswith("whole_"):
         return spoilt(verdict)
     return verdict[0] != "passed" and not by_an_expectation(verdict)

@@ -1,4 +1,4 @@
-"""`python -m harness new NAME` writes files that run at once and fail, and says what is to be filled in."""
+"""`python -m harness new NAME` writes files that run at once and fail, and prints what to fill in."""
 
 import re
 import tomllib
@@ -20,7 +20,7 @@ WRITTEN = (f"scenarios/closing/{NAME}.py", f"scenarios/closing/{NAME}.toml", f"t
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the themes of this one, and one scenario."""
+    """A folder with this checkout's themes, and one scenario."""
     monkeypatch.setattr(lessons, "FOLDER", tmp_path / "scenarios")
     (tmp_path / "scenarios" / "ports").mkdir(parents=True)
     (tmp_path / "scenarios" / "ports" / "taken.py").touch()
@@ -59,7 +59,7 @@ def test_its_stories_run_and_fail_by_what_is_to_be_filled_in(checkout: Path) -> 
 
 
 def filled_in(checkout: Path) -> str:
-    """The story, with what its failures have shown."""
+    """The story, filled in with what its failures have shown."""
     story = (checkout / WRITTEN[0]).read_text()
     fault, control = story.split("def test_control_")
     expectation = re.compile(r'== \["FILL IN[^"]*"\]')

@@ -1,4 +1,4 @@
-"""What a role does next, read from its source: the statements up to each step that may come, and no others."""
+"""What a role does next, read from its source: exactly the statements up to each possible next step."""
 
 import ast
 

@@ -1,4 +1,4 @@
-"""The record of a run: what it says of a real story, what two like runs share, and that its schema holds it."""
+"""The record of a run: its content for a real story, what two similar runs share, and that it obeys its schema."""
 
 import copy
 import json
@@ -33,7 +33,7 @@ def is_a(value, name):
 
 
 def complaints(value, schema, at="$"):
-    """What a value has against a schema; of JSON Schema's words those that ours uses, and no other."""
+    """The violations of a schema by a value, for exactly those keywords of JSON Schema that ours uses."""
     for word, rule in schema.items():
         if word not in ANNOTATIONS:
             yield from RULES[word](value, rule, at, schema)
@@ -101,7 +101,7 @@ RULES = {
 
 
 def recorded(timeline):
-    """The record, which the schema must hold, also after a journey through JSON."""
+    """The record, after checking it against the schema, also after a round trip through JSON."""
     record = outcome(timeline, **WORDS)
     assert list(complaints(record, SCHEMA)) == []
     assert json.loads(written(record)) == record
@@ -180,7 +180,7 @@ def test_a_real_story_is_told_without_ports_and_first_numbers(lab):
 
 
 def run(start_ns, client_port, server_port, first_seq, inode, reported):
-    """One story: a port that is used again over a leaked CLOSE_WAIT, whose challenge has an old number."""
+    """A story in which a port is used again against a leaked CLOSE_WAIT, whose challenge ACK has an old number."""
     client, server, other = (CLIENT, client_port), (SERVER, server_port), (OTHER_SERVER, server_port)
     timeline = Timeline(start_ns)
 
@@ -194,7 +194,7 @@ def run(start_ns, client_port, server_port, first_seq, inode, reported):
     enter(12, client, server, "A", 101, 5001)
     if reported:
         timeline.add(Transition(start_ns + 13, client, server, State.SYN_SENT, State.ESTABLISHED, inferred=False))
-    timeline.add(Step(start_ns + 9, "call", "connected"))  # stamped before what it caused
+    timeline.add(Step(start_ns + 9, "call", "connected"))  # its time stamp is before what it caused
     enter(20, client, server, "FA", 101, 5001)
     enter(21, server, client, "A", 5001, 102)
     enter(30, client, server, "S", 90_000)

@@ -1,4 +1,4 @@
-"""Output that cannot be written, an encoding that lacks the ladder's characters, and Python without asserts."""
+"""Output that cannot be written, an encoding without the ladder's characters, and Python without asserts."""
 
 import io
 import json
@@ -53,7 +53,7 @@ COMMANDS = {
 def harness(
     files: dict[str, str], name: str, shell: str, pass_fds: tuple[int, ...] = (), **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """One command, with its files as a shell redirects them."""
+    """Run one command, with its standard files redirected as by a shell."""
     command = " ".join(each.format(**files) for each in COMMANDS[name])
     is_usual = "&-" not in shell and not environment
     python = WarmPython.one().executable if is_usual else sys.executable
@@ -236,7 +236,7 @@ def test_chinese_is_refused_where_it_cannot_be_shown(command: list[str]) -> None
 
 
 def english() -> str:
-    """All that a command may print in English: the lessons, the pictures' words, the program's own strings."""
+    """Everything that a command may print in English: the lessons, the pictures' words, the program's strings."""
     parts = [path.read_text("utf-8") for path in (ROOT / "harness").rglob("*.py")]
     for path in lessons.FOLDER.glob("*.toml"):
         parts.append(str({key: value for key, value in tomllib.loads(path.read_text("utf-8")).items() if key != "zh"}))

@@ -1,4 +1,4 @@
-"""The file for Wireshark: whole for any comment and frame, and read by tshark, which knows nothing of the lab."""
+"""The file for Wireshark: valid for any comment and frame, and readable by tshark."""
 
 import socket
 import struct
@@ -45,7 +45,7 @@ def tagged(data):
 
 
 def blocks(data):
-    """A strict reader, written from the draft alone."""
+    """A strict reader, written only from the draft."""
     found, at = [], 0
     while at < len(data):
         kind, size = struct.unpack_from("<II", data, at)
@@ -164,7 +164,7 @@ def test_a_large_table_is_not_a_comment_a_socket():
 
 @pytest.fixture
 def tshark(lab, tmp_path):
-    """The fields that tshark reads from a file of ours, a list a packet."""
+    """The fields that tshark reads from a file, a list for each packet."""
     program = find_program("tshark", "tshark")
 
     def read(data, *fields, options=()):

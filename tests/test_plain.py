@@ -1,4 +1,4 @@
-"""Pages and files for a class: what was seen is there, and nothing that gives the answer away."""
+"""Pages and files for a class: they contain what was seen, and nothing that gives the answer away."""
 
 import re
 
@@ -167,7 +167,7 @@ def test_the_index_of_plain_pages_lists_them_and_no_more(tmp_path):
 
 
 def test_the_index_has_another_order_than_the_scenarios(tmp_path):
-    """They are listed by name in the README: in that order, the place in the list would be the answer."""
+    """The README lists the scenarios by name: in that order, the position in the index would be the answer."""
     played = [lesson for lesson in lessons.every() if "[" not in lesson.fault]
     for lesson in played:
         (tmp_path / f"{lesson.name}.py").write_text(f"def {lesson.fault}(lab):\n    pass\n")

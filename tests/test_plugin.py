@@ -1,4 +1,4 @@
-"""pytest's side: verdicts, options, header, closing section, as a user of pytest would expect them."""
+"""pytest's side: verdicts, options, header and closing section, as a user of pytest expects them."""
 
 import json
 import os
@@ -163,7 +163,7 @@ def loop():
 def test_begins():
     pass
 """
-"""In CPython 3.11 the jump back to the head of such a loop has no line number (cpython issue 107901)."""
+"""In CPython 3.11 the jump back to the beginning of such a loop has no line number (cpython issue 107901)."""
 
 
 def test_a_timeout_in_a_loop_fails_the_test_not_the_session(play: Play) -> None:
@@ -462,7 +462,7 @@ def test_a_report_has_a_page_for_each_lesson_and_an_index(tmp_path: Path) -> Non
 
 
 def figures(page: Path) -> list[tuple[str, str]]:
-    """Of each figure of a page its heading, and why its story ended so."""
+    """The heading of each figure of a page, and the reason for its verdict."""
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page.read_text(), re.S)
     found = [(re.search(r"<h2>(.*?)</h2>", each), re.search(r'<p class="reason">(.*?)</p>', each, re.S))
              for each in captions]  # fmt: skip

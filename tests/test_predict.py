@@ -1,4 +1,4 @@
-"""Predictions: known values, bounds that hold for all settings, and the timer wheel's granularity."""
+"""Predictions: known values, limits that hold for all settings, and the timer wheel's granularity."""
 
 import pytest
 from hypothesis import given
@@ -73,7 +73,7 @@ def test_this_kernels_tick_is_one_that_can_be_built():
         ((2, 0, 1.0), [1, 1, 1]),  # the reference profile
         ((1, 0, 120.0), [1, 2]),
         ((3, 0, 2.0), [1, 2, 2, 2]),
-        ((1, 4, 120.0), [1, 1, 1]),  # ended by the time that an exponential schedule would take
+        ((1, 4, 120.0), [1, 1, 1]),  # ended by the time limit of an exponential schedule
         ((6, 4, 1.0), [1, 1, 1, 1, 1, 1, 1]),
     ],
 )

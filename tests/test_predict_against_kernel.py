@@ -45,9 +45,9 @@ def rto_max_s(lab):
 
 
 def expect_life(lab, end, state, interval, since):
-    """Two one-sided claims that hold however late we look: not gone too early, not seen alive too late.
+    """Two claims that hold however late the looks are: the state is not gone too early, and not seen too late.
 
-    Half a second for a starved machine is sharp enough: what would be one round more takes at least 0.8 s.
+    An allowance of half a second for a busy machine is strict enough: another round would take at least 0.8 s.
     """
     alive_s = gone_s = 0.0
     while not gone_s:

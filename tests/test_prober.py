@@ -1,4 +1,4 @@
-"""The prober, run as a person would, against real servers inside the lab: what it says, refuses, and sends."""
+"""The prober, run as a user would, against real servers inside the lab: what it prints, refuses, and sends."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ import pytest
 from harness import prober
 from tests.playing import ROOT
 
-PROBER = [sys.executable, "-I", "-S", prober.__file__]  # neither our packages nor anybody else's: Python alone
+PROBER = [sys.executable, "-I", "-S", prober.__file__]  # only Python: no packages, not even the project's
 HOSTILE = b"\x1b]0;gotcha\x07\r\n%s{}\xff\x00" * 10_000
 HAS_IPV6 = Path("/proc/net/if_inet6").exists()
 
@@ -223,7 +223,7 @@ def test_a_name_is_resolved(lab):
 def test_interrupted_it_says_so_far_and_130(lab):
     lab.start(listen, lab.server_address, to="listening")
     program = probe(lab, "-i", "60", "-c", "100")
-    program.expect_output("FIN sent\n")  # before the end: lines are not held back though this is no terminal
+    program.expect_output("FIN sent\n")  # before the end: lines are not buffered although this is not a terminal
     os.kill(program.pid, signal.SIGINT)
     assert program.finish() == 130
     assert "\n1 probes, 1 connected, 0 failed (0.0%)" in program.output()

@@ -1,4 +1,4 @@
-"""Which sysctls a story runs under: what is chosen, what a lab has then, and what the run says of it."""
+"""The sysctls that a story runs under: the choice, the values in a lab, and what the run prints about them."""
 
 import re
 import subprocess
@@ -35,7 +35,7 @@ def test_the_kernels_own_is_nothing_at_all() -> None:
 
 
 def test_a_lab_begins_with_what_any_network_begins_with(play: Play) -> None:
-    """Though its table of connections is smaller (harness/inside/nursery.py)."""
+    """Although its socket table is smaller (harness/inside/nursery.py)."""
     script = AS_ROOT_OF_A_USER_NAMESPACE + (
         "namespace.unshare(namespace.CLONE_NEWNET)\n"
         "for path in sorted(Path('/proc/sys/net/ipv4').glob('tcp_*')):\n"
@@ -177,7 +177,7 @@ def header(*arguments: str) -> str:
 
 
 def test_nobody_believes_that_a_run_has_tested_the_host() -> None:
-    # Whatever this host has, one of the two runs has another value.
+    # Whatever this host's value is, one of the two runs has another.
     host = read("net.ipv4.tcp_fin_timeout")
     other = str(int(host) + 1)
     differs = header("--lab-sysctl", f"net.ipv4.tcp_fin_timeout={other}")

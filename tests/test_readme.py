@@ -1,4 +1,4 @@
-"""The READMEs and docs/ are true: commands run, links and names exist, what is shown is what runs."""
+"""The READMEs and docs/ are correct: commands run, links and names exist, and shown output is real."""
 
 import re
 import shlex
@@ -23,10 +23,10 @@ TARGET = r"`make (?:\w+=\S+ )*(\w+)"
 OPTION = r"--lab-[\w-]+"
 GENERATED = r"<!-- (\S+) -->.*?<!-- /\1 -->"
 NEEDS_MORE = ("docker ",)
-"""How a command begins that needs what CI does not have."""
+"""Beginnings of commands that need what CI does not have."""
 
 VERDICTS = {"false": "错", "half true": "对了一半", "true": "对"}
-"""How a piece of advice is judged, in each language."""
+"""The verdicts on pieces of advice, in each language."""
 
 
 def commands(text: str) -> list[str]:
@@ -112,7 +112,7 @@ def test_commands_run_in_their_order(page: str) -> None:
 
 
 def test_the_two_commands_are_what_ci_runs() -> None:
-    """They play everything, this test included, so it is CI that runs them; here, that it does."""
+    """These commands play everything, including this test, so CI runs them; this checks that it does."""
     ci = (ROOT / ".ci" / "run").read_text()
     assert commands(README)[:2] == ["make scenarios", "make test"]
     assert all(command in ci for command in commands(README)[:2])
@@ -160,7 +160,7 @@ def test_each_piece_of_advice_is_tested_once() -> None:
 
 
 def sections(language: str) -> list[str]:
-    """The text before the first heading, and each section; without what `make readme` writes."""
+    """The text before the first heading, and each section, without the parts that `make readme` writes."""
     text = re.sub(r"\A# .+\n\n\[.+\]\(README.*\.md\)\n", "", TEXTS[language])
     return re.split(r"^## ", re.sub(GENERATED, "", text, flags=re.S), flags=re.M)
 
@@ -172,7 +172,7 @@ SAME = {
     "links": LINK,
     "names": r"[A-Za-z0-9]+_[A-Za-z0-9_]+",
 }
-"""What both READMEs name, section by section."""
+"""The commands, options and names that both READMEs must have, section by section."""
 
 
 @pytest.mark.parametrize("what", SAME)
@@ -192,7 +192,7 @@ def test_each_links_to_the_other() -> None:
 
 
 def test_the_chinese_one_is_chinese() -> None:
-    """Each heading, paragraph, list item and table row of it."""
+    """Each heading, paragraph, list item and table row of a text."""
     code = r"^```.*?^```|^    .*?$"
     texts = [re.sub(code, "", section, flags=re.S | re.M) for section in sections("zh")]
     lines = [line for text in texts for line in text.splitlines() if line and not line.startswith("|---")]

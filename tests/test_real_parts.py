@@ -1,4 +1,4 @@
-"""What real programs need of a lab: to be found, files of their own, to be stopped, a wire that lets through again."""
+"""What real programs need from a lab: being found, their own files, being stopped, and the end of a drop()."""
 
 import os
 import socket

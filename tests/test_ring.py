@@ -1,4 +1,4 @@
-"""The wire against `tcpdump`, which captures it inside the lab at the same time; a burst; a ring that overflows."""
+"""The wire compared with `tcpdump`, which captures inside the lab at the same time; a burst; an overflowing ring."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ LINE = re.compile(
 
 
 def converse(server, client, rounds, before_each=lambda number: None):
-    """Both ends in one process, each word in a segment of its own: nobody speaks before he has heard."""
+    """Both ends in one process, each message in its own segment: neither end sends before it has received."""
     with socket.create_server(server) as listener:
         caller = socket.create_connection(server, source_address=client)
         called, _ = listener.accept()
@@ -48,14 +48,14 @@ def converse(server, client, rounds, before_each=lambda number: None):
 
 
 def converse_as_it_is_read(server, client, rounds, times, drained):
-    """The same `times` over in one step, each time once the ring has been read to its end: however busy the machine."""
+    """The same, `times` times in one step, each time after the ring was read completely, even on a busy machine."""
     ticks = os.open(drained, os.O_RDWR | os.O_NONBLOCK)
     talk = converse(server, client, rounds * times, lambda number: number % rounds or wait_for_two(ticks))
     yield from talk
 
 
 def wait_for_two(ticks):
-    """The first may be of a reading that had begun before."""
+    """The first may belong to a read that had begun before."""
     with contextlib.suppress(BlockingIOError):
         os.read(ticks, 1 << 16)
     for _ in range(2):
@@ -149,7 +149,7 @@ def test_a_full_timeline_makes_every_list_inconclusive(lab, monkeypatch):
 
 
 def test_an_ack_storm_is_a_failed_expectation_that_can_be_read(lab):
-    """Data that one end alone knows of: without tcp_invalid_ratelimit each end answers the other's ACK, for ever."""
+    """Data that only one end knows of: without tcp_invalid_ratelimit, each end answers the other's ACK for ever."""
     lab.set_sysctl("net.ipv4.tcp_invalid_ratelimit", 0)
     lab.start(converse, lab.server_address, lab.client_address(40001), 0, to="connected")
     ack = lab.segments()[2]
@@ -157,7 +157,9 @@ def test_an_ack_storm_is_a_failed_expectation_that_can_be_read(lab):
     with storm:
         lab.provoke(replace(ack, flags="PA"), payload=b"who said this?")
         until = time.monotonic() + GENEROUS_S
-        while time.monotonic() < until:  # on a busy machine it grows slowly, and each look gives up after a second
+        while (
+            time.monotonic() < until
+        ):  # on a busy machine the storm grows slowly, and each look gives up after a second
             lab.wire()
     with storm:
         lab.provoke(replace(ack, flags="PA"), payload=b"who said this?")
@@ -186,7 +188,7 @@ def test_a_caller_that_reads_no_further_loses_nothing(lab, monkeypatch):
 
 
 class Capture:
-    """A capture, and the marks that it will bring, made by hand: each read brings the next of `reads`."""
+    """A made-up capture with its marks: each read returns the next of `reads`."""
 
     def __init__(self, *reads, marks=frozenset({(1, 0), (1, 1)})):
         self.reads = list(reads)
@@ -194,7 +196,7 @@ class Capture:
         self.sent = 0
         self.captured = 0
         self.under_way = []
-        """At the end of each round, frames that were sent and have not been captured; none after the last."""
+        """At the end of each round, the number of frames sent but not captured; 0 after the last."""
 
     def read(self, _offset_ns):
         frames = self.reads.pop(0) if self.reads else []
@@ -247,7 +249,7 @@ def test_a_frame_after_the_first_mark_requires_another_round():
 
 
 def test_so_does_a_frame_that_was_sent_and_not_yet_captured():
-    """The timers of an idle processor may expire on one that no mark visits."""
+    """The timers of an idle processor may expire on a processor that no mark visits."""
     capture = Capture([SYN, *BOTH_MARKS], [SYN, *BOTH_MARKS])
     capture.under_way = [1]
     watch = watch_of(capture)

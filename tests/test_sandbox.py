@@ -1,4 +1,4 @@
-"""A network in which nothing is played: what it costs, that it ends, and that it is never the host's."""
+"""A private network without actors: what it costs, that it ends, and that it is never the host's."""
 
 import contextlib
 import os
@@ -106,7 +106,7 @@ def test_an_ordinary_user_may_set_sysctls_there():
 
 
 def test_it_has_the_addresses_of_a_lab():
-    before = set(psutil.Process().children())  # a helper of this worker's, say
+    before = set(psutil.Process().children())  # for example a helper of this worker
     with network([]) as keeper:
         assert keeper.ask("read_sysctl", key="net.ipv4.conf.lo.forwarding") == "0"
         (child,) = set(psutil.Process().children()) - before
@@ -127,7 +127,7 @@ def test_an_error_at_the_set_up_is_the_askers():
 
 
 class NoNetwork(NetworkKeeper):
-    """Set up at once, without a namespace."""
+    """A keeper that is set up at once, without a namespace."""
 
     def __init__(self) -> None:
         self.not_set, self.refused = [], []
@@ -150,7 +150,7 @@ def test_a_keeper_ends_silently_if_its_caller_is_already_gone(set_up):
 
 
 def test_a_keeper_ends_silently_if_its_reply_is_never_read():
-    """The kernel then has an ECONNRESET for the next send, not EPIPE (net/unix/af_unix.c, unix_release_sock)."""
+    """The next send then fails with ECONNRESET, not EPIPE (net/unix/af_unix.c, unix_release_sock)."""
     ours, theirs = Channel.pair()
     theirs.send((1, "read_sysctl", {"key": RETRIES}))
 

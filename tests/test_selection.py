@@ -39,7 +39,7 @@ def test_a_few_stories_are_dealt_too(items):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Make one up: processors, and bytes of memory that can be had."""
+    """Make up a machine: its processors, and its available memory in bytes."""
 
     def make(processors, memory_bytes):
         monkeypatch.delenv("PYTEST_XDIST_AUTO_NUM_WORKERS", raising=False)

@@ -1,4 +1,4 @@
-"""What is told of a story and what is not: on timelines made by hand, each a play of one story or of another."""
+"""What a shape includes and leaves out: on timelines made by hand, plays of the same or of different stories."""
 
 import pytest
 
@@ -27,7 +27,7 @@ STORY = [
     ("fa", 5, 12),
     ("A", 12, 6),
 ]
-"""A step, and what came before it ended; capitals are the client's, then seq, ack and bytes."""
+"""A step, and the segments before its end: flags (capitals: the client's), then seq, ack and bytes."""
 
 TOLD = [
     "serve: listening",
@@ -41,7 +41,7 @@ TOLD = [
 
 
 def play(story, client=CLIENT, server=SERVER, began_ns=0, shown=(3,), detail=""):
-    """The timeline of a story: a step is entered after what it caused, with a look at who holds what."""
+    """The timeline of a story: a step is added after what it caused, with a look that shows the holders."""
     timeline = Timeline(began_ns)
     now_ns = began_ns
     pending = None
@@ -74,7 +74,7 @@ def at(local, remote, inode, state=State.TIME_WAIT):
 
 
 def swapped(old, new, story=STORY):
-    """The story with some of it in other words."""
+    """The story with some parts replaced."""
     start = next(n for n in range(len(story)) if story[n : n + len(old)] == old)
     return [*story[:start], *new, *story[start + len(old) :]]
 
@@ -252,7 +252,7 @@ def test_many_connections_are_counted():
 
 
 def test_of_two_similar_names_the_one_with_the_next_step_counts():
-    """A look has the first 15 bytes alone."""
+    """A look has only the first 15 bytes of a name."""
     timeline = Timeline(0)
     for number, actor in enumerate(["two_port_client", "two_port_client 2"]):
         client = ("192.0.2.1", 45000 + number)

@@ -1,4 +1,4 @@
-"""The socket table against `ss`, which reads it inside the lab with code of its own; answers that make no sense."""
+"""The socket table compared with `ss`, which reads it inside the lab independently; answers that make no sense."""
 
 import copy
 import errno
@@ -83,7 +83,7 @@ def test_the_table_is_the_one_that_ss_shows(lab):
 
     told = dict(told_by_ss(witness.output()))
     assert sorted(map(key, before)) == sorted(told)
-    for row in before:  # `ss` cuts its figure off, after the millisecond or the second
+    for row in before:  # `ss` truncates its number to milliseconds or seconds
         assert after[key(row)] - 1 < told[key(row)] <= row.timer.expires_s
     assert sorted((row.state, row.local[1]) for row in before if row.local[1] >= 40001) == [
         ("ESTABLISHED", 40001),
@@ -151,7 +151,7 @@ def test_neither_a_state_nor_a_number_is_an_error(name):
 
 
 class Table:
-    """A netlink socket with its answers ready: each to the latest request, or to the one that `late` says before it."""
+    """A netlink socket with prepared answers: each to the latest request, or to the one that is `late` before it."""
 
     def __init__(self, *messages, late=0):
         self.answers = list(messages)
@@ -168,7 +168,7 @@ class Table:
 
 
 class Interrupted:
-    """The real table, whose reader is interrupted after so many receptions, as by Ctrl-C or pytest-timeout's alarm."""
+    """The real table, whose reader is interrupted after a number of receptions, as by Ctrl-C or a timeout's alarm."""
 
     def __init__(self, table, after):
         self.table = table
@@ -207,7 +207,7 @@ def test_an_interrupted_dump_does_not_spoil_the_next_look(lab, after):
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             sockets.read(Interrupted(table, after))
-    rows = sockets.read(table)  # EBUSY, or a mixture of two dumps, where old answers are not told from new ones
+    rows = sockets.read(table)  # EBUSY, or a mixture of two dumps, if old answers are taken for new ones
     assert sorted(row.local[1] - lab.server_address[1] for row in rows) == list(range(700))
 
 

@@ -1,4 +1,4 @@
-"""A story that fails while its processes were kept from running is inconclusive, and says for how long."""
+"""A story that fails while its processes waited for a processor is inconclusive, and reports for how long."""
 
 import contextlib
 import os
@@ -65,7 +65,7 @@ def be_at_two_places():
 
 
 def test_the_scheduler_counts_waits_for_a_processor():
-    """Two processes want one processor: each has to wait for half of the time."""
+    """Two processes compete for one processor: each waits for half of the time."""
     allowed = os.sched_getaffinity(0)
     one = min(allowed)
     spin = f"import os\nos.sched_setaffinity(0, {{{one}}})\nparent = os.getppid()\nwhile os.getppid() == parent: pass"

@@ -1,4 +1,4 @@
-"""Step by hand, through a pseudo-terminal; and what it tells to type is typed."""
+"""Stepping by hand, through a pseudo-terminal; the commands that it shows are run."""
 
 import os
 import pty
@@ -19,7 +19,7 @@ COMMAND = [sys.executable, "-m", "harness", "step", "close_with_unread_data"]
 
 
 class Terminal:
-    """A program at a terminal, and somebody who reads and types."""
+    """A program at a terminal, with a user who reads and types."""
 
     def __init__(self) -> None:
         self._ours, theirs = pty.openpty()
@@ -34,7 +34,7 @@ class Terminal:
         while text not in seen:
             try:
                 seen += os.read(self._ours, 4096).decode(errors="replace")
-            except OSError:  # EIO: the last process at the terminal is gone
+            except OSError:  # EIO: the terminal's last process is gone
                 break
         return seen
 
@@ -89,7 +89,7 @@ def test_it_waits_before_each_step_and_tells_how_to_look_inside(terminal: Termin
 
 
 def test_it_names_each_possible_next_step_and_shows_the_source(play) -> None:  # type: ignore[no-untyped-def]
-    """Also of a role that hands over to another, which stands at a line of its own."""
+    """Also for a role that delegates to another generator, which waits at a line of its own."""
     done = play(
         """
 def hand_over(address, closes):
@@ -130,7 +130,7 @@ def test_in_chinese_it_says_the_same() -> None:
 
 
 def stepped(play, *arguments: str) -> subprocess.CompletedProcess[str]:  # type: ignore[no-untyped-def]
-    """Two moves, in a story that may last for a tenth of a second."""
+    """Two moves in a story with a timeout of a tenth of a second."""
     done: subprocess.CompletedProcess[str] = play(
         """
 import time

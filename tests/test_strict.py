@@ -1,4 +1,4 @@
-"""`--lab-strict` and the skips of tests/: what CI never plays is a failure there, with a lab or without."""
+"""`--lab-strict` and the skips of tests/: in CI a test that CI never plays fails, with a lab or without."""
 
 from tests.conftest import MAY_BE_SKIPPED
 from tests.playing import Play

@@ -1,4 +1,4 @@
-"""sysctls: what a file says, what the kernel takes, and that nothing outside the lab's own network is ever touched."""
+"""sysctls: what a file sets, what the kernel accepts, and that nothing outside the lab's own network is changed."""
 
 import re
 from pathlib import Path
@@ -106,16 +106,16 @@ REACH_THE_HOST = [
     "net.netfilter.nf_conntrack_expect_max", "net.netfilter.nf_conntrack_log_invalid",
     "net.netfilter.nf_hooks_lwtunnel",
 ]  # fmt: skip
-"""In a namespace's tables, and not the namespace's alone."""
+"""Keys that are in a namespace's tables, but do not belong only to the namespace."""
 
 FROM_A_NEWER_KERNEL = "net.ipv4.tcp_from_a_newer_kernel"
 NOT_THE_NAMESPACES = [*REACH_THE_HOST, FROM_A_NEWER_KERNEL, "net.core.rmem_max", "net.netfilter.nf_log_all_netns"]
 
 
 class Files:
-    """Ordinary files in place of /proc/sys/net: every key of this kernel and some more, all of them writable.
+    """Ordinary files instead of /proc/sys/net: every key of this kernel and some more, all of them writable.
 
-    They are also a keeper that writes and reads them as one in a lab does.
+    The object is also a keeper that reads and writes them as a lab's keeper does.
     """
 
     def __init__(self, root: Path) -> None:
@@ -193,7 +193,7 @@ def test_explain_says_why_it_does_not_try_a_key(files):
 
 
 def test_a_restricted_congestion_control_is_not_set(files):
-    """Before Linux 5.13 a namespace that sets one allows it to every user of the machine (8d432592f30f)."""
+    """Before Linux 5.13, setting one in a namespace allows it for every user of the machine (8d432592f30f)."""
     sysctls.write(Setting("net.ipv4.tcp_congestion_control", "cubic"))
     assert files.changed() == {"net.ipv4.tcp_congestion_control"}
     with pytest.raises(ReadOnlySysctl, match=r"would allow bbr to every user of this host \(allowed now: reno cubic\)"):

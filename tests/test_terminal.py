@@ -1,4 +1,4 @@
-"""Colour where somebody can see it, and wants to."""
+"""Colour is used only on a terminal, and only if the user wants it."""
 
 import sys
 

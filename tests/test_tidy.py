@@ -1,4 +1,4 @@
-"""Style that a machine can hold: what every scenario has, and what none may have."""
+"""Style rules that a machine can check: what every scenario must have, and what none may have."""
 
 import ast
 import re

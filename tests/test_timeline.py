@@ -24,7 +24,7 @@ def handshake():
     for each in (
         frame(10, CLIENT, SERVER, "S", seq=100),
         frame(30, SERVER, CLIENT, "SA", seq=900, ack=101),
-        frame(20, CLIENT, SERVER, "A", seq=101, ack=901),  # stamped on another CPU, a little early
+        frame(20, CLIENT, SERVER, "A", seq=101, ack=901),  # time-stamped on another CPU, slightly too early
     ):
         timeline.add_captured(*each)
     timeline.add(Step(40, "client", "connected"))

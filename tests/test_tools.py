@@ -1,4 +1,4 @@
-"""What `make` does to the system as root: only programs of its own making stand in for apt, dpkg and systemd here."""
+"""What `make` does to the system as root; here, fake programs replace apt, dpkg and systemd."""
 
 import os
 import re
@@ -50,7 +50,7 @@ fi
 systemctl --system daemon-reload >/dev/null || true
 deb-systemd-invoke try-restart 'nftables.service' >/dev/null || true
 """
-"""What debhelper writes for a unit that is neither enabled nor started when it is installed (Debian's nftables)."""
+"""debhelper's script for a unit that is neither enabled nor started by its installation (Debian's nftables)."""
 
 APT = """#!/bin/sh
 for word; do
@@ -86,7 +86,7 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def there(tmp_path: Path) -> Path:
-    """A machine that has none of the programs that are wanted, and a checkout on it."""
+    """A machine without any of the wanted programs, and a checkout on it."""
     (tmp_path / "bin").mkdir()
     for name in NEEDED:
         (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
@@ -107,7 +107,7 @@ def program(there: Path, name: str, text: str = "#!/bin/sh\n") -> None:
 
 @pytest.fixture
 def make(there: Path) -> Run:
-    """Run the script there; what it prints, what it never may call being checked."""
+    """Run the script there, and check that it never calls forbidden programs; returns its output."""
 
     def run(status: int = 0, **environment: str) -> str:
         environment = {"PATH": str(there / "bin"), "HERE": str(there)} | environment
@@ -158,7 +158,7 @@ def test_a_package_that_would_start_a_service_is_not_installed(make: Run, there:
 
 
 def test_nothing_is_upgraded(make: Run, there: Path) -> None:
-    """An upgrade restarts what runs."""
+    """An upgrade would restart running services."""
     (there / "upgrades").write_text("[1.0] ")
     assert installed(said := make()) == []
     assert "tcpdump is not installed (apt would upgrade packages for it)" in said

@@ -1,9 +1,9 @@
-"""State changes: what the kernel reports is what the segments imply.
+"""State changes: the kernel reports the same as the segments imply.
 
-Both ends are in one process, and the second close follows the first before a delayed ACK is due, so that no change is
-left to a timer. On one machine perf left out, without a word, the changes in the softirq of one idle CPU, which is
-where delayed ACKs are sent; ftrace saw them all. (A recursion count that is off would explain it: kernel/events/core.c,
-perf_swevent_get_recursion_context. It is not proved.)
+Both ends are in one process, and the second close follows the first before a delayed ACK is due, so that no change
+depends on a timer. On one machine perf silently omitted the changes in the softirq of one idle CPU, which sends delayed
+ACKs; ftrace reported them all. (A wrong recursion count would explain it, but this is not proved: kernel/events/core.c,
+perf_swevent_get_recursion_context.)
 """
 
 import contextlib
@@ -51,7 +51,7 @@ def connect(lab, linger, order):
 
 
 def expect_paths(lab, **after_the_handshake):
-    """Both sources show this. A minisock's taking over (TIME_WAIT) is reported as CLOSED."""
+    """Both sources show this. The change to a minisock (TIME_WAIT) is reported as CLOSED."""
     wanted = {end: OPENED[end] + states for end, states in after_the_handshake.items()}
     assert {end: lab.path(end) for end in wanted} == wanted
     told = {end: ["CLOSED" if state == "TIME_WAIT" else state for state in states] for end, states in wanted.items()}
@@ -59,9 +59,9 @@ def expect_paths(lab, **after_the_handshake):
 
 
 def reported(lab, end):
-    """The states that one end reached, as the timeline shows them; a listener's own, without a remote port, left out.
+    """The states that one end reached, as the timeline shows them, without those of listeners (no remote port).
 
-    Root hears the kernel report them (tracepoint sock:inet_sock_set_state); to others they are shown as inferred.
+    For root, the kernel reports them (tracepoint sock:inet_sock_set_state); for other users they are inferred.
     """
     local = lab.client_address(40001) if end == "client" else lab.server_address
     changes = [each for each in lab.timeline if isinstance(each, Transition)]
@@ -95,14 +95,14 @@ def test_a_refused_connection_was_in_syn_sent(lab):
 
 @contextlib.contextmanager
 def refusing_address():
-    """An address of the host that refuses connections: a port that is bound, so nobody else can listen on it."""
+    """An address of the host that refuses connections: its port is bound, so that no other process can listen on it."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()
 
 
 def drown():
-    """More changes of others on each CPU than its buffer has room for, which is 2,600."""
+    """More changes of other sockets on each CPU than its buffer has room for, which is 2,600."""
     cpus = os.sched_getaffinity(0)
     with refusing_address() as address:
         for cpu in cpus:

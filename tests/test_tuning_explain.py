@@ -1,4 +1,4 @@
-"""What explain says of a setting, tried on the running kernel: the ten outcomes, each rule, and the command."""
+"""The verdicts of explain, tried on the running kernel: the ten outcomes, each rule, and the command."""
 
 import json
 import os
@@ -118,7 +118,7 @@ def test_what_nobody_may_write_is_read_only(of, key):
 
 
 def test_host_wide_is_known_in_a_container_too(of, monkeypatch, tmp_path):
-    """There /proc/sys has no more than the lab has."""
+    """In a container, /proc/sys has only the keys that the lab has."""
     monkeypatch.setattr("harness.explain.explain.ROOT", tmp_path)
     assert [
         kind for kind, _ in of((f"{TCP}mem", "1"), ("net.core.rmem_max", "1"), ("net.core.netdev_max_backlog", "1"))
@@ -436,7 +436,7 @@ def run(*arguments, stdin="", **environment):
 
 
 def on_a_host_with(key, value, *arguments):
-    """What the program says where the network outside of the lab is not as the kernel made it."""
+    """The program's output if the network outside the lab does not have the kernel's defaults."""
     script = AS_ROOT_OF_A_USER_NAMESPACE + (
         "namespace.unshare(namespace.CLONE_NEWNET)\n"
         f"Path('/proc/sys/{key.replace('.', '/')}').write_text('{value}')\n"
@@ -495,7 +495,7 @@ class TestTheCommand:
         ]  # fmt: skip
 
     def test_the_old_values_are_the_accepted_ones_of_a_before_file(self, nursery, tmp_path):
-        """As whatif has it: no refused value, no unknown key; and what the new file does not say again is gone."""
+        """As in whatif: without refused values and unknown keys; settings not repeated in the new file are gone."""
         old, new = tmp_path / "old.conf", tmp_path / "new.conf"
         old.write_text(f"{TCP}syn_retries = 0\n{TCP}retries2 = 7 # soon\n{TCP}timestamps = 0\n{TCP}nope = 1\n")
         new.write_text(f"{TCP}syn_retries = 0\n{TCP}retries2 = 7\n{TCP}tw_reuse = 1\n{TCP}nope = 1\n")

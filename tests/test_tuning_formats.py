@@ -1,4 +1,4 @@
-"""The formats in which sysctls are kept: which one a file is of, what is read of it, and what is not, and why."""
+"""The formats of files with sysctls: how they are recognised, which parts are read, and which are not, and why."""
 
 import contextlib
 import json
@@ -144,7 +144,7 @@ class TestOtherSyntax:
 
     @pytest.mark.parametrize("name", ["tuned.conf", "a.ini", "a"])
     def test_tuned(self, given, name):
-        """The last of two lines counts, as they are the entries of one dictionary there."""
+        """The last of two lines counts, because tuned keeps them in one dictionary."""
         assert settings(given(name, self.TUNED)) == [(FIN, "15", 6), (CORE, "2", 8)]
 
     @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""The readers against many texts: what is read is sound, and what is not read is named.
+"""The readers with many texts: what they read is correct, and what they cannot read is reported.
 
-Each reader gets 10,000 texts of random characters and words. A text of this file's own making (500 for each format) is
-read a second time without the readers: its generator knows what it has written, and where.
+Each reader gets 10,000 texts of random characters and words. For the texts that this file generates (500 for each
+format), the expected settings and places are known from the generator.
 FUZZ_CASES in the environment sets another number of texts for every test.
 """
 
@@ -21,7 +21,7 @@ def cases(default):
 
 CASES = cases(500)
 LINE_ENDS = {"sysctl.d": "\n\r", "shell": "\n", "TOML": "\n", "INI": "\n"}
-"""What ends a line of each format; YAML, and JSON, which is read as YAML, have more."""
+"""The line ends of each format; YAML, and JSON, which is read as YAML, have more."""
 YAML_LINE_ENDS = "\n\r\x85\u2028\u2029"
 _PIECES = [
     "net.ipv4.tcp_sack", "=", " ", "\n", "-", "#", ";", "/", ".", "..", "*", "[", "]", "?", "1", "\t", "\r", "\\", "'",
@@ -62,7 +62,7 @@ _ANY = [*map(chr, range(0x250)), "\u2028", "\u3000", "\u4e2d", "\ufeff", "\uffff
 
 
 def texts(number, *words, begin=("",)):
-    """The same each time: one text of any characters, one of the readers' own words, and so on.
+    """The same texts each time: alternately of any characters and of the readers' own words.
 
     Hypothesis would take ten times as long to make a text as a reader takes to read it.
     """
@@ -79,7 +79,7 @@ def by_name(name):
 
 
 def read(name, text):
-    """What one reader makes of a text."""
+    """The result of one reader for a text."""
     found = Found()
     if name == "sysctl.d":
         file = sysctl_d.SysctlD()
@@ -147,7 +147,7 @@ def test_ini():
 def test_every_text_has_a_format():
     names = ["a", "a.conf", "a.yml", "a.json", "a.toml", "a.j2", "a.rb"]
     for number, text in enumerate(texts(cases(10_000), *_YAML, *_SHELL, *_TOML, *_INI)):
-        # A name for each two texts: of any characters, and of words.
+        # A name for each pair of texts: one of any characters, one of words.
         name = names[number // 2 % len(names)]
         format = formats.format_of(name, text)
         assert format in formats.FORMATS
@@ -162,7 +162,7 @@ def test_whatever_is_shown_does_nothing_to_a_terminal():
 
 
 class Written:
-    """A text and the settings in it, as their writer knows them: (key, value, line)."""
+    """A text and the settings that its generator has put into it: (key, value, line)."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
@@ -170,7 +170,7 @@ class Written:
         self._names = 0
 
     def name(self):
-        """A name that has not been used, so that no setting takes another's place."""
+        """An unused name, so that no setting overrides another."""
         self._names += 1
         stem = self.random.choice(["net.ipv4.tcp_", "net.core.", "vm.", "kernel.", "fs.", "net.netfilter.nf_"])
         return f"{stem}made_up_{self._names}"
@@ -269,7 +269,7 @@ def a_script(seed):
 
 
 class Structure:
-    """A tree with settings in it, as they stand in the trees that people have."""
+    """A tree with settings, as in real files."""
 
     def __init__(self, file):
         self.file, self.wanted = file, {}
@@ -297,7 +297,7 @@ class Structure:
 
 
 def a_structure(seed):
-    """JSON, a token a line: so that each setting has a place of its own."""
+    """JSON with one token in each line, so that each setting has a place of its own."""
     file = Written(seed)
     structure = Structure(file)
     tree = {"top": [structure.tree(4), structure.tree(3)]}
@@ -404,7 +404,7 @@ def a_text_with_names(chance, names):
 
 
 def a_tree_with_names(chance, depth, names):
-    """Names as keys and as texts, beside keys that mean something to a rule, and to none."""
+    """Names as keys and as texts, among keys that some rule reads, and keys that no rule reads."""
     if not depth or chance.random() < 0.4:
         return a_text_with_names(chance, names)
     if chance.random() < 0.3:

@@ -1,4 +1,4 @@
-"""What the readers find in the files that people have: each syntax, each order, each place that cannot be read."""
+"""What the readers find in real kinds of files: each syntax, each order, each place that cannot be read."""
 
 import contextlib
 import io
@@ -17,14 +17,14 @@ from harness.sysctl_files.lines import Malformed
 from harness.sysctl_files.read import SIZE_LIMIT, read
 
 LIBYAML = yaml.__with_libyaml__
-"""Whether it is libyaml that says what is wrong."""
+"""Whether the error messages come from libyaml."""
 
 SACK, REUSE, CORE = "net.ipv4.tcp_sack", "net.ipv4.tcp_tw_reuse", "net.core.somaxconn"
 
 
 @pytest.fixture
 def given(tmp_path):
-    """Write files, by name; their paths."""
+    """Write files, given by name; returns their paths."""
 
     def write(name, text):
         path = tmp_path / name
@@ -37,7 +37,7 @@ def given(tmp_path):
 
 @pytest.fixture
 def in_time():
-    """Within a second and a half of what PyYAML alone takes."""
+    """At most a second and a half more than PyYAML alone takes."""
 
     @contextlib.contextmanager
     def check(text):
@@ -260,7 +260,7 @@ class TestFilesAndDirectories:
         ],
     )
     def test_hostile_lines_take_no_time(self, given, text):
-        """Each of these took minutes, or would, if a pattern were tried from every place of the line."""
+        """Each of these would take minutes if a pattern were tried at every position of the line."""
         before = time.process_time()
         with contextlib.suppress(Malformed):
             read([given("a", text)])

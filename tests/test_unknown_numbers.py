@@ -1,4 +1,4 @@
-"""Numbers that a newer kernel may bring (a state, a timer): every room shows them as themselves."""
+"""Numbers that a newer kernel may introduce (a state, a timer): every room shows the number itself."""
 
 import socket
 import struct
@@ -28,7 +28,7 @@ CLIENT, SERVER = ("192.0.2.1", 40001), ("192.0.2.2", 8000)
 
 @pytest.fixture
 def story():
-    """A connection whose server's end comes to a state and has a timer that this program does not know."""
+    """A connection whose server's end has a state and a timer that this program does not know."""
     timeline = Timeline(0)
     timeline.add(Step(1, "serve", "listening"))
     timeline.add_captured(*frame(10, CLIENT, SERVER, "S", seq=100, ack=0))
@@ -67,7 +67,7 @@ def test_the_records_show_them(story):
 
 
 def test_a_delayed_ack_has_a_name_and_is_not_shown_in_a_ladder():
-    """Linux 7.3 reports it (commit c698f5cc940d): every connection with traffic has it for 40 ms."""
+    """Linux 7.3 reports this timer (commit c698f5cc940d): every connection with traffic has it for 40 ms."""
     assert sockets.TIMERS[5] == "delayed_ack"
     row = Socket(State.ESTABLISHED, SERVER, CLIENT, 0, 0, Timer("delayed_ack", 0.04, 0), 7, 0)
     timeline = Timeline(0)
@@ -120,7 +120,7 @@ entry = (
 @given(st.lists(entry, max_size=12), st.lists(st.booleans(), min_size=12, max_size=12))
 @settings(max_examples=40)
 def test_every_view_takes_whatever_the_kernel_says(entries, forth):
-    """In any order, also one that no TCP would have."""
+    """In any order, even one that TCP would never produce."""
     timeline = Timeline(0)
     for at, (each, there) in enumerate(zip(entries, forth, strict=False), 1):
         if isinstance(each, str):

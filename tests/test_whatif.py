@@ -1,4 +1,4 @@
-"""What a sysctl change would do, as the command tells it: real stories, before and after."""
+"""The command whatif, from trial to report: with real stories, before and after a change."""
 
 import json
 import re
@@ -59,7 +59,7 @@ class TestTheTrial:
         kernel = trial([after], ["kernel"], {"net.ipv4.tcp_retries2"}).changed[FIN_TIMEOUT][0]
         found = trial([after], [before], set())
         assert found.changed[FIN_TIMEOUT] == ("9", "8")
-        assert found.changed["net.ipv4.tcp_retries2"][0] == "7"  # a line that is gone is a change, too
+        assert found.changed["net.ipv4.tcp_retries2"][0] == "7"  # a removed line is a change, too
         assert kernel not in ("9", "8")
         assert (found.before.name, found.after.name) == ("kernel + a.conf", "kernel + 99.conf")
 
@@ -507,7 +507,7 @@ def is_a_nursery_at_work(process: psutil.Process) -> bool:
 
 def test_a_what_if_that_is_killed_leaves_nothing(conf) -> None:
     command = [sys.executable, "-m", "harness", "whatif", "--before", "reference", conf(f"{FIN_TIMEOUT} = 9\n")]
-    command += ["--plays", "30"]  # or what was not killed might end by itself
+    command += ["--plays", "30"]  # otherwise a process that was not killed might end by itself
     whatif = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
                           env=clean_environment())  # fmt: skip
     started: list[psutil.Process] = []

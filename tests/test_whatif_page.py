@@ -21,7 +21,7 @@ from tests.test_timeline import CLIENT, SERVER, frame
 from tests.test_whatif import FIN_TIMEOUT, harness
 
 LIMIT_BYTES = 400_000
-chromium, shown = test_html.chromium, test_html.shown  # a browser for this file, and what opens a page in it
+chromium, shown = test_html.chromium, test_html.shown  # a browser for this file, and a function that opens a page in it
 
 
 class MadeUp:
@@ -46,7 +46,7 @@ def report(*rows, kernel="6.18", before="reference", after="reference + 99.conf"
 
 
 def played(folder, each, timeline=None, turns=("before.1", "after.1")):
-    """As if a story had been played in a folder."""
+    """Write the timelines of a story into a folder, as if it had been played."""
     for turn in turns:
         told = Timeline(0)
         told.add(Step(1, "serve", turn))
@@ -193,7 +193,7 @@ def test_a_page_needs_nothing_else(tmp_path) -> None:
 
 
 def test_a_real_one(shown, tmp_path) -> None:
-    """The kernel's own change, from the file to the two ladders."""
+    """A real change, from the file to the two ladders."""
     kept, conf = tmp_path / "whatif.html", tmp_path / "99.conf"
     conf.write_text("net.ipv4.tcp_abort_on_overflow = 1\n")
     arguments = ["--before", "reference", "--plays", "1", "--max-wait", "2", "--html", str(kept)]

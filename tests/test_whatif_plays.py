@@ -1,4 +1,4 @@
-"""Which stories a what-if plays, in which order, by whom, and what it shows meanwhile."""
+"""Which stories a what-if plays, in which order, in which workers, and what it shows meanwhile."""
 
 import io
 import json
@@ -77,7 +77,7 @@ class TestWhichStories:
 
 class TestTheDeck:
     def deck(self, *stories: str, monkeypatch: pytest.MonkeyPatch) -> turns._Deck:
-        """A story named w... waits; each has two turns."""
+        """Stories named w... wait; each story has two turns."""
         monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
         items = [
             SimpleNamespace(
@@ -110,10 +110,10 @@ class TestTheDeck:
 
 
 class TestPlays:
-    """A pytest of its own plays made-up stories in forks."""
+    """A separate pytest plays made-up stories in forks."""
 
     def play(self, folder: Path, text: str) -> tuple[subprocess.CompletedProcess[str], str]:
-        """What pytest says, and what it reports meanwhile."""
+        """pytest's output, and the progress that it reports meanwhile."""
         story = folder / "story.py"
         story.write_text(text)
         reading, writing = os.pipe()

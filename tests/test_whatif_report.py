@@ -1,4 +1,4 @@
-"""What the report of a what-if says, on made-up results: its order, what is counted, which wait would measure more."""
+"""The report of a what-if, with made-up results: its order, its counts, and the wait that would measure more."""
 
 import json
 import re

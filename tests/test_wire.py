@@ -1,4 +1,4 @@
-"""Frames decoded into segments: what they say, and that no frame, however torn or senseless, is more than None."""
+"""Frames decoded into segments: their fields, and that any damaged or senseless frame gives None."""
 
 import struct
 
@@ -20,7 +20,7 @@ def decode(data):
 
 
 def frame_by_hand(flag_bits, options=b"", payload=b""):
-    """IP and TCP headers packed here, without a library; the checksums are left out: the kernel has looked at them."""
+    """IP and TCP headers packed here, without a library, and without checksums, which the kernel checks."""
     words = (5 + len(options) // 4) << 12 | flag_bits
     tcp = struct.pack("!HHIIHHHH", 40001, 8000, 100, 200, words, 512, 0, 0) + options + payload
     ip = struct.pack("!BBHHHBBH4B4B", 0x45, 0, 20 + len(tcp), 0, 0, 64, 6, 0, 192, 0, 2, 1, 192, 0, 2, 2)
@@ -47,7 +47,7 @@ def test_flags_are_written_as_wiresharks_users_do(bits, flags):
 
 
 def test_what_a_segment_does_is_told_without_ecn():
-    """Or a story would look otherwise under tcp_ecn=1, which asks for it in each SYN."""
+    """Otherwise a story would look different under tcp_ecn=1, which requests ECN in each SYN."""
     segment = decode(frame_by_hand(0xD2))
     assert (segment.flags, segment.ecn) == ("SA", "EC")
 

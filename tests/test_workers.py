@@ -1,4 +1,4 @@
-"""How many workers a run has, on machines that are made up."""
+"""The number of a run's workers, on made-up machines."""
 
 import itertools
 import json
@@ -20,7 +20,7 @@ STORIES = (1, 2, 24, 165)
 MACHINES = list(itertools.product(PROCESSORS, STORIES, MEMORY))
 
 CERTAIN_BYTES = 55 * MIB
-"""The PSS of one worker's pytest alone, as measured, without anything that it starts."""
+"""The measured PSS of one worker's pytest process, without the processes that it starts."""
 
 
 @pytest.mark.parametrize(("processors", "stories", "memory"), MACHINES)

@@ -1,14 +1,14 @@
-"""A Python that has imported what pytest and our commands need, and forks for each run.
+"""A Python process that has imported what pytest and the project's commands need, and forks for each run.
 
 python -m tests.warm FD FD EXECUTABLE
 
-Most runs that the tests start take less time than Python needs to start and to import. Each run has a process of its
-own all the same, with its own arguments, environment, folder and files; and it imports the plugins of pytest itself, as
-pytest then rewrites their assertions.
+Most runs that the tests start take less time than Python needs to start and to import. Each run still has a separate
+process, with its own arguments, environment, folder and files. It imports the pytest plugins itself, so that pytest can
+rewrite their assertions.
 
-The first FD is a channel for the requests of one process of the tests. EXECUTABLE is a script that runs its arguments
-as a Python would, by one more fork: tests/warm_client.py asks for it at the second FD, a listening socket. In a run it
-is sys.executable, by which the run starts a pytest or workers of its own.
+The first FD is a channel for requests from one process of the tests. EXECUTABLE is a script that runs its arguments as
+Python would, through another fork: tests/warm_client.py asks for that at the second FD, a listening socket. In a run,
+EXECUTABLE is sys.executable, with which the run starts its own pytest or workers.
 """
 
 import contextlib
@@ -34,11 +34,11 @@ _OURS = ("lab.lab", "lab.nursery", "explain.profile", "lessons.lessons", "runs.r
          "explain.explain", "sysctl_files.read")  # fmt: skip
 
 Request = tuple[list[str], str, dict[str, str]]
-"""A run's arguments (-m MODULE or -c CODE, and its own), folder and environment."""
+"""A request: a run's arguments (-m MODULE or -c CODE, and further ones), folder and environment."""
 
 
 def prepare() -> None:
-    """Import it; and let no collection of garbage touch, and so copy, what the forks share."""
+    """Import everything, and keep the garbage collector from writing to, and so copying, what the forks share."""
     for name in default_plugins:
         importlib.import_module(f"_pytest.{name}")
     for name in _OURS:
@@ -52,9 +52,9 @@ def prepare() -> None:
 
 
 class Forks:
-    """The runs that are under way: the pidfd, the number and the asker of each.
+    """The current runs: the pidfd, the PID and the client of each.
 
-    An asker is the writing end of a pipe, or a connection of tests/warm_client.py: if that ends, so does the run.
+    A client is the writing end of a pipe, or a connection of tests/warm_client.py: if that ends, so does the run.
     """
 
     def __init__(self, requests: Channel, listener: socket.socket, executable: str) -> None:
@@ -63,7 +63,7 @@ class Forks:
         self._clients: dict[int, int] = {}
 
     def serve(self) -> list[str]:
-        """Fork for each request, tell its asker the process's number, and later its exit status. Returns in forks."""
+        """Fork for each request, and send its client the PID and later the exit status. Returns in the forks."""
         while True:
             ready = select.select([self._requests, self._listener, *self._runs, *self._clients], [], [])[0]
             for each in ready:
@@ -77,14 +77,14 @@ class Forks:
     def _ended(self, pidfd: int) -> None:
         number, asker = self._runs.pop(pidfd)
         _, status = os.waitpid(number, 0)
-        with contextlib.suppress(BrokenPipeError):  # the asker was interrupted, and has killed it
+        with contextlib.suppress(BrokenPipeError):  # the client was interrupted, and has killed it
             os.write(asker, f"{os.waitstatus_to_exitcode(status)}\n".encode())
         self._clients.pop(asker, None)
         os.close(asker)
         os.close(pidfd)
 
     def _forked(self, source: object) -> list[str] | None:
-        """The arguments of what is to be run, in the fork; nothing in its parent."""
+        """The arguments of the run, in the fork; None in its parent."""
         try:
             (arguments, folder, environment), (*files, asker) = (
                 self._requests.receive() if source is self._requests else _received(self._listener.accept()[0])
@@ -92,7 +92,7 @@ class Forks:
         except EOFError:
             if source is self._requests:
                 sys.exit()
-            return None  # it was killed before it had asked
+            return None  # the client was killed before its request
         if (number := os.fork()) == 0:
             die_with_parent()
             for standard, file in enumerate(files):
@@ -104,7 +104,7 @@ class Forks:
             return arguments
         try:
             os.write(asker, f"{number}\n".encode())
-        except BrokenPipeError:  # the asker was interrupted before it knew whom to kill
+        except BrokenPipeError:  # the client was interrupted before it knew which process to kill
             os.kill(number, signal.SIGKILL)
         self._runs[os.pidfd_open(number)] = number, asker
         if source is self._listener:
@@ -115,7 +115,7 @@ class Forks:
 
 
 def _received(connection: socket.socket) -> tuple[Request, list[int]]:
-    """A client's request and files, and the connection to it as the last of them. EOFError if it is not whole."""
+    """A client's request and fds, the last of which is its connection. EOFError if the request is incomplete."""
     begun, files, _, _ = socket.recv_fds(connection, 4096, 3)
     length, _, text = begun.partition(b"\n")
     while len(text) < int(length or 1):
@@ -126,7 +126,7 @@ def _received(connection: socket.socket) -> tuple[Request, list[int]]:
 
 
 def run(arguments: list[str]) -> None:
-    """As `python ARGUMENTS` does."""
+    """Run the arguments as `python ARGUMENTS` would."""
     how = arguments.index("-m" if "-m" in arguments[:1] else "-c")
     what, sys.argv[1:] = arguments[how + 1], arguments[how + 2 :]
     if arguments[how] == "-m":

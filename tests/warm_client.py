@@ -1,6 +1,6 @@
-"""Asks the Python that is warm (tests/warm.py) for a run, waits for its end, and ends as it did.
+"""Asks the warm Python (tests/warm.py) for a run, waits until it ends, and exits with its status.
 
-If this process is killed, so is the run: then its connection ends.
+If this process is killed, its connection ends, and so the run is killed, too.
 """
 
 import json
