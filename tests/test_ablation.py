@@ -105,6 +105,6 @@ def test_every_scenario_can_be_cut(path: Path) -> None:
     assert {test for cut in cuts for test in cut.tests} <= set(names_of_tests(source))
 
 
-def test_every_explanation_is_of_a_piece_that_is_there() -> None:
+def test_every_explanation_is_of_an_existing_piece() -> None:
     there = {cut.key for path in SCENARIOS.glob("*/*.py") for cut in cuts_of(path.stem, path.read_text())}
     assert set(explained()) - there == set()

@@ -142,7 +142,7 @@ def start_a_program_that_never_begins(fifo):
     thread.join()
 
 
-def test_stop_waits_until_every_thread_stands_still(lab, tmp_path):
+def test_stop_waits_until_every_thread_is_stopped(lab, tmp_path):
     """kernel/fork.c, wait_for_vfork_done: while a parent waits for its child, SIGSTOP does not reach it."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

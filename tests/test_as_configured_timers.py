@@ -113,7 +113,7 @@ def agrees(value: object, expected: object) -> bool:
 
 
 @pytest.mark.parametrize("number", range(len(RUNS)))
-def test_what_is_found_is_what_the_values_in_force_say(found, number):
+def test_the_findings_follow_the_current_values(found, number):
     expected = {name: value for name, value in RUNS[number].items() if not name.startswith("tcp_")}
     assert set(found[number]) == set(expected)
     differ = {name: value for name, value in found[number].items() if not agrees(value, expected[name])}

@@ -24,7 +24,7 @@ def test_a_machine_that_becomes_slower_does_not_decide():
     assert bench.missed([TWICE], seconds) == []
 
 
-def test_each_missed_bar_is_named_and_is_an_exit_status(monkeypatch, capsys):
+def test_each_exceeded_limit_is_named_and_exits_with_1(monkeypatch, capsys):
     met = {name: [1.0, 1.0] for bar in bench.BARS for name in (bar.measured, bar.against)}
     monkeypatch.setattr(bench, "ROUNDS", 2)
     assert judged(monkeypatch, met | {"a namespace and two bare Python processes": [9.0, 9.0]}) == 0

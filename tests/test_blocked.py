@@ -71,7 +71,7 @@ def test_each_way_of_blocking_is_recognised(lab, call):
     assert [word for word in blocked._WORDS if blocked.same_call(word, actor.blocked_in())] == [call]
 
 
-def test_one_call_is_not_taken_for_another(lab):
+def test_one_call_is_not_mistaken_for_another(lab):
     actor = lab.start(wait_in, "accept", lab.server_address)
     actor.run_to("ready")
     actor.stay_blocked(in_="accept")
@@ -80,7 +80,7 @@ def test_one_call_is_not_taken_for_another(lab):
         actor.stay_blocked(in_="recv")
 
 
-def test_whoever_runs_sleeps_nowhere(lab):
+def test_a_running_process_is_not_blocked(lab):
     actor = lab.start(run_for_ever)
     actor.run_to("running")
     actor.resume()
@@ -93,7 +93,7 @@ def test_whoever_runs_sleeps_nowhere(lab):
     assert actor.blocked_in() is None
 
 
-def test_who_has_ended_sleeps_nowhere_though_its_files_are_roots():
+def test_an_ended_process_is_not_blocked():
     with subprocess.Popen(["true"]) as child:
         assert not blocked.has_ended(os.getpid())
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # a zombie: its status has not been read
@@ -102,7 +102,7 @@ def test_who_has_ended_sleeps_nowhere_though_its_files_are_roots():
         assert holders._held(child.pid) == []
 
 
-def test_a_role_that_ends_is_not_blocked_whoever_looks(lab):
+def test_a_role_that_ends_is_not_blocked_for_any_user(lab):
     """Twenty looks: in most of them, an ordinary user met a process that had freed its memory."""
     for _ in range(20):
         actor = lab.start(end_at_once)

@@ -68,7 +68,7 @@ def test_a_scenario_calls_the_harness_as_it_is(path) -> None:
 @pytest.mark.parametrize(
     ("line", "wanted"),
     [
-        ("raise LabUnavailable('one argument alone')", "missing a required argument: 'mend'"),
+        ("raise LabUnavailable('one argument alone')", "missing a required argument: 'hint'"),
         ("lab.state()", "missing a required argument: 'end'"),
         ("lab.expect_states(clint='CLOSED')", "unexpected keyword argument 'clint'"),
         ("lab.start(role, to='ready').run_to()", "missing a required argument: 'step'"),

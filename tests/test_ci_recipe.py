@@ -108,6 +108,6 @@ def test_the_images_steps_work_with_the_files_copied_so_far(tmp_path: Path) -> N
     assert "close_with_unread_data" in done.stdout, done.stderr
 
 
-def test_the_words_about_the_recipe_name_files_that_exist() -> None:
+def test_the_recipes_text_names_existing_files() -> None:
     links = re.findall(r"\]\((?!http)([^)]+)\)", (CI / "README.md").read_text())
     assert set(links) == {path.name for path in CI.iterdir()} - {"README.md"}

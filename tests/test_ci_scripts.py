@@ -110,7 +110,7 @@ def test_on_change_and_strict_decide_whether_the_run_is_red(
     assert (run(JUDGE, tmp_path, OUTCOMES=outcomes, STRICT="yes").returncode == 0) is green_if_strict
 
 
-def test_what_can_be_read_is_used_if_the_team_says_so(tmp_path: Path) -> None:
+def test_what_can_be_read_is_used_if_the_team_chooses_that(tmp_path: Path) -> None:
     pull_request = PullRequest(tmp_path, {}, {"a-sysctl.conf": "# exit 7 found 0\n"})
     [(asked, *_)] = pull_request.measure(READING="--partial")
     assert asked[:4] == ["../../lab/harness", "whatif", "--partial", "--before"]
@@ -174,7 +174,7 @@ def test_a_harmless_pull_request_is_green_with_the_real_program(
 @pytest.mark.parametrize(("there", "sent"), [
     ("", ["POST", "repos/me/mine/issues/7/comments"]), ("41\n42", ["PATCH", "repos/me/mine/issues/comments/41"]),
 ])  # fmt: skip
-def test_one_comment_is_written_and_then_written_anew(tmp_path: Path, there: str, sent: list[str]) -> None:
+def test_one_comment_is_written_and_then_replaced(tmp_path: Path, there: str, sent: list[str]) -> None:
     program = tmp_path / "bin" / "gh"
     program.parent.mkdir()
     program.write_text(

@@ -99,7 +99,7 @@ def test_a_story_that_did_not_wait_does_not_count_for_later_rows():
     assert verdicts([after], [before]) == {"one": Verdict.CHANGED}
 
 
-def test_a_story_of_one_run_alone_is_said():
+def test_a_story_of_only_one_run_is_reported():
     [row] = compare(run(play()), run())
     assert (row.verdict, row.before, row.after) == (Verdict.GONE, "as expected", "not played")
 
@@ -125,7 +125,7 @@ def test_the_sysctls_that_differ_are_named():
     assert "sysctls" not in comparison.format_text(before, before, [], 80, color=False)
 
 
-def test_a_sysctl_that_one_record_lacks_is_not_said_to_differ():
+def test_a_sysctl_of_only_one_record_does_not_count_as_different():
     before, after = Run("6.18", "a", {"same": "4"}, ()), Run("6.18", "a", {"same": "4", "\x1b[2J": "500"}, ())
     told = comparison.format_text(before, after, [], 80, color=False)
     assert "differ" not in told
@@ -164,7 +164,7 @@ def test_a_path_that_cannot_even_be_looked_at_is_refused(tmp_path, tried):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_course_that_differs_is_told_by_its_first_line():
+def test_a_different_course_shows_its_first_different_line():
     one, other = play() | {"course": ["a", "b"]}, play() | {"course": ["a", "c", "d"]}
     [_, row] = compare(run(one), run(other))
     assert (row.observable, row.before, row.after, row.verdict) == (COURSE, "“b”", "“c”", Verdict.CHANGED)
@@ -187,7 +187,7 @@ def test_a_course_that_differs_is_told_by_its_first_line():
         ("\xff", "is damaged"),
     ],
 )
-def test_what_is_no_record_is_refused(tmp_path, text, why):
+def test_a_file_that_is_not_a_record_is_refused(tmp_path, text, why):
     path = tmp_path / "x.json"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(LabError, match=f"{why}.*Hint: "):
@@ -222,7 +222,7 @@ def test_a_name_for_a_record_is_a_plain_one(name):
         paths.path_of(name)
 
 
-def test_a_name_stands_for_a_file_of_the_checkout():
+def test_a_name_means_a_file_in_the_folder_of_saved_runs():
     assert str(paths.path_of("before-6.18")) == ".tcp-fault-lab/before-6.18.json"
     assert str(paths.path_of("x/y")) == "x/y"
     assert str(paths.path_of("y.json")) == "y.json"

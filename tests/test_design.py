@@ -46,7 +46,7 @@ def test_every_room_has_its_line_and_its_floor() -> None:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_room_says_what_it_imports_and_how_it_is_changed(room: str) -> None:
+def test_a_rooms_docstring_has_its_imports_and_its_changes(room: str) -> None:
     imports, change = re.split(r"\n\n", rule(room))[1:]
     stated = re.match(r"Imports: ([\w\s,]+)\.", imports)
     assert stated, "Imports: ROOM, ROOM."

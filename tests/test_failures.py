@@ -81,7 +81,7 @@ def test_blocked_elsewhere(lab):
     lab.deadline_s = 0.3
     actor.stay_blocked(in_="recv")
 
-def test_ended_in_place_of_blocking(lab):
+def test_ended_instead_of_blocking(lab):
     lab.start(listen, lab.server_address).run_to("listening")
     actor = lab.start(talk, lab.server_address)
     actor.run_to("connected")
@@ -112,7 +112,7 @@ def test_killed(lab):
 def test_wrong_error(lab):
     lab.start(print_and_fail).fail_with("EPIPE")
 
-def test_success_where_failure_was_expected(lab):
+def test_success_instead_of_an_expected_failure(lab):
     server = lab.start(listen, lab.server_address)
     server.run_to("listening")
     lab.start(talk, lab.server_address).fail_with("ECONNREFUSED")
@@ -200,7 +200,7 @@ WANTED = {
     "test_hang": ["listen reaches step 'accepted'", "it sleeps in accept", "after step 'listening'", "in listen"],
     "test_not_blocked": ["crash stays blocked", "asleep in recv()", "last seen: step 'calm'"],
     "test_blocked_too_late": ["crash died", "asleep in recv()", "ValueError", "after step 'calm'"],
-    "test_ended_in_place_of_blocking": ["talk stays blocked", "last seen: the role's end, after step 'connected'"],
+    "test_ended_instead_of_blocking": ["talk stays blocked", "last seen: the role's end, after step 'connected'"],
     "test_blocked_elsewhere": ["listen stays blocked", "it sleeps in accept", "after step 'listening'"],
     "test_unknown_way_of_blocking": ["'nanosleep'", "Hint: use one of accept"],
     "test_step_that_never_comes": ["expected:  step 'clam'", "bad temper, after step 'calm'", "raise ValueError"],
@@ -208,11 +208,11 @@ WANTED = {
     "test_died_unnoticed": ["print_and_fail 2 died", "ECONNRESET", "words on stdout", "lab: what happened"],
     "test_killed": ["die died", "signal SIGKILL", "after step 'alive'"],
     "test_wrong_error": ["expected:  EPIPE", "last seen: ECONNRESET: [Errno 104] on purpose", "words on stdout"],
-    "test_success_where_failure_was_expected": ["talk fails", "ECONNREFUSED", "success: it returned None"],
+    "test_success_instead_of_an_expected_failure": ["talk fails", "ECONNREFUSED", "success: it returned None"],
     "test_number_for_a_step": ["not 7", "Hint: yield a string"],
     "test_too_long_a_result": ["the role's result cannot be sent", "too many for one message"],
     "test_no_generator": ["no_generator is not a role", "Hint: `yield` the name of a step"],
-    "test_nested_role": ["nested cannot be found", "Hint: define it at the top level"],
+    "test_nested_role": ["another process cannot import test_nested_role.<locals>.nested. Hint: define it at the top"],
     "test_foreign_role": ["create_server is not a role"],
     "test_unknown_sysctl": ["no sysctl net.ipv4.tcp_fin_timeuot", "did you mean net.ipv4.tcp_fin_timeout?"],
     "test_refused_value": ["refuses net.ipv4.tcp_syn_retries = '1000' (EINVAL)", "current value: 2"],

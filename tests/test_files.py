@@ -214,7 +214,7 @@ def test_a_fifo_is_written_once_and_its_reader_not_woken_before(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
-def test_the_standard_output_is_written_after_what_stands_there(tmp_path: Path, name: str) -> None:
+def test_the_standard_output_is_appended_to(tmp_path: Path, name: str) -> None:
     (tmp_path / "link").symlink_to("/dev/stdout")
     out = tmp_path / "out"
     script = (

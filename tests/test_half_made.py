@@ -114,7 +114,7 @@ def test_a_nursery(monkeypatch, owner, name, trouble):
 
 
 @pytest.mark.parametrize("has_a_slot", [True, False])
-def test_a_nursery_whose_pytest_is_gone_says_nothing(has_a_slot):
+def test_a_nursery_whose_pytest_is_gone_is_silent(has_a_slot):
     """Its first message already fails: it ends, and its error message has no reader."""
     ours, theirs = Channel.pair()
     ours.close()

@@ -368,7 +368,7 @@ def test_a_page_needs_nothing_else():
     assert "default-src 'none'" in text
 
 
-def test_a_long_story_is_folded_in_the_middle_and_says_so(shown):
+def test_a_long_story_is_folded_in_the_middle_with_a_note(shown):
     text = page("crowd", {}, [Story("test_crowd", "passed", crowd())] * 2)
     assert len(text.encode()) < LIMIT_BYTES
     told = len(rows(crowd()))
@@ -393,7 +393,7 @@ def test_a_short_story_is_whole():
     assert page("short", {}, [Story("test_short", "passed", timeline)]).count('class="row"') == 90
 
 
-def test_two_stories_stand_beside_each_other_where_there_is_room(reset, shown):
+def test_two_stories_are_side_by_side_if_there_is_room(reset, shown):
     control = Story("test_control_again", "inconclusive", reset.timeline)
     browser = shown(page("two", {}, [reset, control]), prefers_color_scheme="dark")
     left, right = browser.run("[...document.querySelectorAll('figure')].map((each) => each.getBoundingClientRect().y)")
@@ -491,7 +491,7 @@ def test_nothing_shines_through_the_strip_of_a_note(reset, shown):
 
 @pytest.mark.parametrize(("width", "told"), [(400, True), (1400, False)])
 @pytest.mark.parametrize("language", lessons.LANGUAGES)
-def test_what_is_wider_than_the_screen_says_that_it_scrolls(reset, shown, width, told, language):
+def test_content_wider_than_the_screen_has_a_hint_to_scroll(reset, shown, width, told, language):
     """A ladder, and a lesson's table of 80 columns."""
     browser = shown(page("a reset", {"table": "x" * 80}, [reset], language))
     browser.ask("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
@@ -582,7 +582,7 @@ def wordy():
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("several", [False, True])
-def test_no_words_lie_over_each_other(reset, shown, several, lang):
+def test_no_texts_overlap(reset, shown, several, lang):
     """The boxes of all texts of a ladder, in this machine's font."""
     browser = shown(page("a story", {}, [wordy() if several else reset], lang))
     width, boxes = browser.run(
@@ -622,7 +622,7 @@ def test_a_name_is_shown_as_a_sentence_with_its_parameters(name, told):
     assert spoken(name) == told
 
 
-def test_its_own_words_are_there_in_chinese():
+def test_its_own_words_exist_in_chinese():
     text = page("a", {"why": "因为"}, [], lang="zh")
     assert '<html lang="zh">' in text
     assert "<h2>原因</h2><p>因为</p>" in text

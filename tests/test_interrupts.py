@@ -104,7 +104,7 @@ for number in range(moments):
 
 
 @pytest.mark.parametrize(("phase", "moments"), [("story", STORY_MOMENTS), ("end", END_MOMENTS)], ids=["story", "end"])
-def test_an_interrupt_ends_a_run_without_a_complaint(tmp_path: Path, phase: str, moments: int) -> None:
+def test_an_interrupt_ends_a_run_without_an_error_message(tmp_path: Path, phase: str, moments: int) -> None:
     """A run that does not reach its moment exits with 99, because it would show nothing."""
     (tmp_path / "story.py").write_text(STORY)
     (out := tmp_path / "out").mkdir()
@@ -151,7 +151,7 @@ for at in moments:
 
 
 @pytest.mark.parametrize("command", [["list"], ["explain", "--before", "kernel", "/dev/null"], ["--help"]])
-def test_a_command_that_is_interrupted_at_its_start_says_nothing(tmp_path: Path, command: list[str]) -> None:
+def test_a_command_interrupted_at_its_start_is_silent(tmp_path: Path, command: list[str]) -> None:
     moments = (1, 2, 3, 5, 8, 13, 21, 30)
     run = [sys.executable, "-c", IMPORTS, str(tmp_path), ",".join(map(str, moments)), *command]
     done = subprocess.run(run, capture_output=True, text=True, env=clean_environment(), cwd=ROOT)

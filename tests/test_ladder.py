@@ -90,17 +90,17 @@ def test_states_stand_at_their_own_end_beside_the_segment(story):
     ]
 
 
-def test_actors_stand_where_their_sockets_are(story):
+def test_actors_are_in_the_lane_of_their_sockets(story):
     assert "» listening" in said(story, Lane.SERVER)
     assert "» failed (ECONNRESET)" in said(story, Lane.CLIENT)
 
 
-def test_queues_are_told_when_they_change(story):
+def test_queues_are_shown_when_they_change(story):
     assert said(story, Lane.SERVER).count("LISTEN, accept queue empty") == 2
     assert said(story, Lane.SERVER).count("accept queue 1 of 128") == 1
 
 
-def test_who_has_no_owner_is_told():
+def test_a_missing_owner_is_shown():
     timeline = Timeline(0)
     timeline.add(Look(1, (held(SERVER, CLIENT, 0, recv_q=6),)))
     assert said(timeline, Lane.SERVER) == ["ESTABLISHED", "Recv-Q 6, no owner"]
@@ -162,7 +162,7 @@ def test_an_abort_in_syn_sent_closes():
     assert said(timeline, Lane.CLIENT) == ["SYN_SENT", "CLOSED"]
 
 
-def test_a_timer_that_ticks_is_no_news():
+def test_a_running_timer_alone_adds_no_row():
     timeline = Timeline(0)
     for at, left_s in ((1, 60.0), (2, 59.0), (3, 58.0)):
         waiting = Socket(State.TIME_WAIT, CLIENT, SERVER, 0, 0, Timer("time_wait", left_s, 0), 0, 0)
@@ -179,7 +179,7 @@ def test_a_number_and_its_unit_stay_on_one_line():
 
 @given(st.text("ab1 s.,字“”（）。，、；：é", max_size=60), st.integers(6, 30))
 @example("一二三四五六七八九十。，”abc", 10)
-def test_lines_break_where_a_reader_expects_it(text, width):
+def test_lines_break_at_the_right_places(text, width):
     """Nothing is lost, no line is too wide, and none begins with punctuation that belongs to the line before."""
     lines = Prose(text).wrap(Console(), width)
     told = [line.plain for line in lines]
@@ -203,7 +203,7 @@ def test_lines_break_where_a_reader_expects_it(text, width):
         ("等它 60.0 s 之后", ["等它", "60.0 s", "之后"]),
     ],
 )
-def test_where_a_line_breaks(text, lines):
+def test_line_breaks(text, lines):
     assert [line.plain for line in Prose(text).wrap(Console(), 10)] == lines
 
 
@@ -218,13 +218,13 @@ def test_nothing_of_a_story_moves_the_cursor():
     assert "x y: ?" in text
 
 
-def test_ports_are_named_where_there_are_several(story):
+def test_ports_are_shown_if_there_are_several_connections(story):
     story.add_captured(*frame(7_000_000, OTHER_CLIENT, SERVER, "S", seq=1))
     assert said(story, Lane.CLIENT)[0] == "40001 SYN_SENT"
     assert "40002 SYN_SENT" in said(story, Lane.CLIENT)
 
 
-def test_actors_are_named_where_several_share_a_lane(story):
+def test_actors_are_named_if_several_share_a_lane(story):
     story.add(Step(8_000_000, "call 2", "connected"))
     assert "» call 2: connected" in said(story, Lane.CLIENT)
 
@@ -316,7 +316,7 @@ def test_a_real_story(lab):
     assert "TcpExtTCPAbortOnClose +1" in told[-1].note
 
 
-def test_a_made_up_segment_is_told_by_the_host_that_it_is_for(lab):
+def test_a_provoked_segment_is_shown_with_its_host(lab):
     for address in (lab.client_address(40001), lab.server_address, lab.other_server_address):
         lab.provoke(Segment(0, lab.client_address(40002), address, "R", 0, 0, 0, 0, None))
     port = lab.server_address[1]
@@ -325,6 +325,6 @@ def test_a_made_up_segment_is_told_by_the_host_that_it_is_for(lab):
     assert told == [f"provoked: R to {host}" for host in hosts]
 
 
-def test_nobody_looks_closely_unless_asked(lab):
+def test_looks_after_each_step_only_on_request(lab):
     lab.start(serve, lab.server_address, to="listening")
     assert not any(isinstance(event, Look) for event in lab.timeline)

@@ -91,7 +91,7 @@ def test_a_recorded_ladder_has_both_stories(name):
     assert any("→S" in line for line in recorded(name)[:control])
 
 
-def test_nothing_is_recorded_of_what_is_gone():
+def test_every_recorded_ladder_has_a_scenario():
     assert sorted(path.stem for path in ladders.FOLDER.iterdir()) == NAMES, "Hint: make ladders"
 
 
@@ -114,7 +114,7 @@ def rewritten(tmp_path, monkeypatch):
     return write
 
 
-def test_the_ladder_of_one_scenario_is_written_alone(rewritten):
+def test_only_one_scenarios_ladder_can_be_written(rewritten):
     assert rewritten(NAMES[0]) == (0, sorted([NAMES[0], "gone"]), [NAMES[0]])
 
 

@@ -88,7 +88,7 @@ def test_every_proved_row_belongs_to_a_lesson_from_the_articles():
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_each_language_says_the_same_of_the_facts(name):
+def test_each_language_has_the_same_facts(name):
     english, chinese = (lessons.load(name, language) for language in lessons.LANGUAGES)
     assert (english.fault, english.control, english.answer) == (chinese.fault, chinese.control, chinese.answer)
     texts = chinese.texts
@@ -114,7 +114,7 @@ def test_answers_are_not_all_the_same():
     assert all(len(answers) / 12 <= answers.count(number) <= len(answers) / 2 for number in (1, 2, 3))
 
 
-def test_an_unknown_lesson_has_its_mend():
+def test_an_unknown_lesson_has_a_hint():
     with pytest.raises(LabError, match=r"no lesson fin_wait1_made_visibel. Hint: did you mean fin_wait1_made_visible"):
         lessons.load("fin_wait1_made_visibel")
     assert lessons.find("no_such_lesson") is None
@@ -297,7 +297,7 @@ def test_a_lesson_shows_its_table_in_the_terminal_and_on_its_page(tmp_path, work
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
-def test_the_claim_is_told_before_the_story_is_played_and_once(tmp_path, workers):
+def test_the_claim_is_printed_once_before_the_story(tmp_path, workers):
     """The story waits until the test has read the claim; with workers, whose stories mix, both come together."""
     lesson = lessons.load("close_with_unread_data")
     story = tmp_path / f"{lesson.name}.py"
@@ -438,7 +438,7 @@ def broken(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["lesson", "quiz"])
-def test_a_story_that_fails_is_no_wrong_answer(command, broken):
+def test_a_failed_story_is_not_a_wrong_answer(command, broken):
     done = run(command, "close_with_unread_data", "-p", "broken", answer="1\n", **broken)
     assert done.returncode == 1, done.stdout
     assert "Your answer was" not in done.stdout
@@ -447,7 +447,7 @@ def test_a_story_that_fails_is_no_wrong_answer(command, broken):
 
 
 @pytest.mark.parametrize(("arguments", "status"), [("", 0), ("-p broken", 2)])
-def test_make_quiz_forgives_a_wrong_answer_and_no_failure(arguments, status, broken):
+def test_make_quiz_accepts_a_wrong_answer_but_no_failure(arguments, status, broken):
     command = ["make", "-s", "-o", "setup", f"VENV={sys.prefix}", "quiz", "S=close_with_unread_data"]
     done = subprocess.run(
         [*command, f"ARGS={arguments}"], cwd=ROOT, input="1\n", capture_output=True, text=True,
@@ -472,12 +472,12 @@ def test_a_terminal_that_has_no_utf_8_breaks_nothing(command):
 
 
 @pytest.mark.parametrize("command", ["list", "lesson", "step"])
-def test_what_is_shown_in_chinese_has_chinese_words_around_it(command):
+def test_the_chinese_page_has_only_chinese_words_around(command):
     named = [] if command == "list" else ["close_with_unread_data"]
     done = run(command, *named, "--lang", "zh")
     assert done.returncode == 0, done.stdout + done.stderr
     assert not re.search(r"^ *[。，、；：）”]", done.stdout, re.M)
-    english = r"waits (up|less)|accept queue|no owner|no process|states:|\bserver\b(?!:)|look inside|goes on"
+    english = r"waits (up|less)|accept queue|no owner|no process|states:|\bserver\b(?!:)|look inside|is resumed"
     shown = done.stdout
     for name in set(NAMES) - set(OURS):  # may be in English
         shown = re.sub(rf"^{name}\n(  .*\n)+", "", shown, flags=re.M)
@@ -523,7 +523,7 @@ def test_an_unwritable_page_is_reported_before_playing(monkeypatch, capsys):
     assert "/proc/nope/x.html cannot be written: No such file or directory. Hint: " in capsys.readouterr().err
 
 
-def test_a_page_may_be_sent_to_where_no_file_can_be():
+def test_a_page_may_be_written_to_dev_stdout():
     command = [sys.executable, "-m", "harness", "lesson", "close_with_unread_data", "--html", "/dev/stdout"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=clean_environment())
     assert done.returncode == 0, done.stderr

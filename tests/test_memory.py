@@ -34,7 +34,7 @@ def test_a_word_that_sockstat_does_not_have_is_refused(lab):
         lab.sockstat("TCP tv")
 
 
-def test_a_slab_is_there_for_root_alone(lab):
+def test_only_root_can_read_a_slab(lab):
     lab.start(make_a_time_wait, lab.server_address, to="closed")
     slab = lab.slab("tw_sock_TCP")
     assert (slab is not None) == os.access("/proc/slabinfo", os.R_OK)

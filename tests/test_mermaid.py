@@ -160,7 +160,7 @@ def test_a_long_text_and_a_note_of_many_lines_are_cut():
 
 
 @pytest.mark.parametrize(("more", "left_out"), [(36, 0), (37, 0), (38, 1), (997, 960)])
-def test_of_a_long_story_the_middle_is_folded(more, left_out):
+def test_a_long_story_is_folded_in_the_middle(more, left_out):
     timeline = handshake()
     for number in range(more):
         timeline.add(Step((10 + 2 * number) * MS, "actor", f"step {number}"))

@@ -309,19 +309,19 @@ def test_used_after_its_end(lab):
     actor.finish()
     actor.finish()
 
-def test_nothing_was_moved(lab):
+def test_nothing_was_run(lab):
     lab.start(serve, lab.server_address)
     lab.start(talk, lab.server_address)
     assert lab.wire() == []
 
-def test_nothing_was_moved_but_killed(lab):
+def test_nothing_was_run_only_killed(lab):
     lab.start(serve, lab.server_address).kill()
 
 def test_nothing_was_moved_and_the_test_fails(lab):
     lab.start(serve, lab.server_address)
     assert lab.wire() == ["client S"]
 
-def test_the_server_was_never_moved(lab):
+def test_the_server_never_ran(lab):
     lab.start(serve, lab.server_address)
     lab.start(talk, lab.server_address, to="connected")
 
@@ -403,10 +403,10 @@ WANTED = {
     "test_used_after_kill": ["two_steps has ended", "Hint: start another actor"],
     "test_stopped_after_kill": ["two_steps has ended", "Hint: "],
     "test_used_after_its_end": ["two_steps has ended", "Hint: start another actor"],
-    "test_nothing_was_moved": ["serve, talk", "never run", "Hint: ", 'run_to("'],
-    "test_nothing_was_moved_but_killed": ["serve", "never run", "Hint: "],
+    "test_nothing_was_run": ["serve, talk", "never run", "Hint: ", 'run_to("'],
+    "test_nothing_was_run_only_killed": ["serve", "never run", "Hint: "],
     "test_nothing_was_moved_and_the_test_fails": ["client S"],
-    "test_the_server_was_never_moved": ["ECONNREFUSED", "serve: started but never run", "Hint: ", 'run_to("'],
+    "test_the_server_never_ran": ["ECONNREFUSED", "serve: started but never run", "Hint: ", 'run_to("'],
     "test_the_server_never_ran_and_another_error_is_expected": ["ECONNREFUSED", "serve: started but never"],
     "test_look_after_the_test": ["this lab is closed", "Hint: "],
     "test_start_after_the_test": ["this lab is closed", "Hint: "],
@@ -439,7 +439,7 @@ def test_a_mistake_is_one_clear_error(troubles: dict[str, list[tuple[str, str]]]
     assert not re.search(r"harness/(?!errors)\S+\.py:\d+", text), "a traceback of the harness"
 
 
-def test_what_is_no_mistake_is_green(troubles: dict[str, list[tuple[str, str]]]) -> None:
+def test_correct_scenarios_pass(troubles: dict[str, list[tuple[str, str]]]) -> None:
     assert {story for story, found in troubles.items() if not found} == GREEN
     assert set(troubles) == GREEN | set(WANTED)
 

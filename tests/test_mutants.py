@@ -194,7 +194,7 @@ def test_every_mutant_and_what_it_is_made_of_has_been_played(verdicts: dict[str,
     assert set(verdicts) == {f"mutant_{number}" for number in range(len(MUTANTS))} | set(WHOLE)
 
 
-def test_what_a_mutant_replaces_stands_in_its_scenario_once() -> None:
+def test_what_a_mutant_replaces_occurs_once_in_its_scenario() -> None:
     for scenario, mutant in MUTANTS:
         times = scenario_file(scenario).read_text().count(mutant.old)
         assert times == 1, f"{mutant.old!r} stands {times} times in {scenario}"

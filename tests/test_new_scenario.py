@@ -34,7 +34,7 @@ def files_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_it_writes_what_a_scenario_needs_and_says_so(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_writes_a_scenarios_files_and_lists_them(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = files_in(checkout)
     assert main(["new", NAME, "--theme", "closing"]) == 0
     assert files_in(checkout) - before == set(WRITTEN)

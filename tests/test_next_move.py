@@ -114,7 +114,7 @@ def test_multi_line_statements_else_and_except_are_shown(source):
 
 
 @pytest.mark.parametrize("text", ["", "def serve(:"])
-def test_of_a_source_that_cannot_be_read_nothing_is_known(tmp_path, text):
+def test_an_unreadable_source_gives_nothing(tmp_path, text):
     path = tmp_path / "story.py"
     assert next_move(str(path), 1, None) is None
     path.write_text(text)

@@ -125,7 +125,7 @@ def reset(address):
     connection.close()
 
 
-def test_a_real_story_is_told_without_ports_and_first_numbers(lab):
+def test_a_real_storys_record_has_no_ports_and_first_numbers(lab):
     lab.start(serve, lab.server_address, to="listening")
     client = lab.start(reset, lab.server_address)
     client.run_to("connected")
@@ -218,7 +218,7 @@ def test_two_like_runs_have_like_records():
     assert list(one["counters"]) == ["TcpExtA", "TcpExtB"]
 
 
-def test_what_came_of_a_step_stands_before_it():
+def test_what_a_step_caused_comes_before_it():
     texts = [row["text"] for row in recorded(run(0, 40001, 8000, 0, 7, reported=False))["timeline"]]
     assert texts[:3] == ["listening (port server#1)", "S", "SYN_SENT"]
     assert texts.index("connected") == texts.index("FA") - 1

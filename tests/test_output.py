@@ -76,7 +76,7 @@ def test_output_that_is_closed_is_a_line_and_a_status(files, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_reader_that_has_gone_is_no_complaint(files, name: str) -> None:
+def test_a_reader_that_has_gone_is_not_an_error(files, name: str) -> None:
     read, written = os.pipe()
     os.close(read)
     done = harness(files, name, f">&{written} </dev/null", pass_fds=(written,))
@@ -112,7 +112,7 @@ def test_what_if_prints_its_report_although_a_file_finds_no_room(files, tmp_path
     assert (tmp_path / "out.md").exists()
 
 
-def test_where_no_temporary_file_can_be_made_one_line_says_so(files) -> None:
+def test_without_temporary_files_it_prints_one_line(files) -> None:
     script = (
         "import os, tempfile\n"
         "def full(*_, **__): raise OSError(28, os.strerror(28))\n"
@@ -226,7 +226,7 @@ def test_a_transcript_and_a_picture_are_ascii_too() -> None:
      ["-m", "pytest", str(scenario_file(NAME)), "--lab-show", "--lab-lang", "zh"]],
     ids=["list", "lesson", "pytest"],
 )  # fmt: skip
-def test_chinese_is_refused_where_it_cannot_be_shown(command: list[str]) -> None:
+def test_chinese_is_refused_if_it_cannot_be_shown(command: list[str]) -> None:
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True,
                           env=clean_environment() | ASCII)  # fmt: skip
     assert done.returncode == (4 if "pytest" in command else 2)

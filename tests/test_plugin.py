@@ -89,7 +89,7 @@ def test_closing_section_adds_up_the_workers(play: Play) -> None:
     assert done.stdout.count("isolated: ") == 1
 
 
-def test_a_missing_ability_skips_with_reason_and_mend(play: Play) -> None:
+def test_a_missing_ability_skips_with_reason_and_hint(play: Play) -> None:
     done = play(UNAVAILABLE)
     assert done.returncode == 0, done.stdout
     assert "1 skipped" in done.stdout
@@ -114,7 +114,7 @@ def test_lost_segments_are_a_third_verdict_and_never_green(play: Play) -> None:
 
 @pytest.mark.parametrize(("strict", "status"), [([], 0), (["--lab-strict"], 1)])
 @pytest.mark.parametrize("place", PLACES)
-def test_where_no_lab_can_be_had_it_says_so_with_the_mend(
+def test_without_a_lab_it_prints_the_reason_and_a_hint(
     tmp_path: Path, place: str, strict: list[str], status: int
 ) -> None:
     (tmp_path / "story.py").write_text(FULL_STORY)
@@ -174,7 +174,7 @@ def test_a_timeout_in_a_loop_fails_the_test_not_the_session(play: Play) -> None:
     assert "story.py:9: Failed" in done.stdout
 
 
-def test_an_interrupt_in_a_loop_is_no_internal_error(play: Play) -> None:
+def test_an_interrupt_in_a_loop_is_not_an_internal_error(play: Play) -> None:
     alarm = "    signal.signal(signal.SIGALRM, signal.default_int_handler)\n    signal.setitimer(signal.ITIMER_REAL, 1)"
     done = play(IN_A_LOOP.format(test=f"def test_loops():\n{alarm}"), "--timeout=0")
     assert "INTERNALERROR" not in done.stdout + done.stderr
@@ -224,7 +224,7 @@ def test_unknown_scenario_file_is_a_usage_error() -> None:
 FAILING = FULL_STORY.replace('assert lab.state("server") == "CLOSED"', 'assert lab.state("server") == "LISTEN"')
 
 
-def test_of_a_failure_the_files_are_kept_and_named(play: Play, tmp_path: Path) -> None:
+def test_a_failures_files_are_kept_and_named(play: Play, tmp_path: Path) -> None:
     done = play(FAILING, "--lab-slow", f"--basetemp={tmp_path / 'temporary'}")
     assert done.returncode == 1, done.stdout
     named = [Path(line) for line in done.stdout.splitlines() if line.startswith(str(tmp_path / "temporary" / "lab"))]
@@ -282,7 +282,7 @@ def test_files_are_kept_and_named_if_a_story_ends_badly(play: Play, tmp_path: Pa
 
 @pytest.mark.parametrize("workers", [[], ["-n", "2"]])
 @pytest.mark.parametrize("option", ["--lab-artifacts", "--lab-report"])
-def test_a_folder_that_cannot_be_written_is_told_at_the_start(
+def test_an_unwritable_folder_is_reported_at_the_start(
     play: Play, tmp_path: Path, option: str, workers: list[str]
 ) -> None:
     (tmp_path / "file").write_text("")
@@ -508,7 +508,7 @@ def test_another_control(lab, ends_badly):
     assert 'class="further' in page.read_text()
 
 
-def test_a_lesson_that_fails_says_on_its_page_what_was_expected(tmp_path: Path) -> None:
+def test_a_failed_lessons_page_shows_what_was_expected(tmp_path: Path) -> None:
     page = tmp_path / "lesson.html"
     control = lessons.load("full_accept_queue").control
     lesson = ["full_accept_queue", "--lab-sysctl", "net.core.somaxconn=1", "-k", control, "--html", str(page)]
@@ -563,7 +563,7 @@ def test_a_lesson_as_a_page(tmp_path: Path) -> None:
     assert deep.read_text().count("<figure") == page.read_text().count("<figure")
 
 
-def test_a_quiz_claims_nothing_where_nothing_was_played() -> None:
+def test_a_quiz_claims_nothing_if_nothing_was_played() -> None:
     script = AS_ROOT_OF_A_USER_NAMESPACE + PLACES["no namespaces to be had"][0] + "os.execv(sys.argv[1], sys.argv[1:])"
     quiz = [sys.executable, "-m", "harness", "quiz", "close_with_unread_data"]
     done = subprocess.run(

@@ -33,7 +33,7 @@ def test_the_wheels_levels(hz, starts_ms, granularities_ms):
 
 
 @given(lengths, lengths, ticks)
-def test_a_longer_timer_is_no_more_exact(one, other, tick):
+def test_a_longer_timer_is_not_more_exact(one, other, tick):
     short, long = sorted([one, other])
     assert tick <= timers.wheel_granularity_s(short, tick) <= timers.wheel_granularity_s(long, tick)
 
@@ -245,7 +245,7 @@ def test_a_list_of_ports_is_read_as_the_kernel_writes_it(ports):
     assert limits.port_set("8080,50000-50002") == {8080, 50000, 50001, 50002}
 
 
-def test_who_takes_a_time_wait_over():
+def test_which_connect_reuses_a_time_wait():
     modes = [(mode, on) for mode in (0, 1, 2) for on in (False, True)]
     assert [limits.takes_time_wait_over(mode, 1, loopback=on) for mode, on in modes] == [False] * 2 + [
         True, True, False, True,

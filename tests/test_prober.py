@@ -93,7 +93,7 @@ def table(program):
         (["-c", "1", "--timeout", "0"], "use 0.001 to 300 seconds"),
     ],
 )
-def test_what_it_refuses_names_its_mend(arguments, mend):
+def test_its_refusals_have_hints(arguments, mend):
     done = subprocess.run([*PROBER, "192.0.2.2", "8000", *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert mend in done.stderr
@@ -151,7 +151,7 @@ def test_fin_stays_fin_even_while_the_peer_sends(lab):
     ]
 
 
-def test_what_a_hostile_peer_says_is_counted_and_never_shown(lab):
+def test_a_hostile_peers_data_is_counted_and_never_shown(lab):
     serve(lab, say_hostile_things)
     program = probe(lab, "-i", "0.01", "-D", "1", "-c", "2")
     assert program.finish() == 0
@@ -170,7 +170,7 @@ def test_a_peer_that_ends_the_connection_ends_the_wait(lab, linger, end):
     assert table(program) == [("in ms", 0, end)]
 
 
-def test_refused_is_told_by_name_and_by_the_exit_status(lab):
+def test_a_refusal_is_shown_by_name_and_exit_status(lab):
     program = probe(lab, "-i", "0.01", "-c", "3")
     assert program.finish() == 1
     assert table(program) == [("ECONNREFUSED", 0, "not connected")] * 3
@@ -220,7 +220,7 @@ def test_a_name_is_resolved(lab):
     assert re.match(r"probing (127\.0\.0\.1|::1) port", program.output())
 
 
-def test_interrupted_it_says_so_far_and_130(lab):
+def test_interrupted_it_prints_its_summary_and_exits_with_130(lab):
     lab.start(listen, lab.server_address, to="listening")
     program = probe(lab, "-i", "60", "-c", "100")
     program.expect_output("FIN sent\n")  # before the end: lines are not buffered although this is not a terminal

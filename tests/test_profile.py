@@ -49,7 +49,7 @@ def test_a_lab_begins_with_what_any_network_begins_with(play: Play) -> None:
     assert {key: told(output, re.escape(key)) for key in usual} == usual
 
 
-def test_the_hosts_are_what_is_in_force_outside() -> None:
+def test_the_hosts_values_are_those_outside_the_lab() -> None:
     values = profile.chosen("host").values()
     assert len(values) > 60
     for key in ("net.ipv4.tcp_fin_timeout", "net.core.somaxconn", "net.ipv4.ip_local_port_range"):
@@ -99,7 +99,7 @@ def test_a_secret_that_a_lab_cannot_have_is_a_usage_error(play: Play) -> None:
 
 
 @pytest.mark.parametrize("pair", ["net.ipv4.tcp_retries2", "=5", ""])
-def test_what_is_no_pair_is_refused(pair: str) -> None:
+def test_a_text_that_is_not_key_value_is_refused(pair: str) -> None:
     with pytest.raises(LabError, match="Hint: write it like "):
         profile.chosen("kernel", (), [pair])
 
@@ -151,7 +151,7 @@ def test_a_files_value_that_the_kernel_refuses_is_a_usage_error(play: Play, tmp_
     assert "fin_timeout" not in done.stderr
 
 
-def test_where_no_lab_can_be_had_a_pair_is_no_error() -> None:
+def test_without_a_lab_a_pair_is_not_an_error() -> None:
     script = f"""{AS_ROOT_OF_A_USER_NAMESPACE}
 for kind in ("net", "user"):
     Path(f"/proc/sys/user/max_{{kind}}_namespaces").write_text("0")
@@ -176,7 +176,7 @@ def header(*arguments: str) -> str:
     return next(line for line in done.stdout.splitlines() if line.startswith("tcp-fault-lab:"))
 
 
-def test_nobody_believes_that_a_run_has_tested_the_host() -> None:
+def test_the_header_warns_if_the_hosts_values_are_not_used() -> None:
     # Whatever this host's value is, one of the two runs has another.
     host = read("net.ipv4.tcp_fin_timeout")
     other = str(int(host) + 1)
@@ -221,7 +221,7 @@ def test_needs_many(lab):
 """
 
 
-def test_what_takes_too_long_is_said_and_never_passes(play: Play) -> None:
+def test_a_wait_that_is_too_long_is_reported_and_never_passes(play: Play) -> None:
     done = play(WAITS, "-v", "--lab-strict")
     assert done.returncode == 0, done.stdout
     assert "test_long NOT MEASURED" in done.stdout

@@ -207,7 +207,7 @@ def test_the_licence_is_the_same_everywhere() -> None:
     assert all("[LICENSE](LICENSE)" in text and "MIT" in text for text in TEXTS.values())
 
 
-def test_the_screenshot_is_of_what_is_drawn_today() -> None:
+def test_the_screenshot_is_up_to_date() -> None:
     assert screenshot.NOTE.read_text() == screenshot.drawn_from(), "make screenshot"
     head = screenshot.PICTURE.read_bytes()[:24]
     assert head[:8] == b"\x89PNG\r\n\x1a\n"

@@ -35,7 +35,7 @@ def test_a_program_is_found_in_debians_sbin_folders(monkeypatch):
     assert find_program("nft") in ("/usr/sbin/nft", "/sbin/nft")
 
 
-def test_a_program_that_is_not_there_has_its_package_in_the_mend():
+def test_the_hint_for_a_missing_program_names_its_package():
     with pytest.raises(
         LabUnavailable, match=r"the program nosuchd is not installed. Hint: install it: apt install nosuch"
     ):
@@ -80,7 +80,7 @@ def test_the_kernel_answers_for_a_stopped_process(lab):
     assert server.doing() != "is stopped"
 
 
-def test_stopping_what_has_ended_says_so(lab):
+def test_stopping_an_ended_program_is_an_error(lab):
     program = lab.run_program(["true"])
     program.finish()
     lab.deadline_s = 0.05

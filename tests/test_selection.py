@@ -109,7 +109,7 @@ def test_a_sysctl_that_governs_nothing_is_a_usage_error(typed, workers):
     assert "Hint: did you mean net.ipv4.tcp_fin_timeout?" in done.stderr
 
 
-def test_a_sysctl_like_no_other_is_told_which_there_are():
+def test_a_sysctl_like_no_other_lists_the_known_ones():
     done = run("--lab-affected-by", "vm.swappiness")
     assert done.returncode == 4, done.stdout
     assert "Hint: use one of net.core.somaxconn, " in done.stderr

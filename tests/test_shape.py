@@ -100,11 +100,11 @@ SAME = {
 
 
 @pytest.mark.parametrize("what", SAME)
-def test_not_told_is(what):
+def test_left_out_is(what):
     assert shape(play(SAME[what]))[:7] == TOLD
 
 
-def test_not_told_are_ports_times_and_numbers():
+def test_ports_times_and_numbers_are_left_out():
     moved = play(STORY, ("192.0.2.1", 51234), ("192.0.2.2", 8017), began_ns=10**9)
     assert shape(moved) == TOLD
 
@@ -126,14 +126,14 @@ OTHER = {
 
 
 @pytest.mark.parametrize("what", OTHER)
-def test_told_is(what):
+def test_included_is(what):
     story, told = OTHER[what]
     *steps, connection = shape(play(story))
     assert steps == TOLD[:-1]
     assert connection.startswith(f"call to server: {told}")
 
 
-def test_the_other_end_that_closes_first_is_told():
+def test_the_end_that_closes_first_is_included():
     first = ["serve: closed", ("fa", 5, 11), ("A", 11, 6), "call: closed", ("FA", 11, 6), ("a", 6, 12)]
     story = [*STORY[: STORY.index("call: closed")], *first]
     assert shape(play(story))[-1] == "call to server: →S ←SA →A →data ←data ←FIN →FIN"
@@ -147,7 +147,7 @@ def test_a_server_that_runs_on_has_its_answer_but_not_its_fin():
     assert shape(play(before))[-1] == told
 
 
-def test_who_is_woken_by_data_may_close_before_or_after():
+def test_an_end_woken_by_data_may_close_before_or_after():
     woken = ["serve: listening", "call: connected", *HANDSHAKE, "call: blocked in recv", "serve: finished"]
     one = [*woken, ("pa", 1, 1, 4), ("fa", 5, 1), ("FA", 1, 6), ("a", 6, 2), "call: finished"]
     other = [*woken, ("pa", 1, 1, 4), ("FA", 1, 5), ("fa", 5, 2), ("A", 2, 6), "call: finished"]
@@ -163,7 +163,7 @@ def test_a_client_that_no_look_shows_has_nothing_after_its_fin():
         assert shape(play(story, shown=()))[-1] == "somebody to server: →S ←SA →A →FIN"
 
 
-def test_a_syn_that_nobody_has_answered_is_told_once():
+def test_an_unanswered_syn_is_included_once():
     called = ["serve: listening", "call: calling", ("S", 0, 0), "call: blocked in connect"]
     waited = swapped([("S", 0, 0)], [("S", 0, 0), ("S", 0, 0)], called)
     assert shape(play(called)) == shape(play(waited))
@@ -172,7 +172,7 @@ def test_a_syn_that_nobody_has_answered_is_told_once():
     assert shape(play(refused))[-1] == "call to server: →S ←SA →RST"
 
 
-def test_a_syn_that_comes_again_after_a_challenge_is_told():
+def test_a_syn_sent_again_after_a_challenge_is_included():
     lost = ["serve: listening", "call: calling", ("S", 0, 0), ("a", 90, 70), ("R", 70, 0), ("S", 0, 0), "call: failed"]
     assert shape(play(lost))[-1] == "call to server: →S ←A →RST →S"
     unheard = [
@@ -193,7 +193,7 @@ def test_the_kernels_fin_for_an_ended_process_is_included():
     assert shape(play(story))[-1] == "call to server: →S ←SA →A →data →FIN"
 
 
-def test_results_are_told_by_name():
+def test_results_are_shown_by_name():
     ending = [*STORY, "call 2: failed"]
     assert "call 2: failed (ECONNRESET)" in shape(
         play(ending, detail="ECONNRESET: [Errno 104] Connection reset by peer")
@@ -214,18 +214,18 @@ def test_results_are_told_by_name():
         ("3 state changes were lost: the tracepoint's buffer was full", []),
     ],
 )
-def test_what_the_lab_changed_is_told_without_a_workers_port(text, told):
+def test_the_labs_changes_are_shown_without_a_workers_port(text, told):
     assert [line for line in shape(play([f"lab: {text}", *STORY])) if line.startswith("lab")] == told
 
 
-def test_a_finding_is_told_by_its_name():
+def test_a_finding_is_shown_by_its_name():
     timeline = play(STORY)
     timeline.add(Finding(0, "the quick retry", "8.1 ms"))
     timeline.add(Step(0, "call", "finished"))
     assert "finding: the quick retry" in shape(timeline)
 
 
-def test_lasting_states_are_told_at_the_end():
+def test_lasting_states_are_included_at_the_end():
     story = [*STORY[:6], "call: closed", ("FA", 1, 1), ("a", 1, 2)]
     left = (at(SERVER, CLIENT, 0, State.CLOSE_WAIT), at(CLIENT, SERVER, 0, State.FIN_WAIT2))
     timeline = play(story)

@@ -211,7 +211,7 @@ def test_an_interrupted_dump_does_not_spoil_the_next_look(lab, after):
     assert sorted(row.local[1] - lab.server_address[1] for row in rows) == list(range(700))
 
 
-def test_an_answer_to_an_older_request_is_no_answer():
+def test_an_answer_to_an_older_request_is_ignored():
     row, done = bytes([2, 10, 0, 0]) + bytes(68), struct.pack("=i", 0)
     table = Table((20, 0x2, row), (3, 0x2, done), late=1)
     with pytest.raises(IndexError):  # it asks for more, and Table has no more

@@ -84,14 +84,14 @@ def test_the_scheduler_counts_waits_for_a_processor():
     assert waited_s >= 0.05
 
 
-def test_of_a_process_that_is_gone_nothing_is_counted():
+def test_a_process_that_is_gone_has_no_counts():
     with subprocess.Popen([sys.executable, "-I", "-S", "-c", ""]) as ended:
         pass
     with contextlib.closing(RunDelay(ended.pid)) as delay:
         assert delay.lap_s() == 0.0
 
 
-def test_a_kernel_that_does_not_count_is_told_apart(monkeypatch):
+def test_a_kernel_that_does_not_count_is_recognised(monkeypatch):
     assert is_counted()
     monkeypatch.setattr(Path, "read_text", lambda _: "0 0 0\n")
     assert not is_counted()

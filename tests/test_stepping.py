@@ -54,7 +54,7 @@ def terminal() -> Iterator[Terminal]:
     program.close()
 
 
-def test_it_waits_before_each_step_and_tells_how_to_look_inside(terminal: Terminal, lab) -> None:  # type: ignore[no-untyped-def]
+def test_it_waits_before_each_step_and_shows_how_to_look_inside(terminal: Terminal, lab) -> None:  # type: ignore[no-untyped-def]
     find_program("nsenter", "util-linux")
     greeting = terminal.read_to(PROMPT)
     ways_in = re.findall(r"^  (.* -.*?) +#", greeting.replace("\r", ""), re.M)
@@ -118,7 +118,7 @@ def test_it(lab):
     ]
 
 
-def test_in_chinese_it_says_the_same() -> None:
+def test_in_chinese_it_prints_the_same() -> None:
     done = subprocess.run(
         [*COMMAND, "--lang", "zh"], cwd=ROOT, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True,
         text=True,
@@ -168,7 +168,7 @@ def test_a_reader_may_take_their_time(play, arguments: list[str]) -> None:  # ty
     assert PROMPT in done.stdout
 
 
-def test_at_the_end_of_the_input_it_goes_on_by_itself() -> None:
+def test_at_the_end_of_the_input_it_continues() -> None:
     done = subprocess.run(
         COMMAND, cwd=ROOT, env=clean_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
     )

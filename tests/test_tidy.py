@@ -63,7 +63,7 @@ class TestEveryScenario:
         assert controls
         assert len(controls) < len(names)
 
-    def test_every_test_says_what_it_proves_or_controls(self, path: Path) -> None:
+    def test_every_test_has_what_it_proves_or_controls(self, path: Path) -> None:
         silent = [test.name for test in stories_of(path) if not ast.get_docstring(test)]
         assert silent == []
 

@@ -138,7 +138,7 @@ def test_packages_that_start_nothing_are_installed(make: Run, there: Path) -> No
     assert "haproxy is not installed (haproxy would start or enable a service)" in said
 
 
-def test_what_is_added_and_why_is_said_before_it_is(make: Run) -> None:
+def test_additions_are_announced_with_their_reasons(make: Run) -> None:
     lines = make().splitlines()
     asked, begins = (
         lines.index("INSTALL nftables"),
@@ -164,7 +164,7 @@ def test_nothing_is_upgraded(make: Run, there: Path) -> None:
     assert "tcpdump is not installed (apt would upgrade packages for it)" in said
 
 
-def test_what_is_there_already_is_left_alone(make: Run, there: Path) -> None:
+def test_existing_tools_are_left_alone(make: Run, there: Path) -> None:
     for name in ("nft", "ip", "tcpdump", "tshark", "chromium", "mariadbd", "haproxy", "nginx"):
         program(there, name)
     assert make() == ""
@@ -188,7 +188,7 @@ def test_an_unavailable_package_is_named_and_stops_no_other(make: Run, there: Pa
     assert said.endswith("Hint: as root, apt-get install chromium\n")
 
 
-def test_a_program_whose_libraries_are_missing_is_named_instead(make: Run, there: Path) -> None:
+def test_a_program_whose_libraries_are_missing_is_reported(make: Run, there: Path) -> None:
     (there / "ldd").write_text("libpcre.so => not found\n")
     assert make().splitlines()[-2].endswith("apt-get install haproxy")
     assert not (there / ".tools" / "bin").exists()

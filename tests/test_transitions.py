@@ -135,7 +135,7 @@ def test_nor_does_what_they_did_before_a_lab_began():
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root opens the tracepoint: the states of others are inferred")
 @pytest.mark.parametrize("count", [65, 254])
-def test_a_machine_of_many_processors_is_heard_whole(count):
+def test_all_events_of_many_processors_are_read(count):
     online = processors.online()
     made_up = [online[number % len(online)] for number in range(count)]
     fds = transitions.open_events(made_up)

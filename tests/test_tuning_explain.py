@@ -58,13 +58,13 @@ def test_there_are_ten_outcomes():
     assert len(Kind) == 10
 
 
-def test_applied_says_what_was_and_what_the_kernel_makes_of_it(of, keeper):
+def test_applied_shows_the_old_value_and_the_kernels_new_one(of, keeper):
     assert of((f"{TCP}fin_timeout", "61")) == [(Kind.APPLIED, "was 60")]
     assert keeper.ask("read_sysctl", key=f"{TCP}fin_timeout") == "61"
     assert of((f"{TCP}rmem", "4096  87380 6291457"))[0][0] == Kind.APPLIED
 
 
-def test_a_comment_after_a_value_is_told(of):
+def test_a_comment_after_a_value_is_reported(of):
     ((kind, text),) = of((f"{TCP}retries2", "5 # soon"))
     assert kind == Kind.APPLIED
     assert text.endswith("the kernel makes it 5; the '#' does not begin a comment: it is part of the value")
@@ -106,14 +106,14 @@ def test_host_wide(of, key):
 
 
 @pytest.mark.parametrize("key", [f"{TCP}low_latency", "net.ipv4.route.gc_timeout"])
-def test_what_does_nothing_is_said_to_of_the_hosts_keys_too(of, key):
+def test_the_hosts_keys_without_effect_are_reported_too(of, key):
     ((kind, text),) = of((key, "1"))
     assert kind == Kind.NO_EFFECT
     assert "does nothing since" in text or "never read" in text
 
 
 @pytest.mark.parametrize("key", ["kernel.osrelease", "fs.file-nr"])
-def test_what_nobody_may_write_is_read_only(of, key):
+def test_keys_that_cannot_be_written_are_read_only(of, key):
     assert of((key, "1"))[0][0] == Kind.READ_ONLY
 
 
@@ -145,7 +145,7 @@ def test_a_key_of_another_namespace_is_not_called_host_wide(of, key, why):
     assert host_value(key) == before
 
 
-def test_an_interface_of_the_host_is_none_of_a_lab(of):
+def test_an_interface_of_the_host_is_not_in_a_lab(of):
     others = [each.name for each in Path("/proc/sys/net/ipv4/conf").iterdir() if each.name not in ("all", "default")]
     found = of(*((f"net.ipv4.conf.{name.replace('.', '/')}.log_martians", "1") for name in others))
     assert {text for kind, text in found if kind not in (Kind.APPLIED, Kind.UNTRIED)} == set()
@@ -197,7 +197,7 @@ FASTOPEN_KEY = f"{TCP}fastopen_key"
 SECRETS = ("1234567a-b0000000-c0000000-d000000d", "7654321a-b0000000-c0000000-d000000d")
 
 
-def test_a_secret_is_not_told(of):
+def test_a_secret_is_not_shown(of):
     ((kind, text),) = of((FASTOPEN_KEY, SECRETS[0]), before={FASTOPEN_KEY: SECRETS[1]}.get)
     assert (kind, text) == (Kind.APPLIED, "was (secret)")
     ((kind, text),) = of((FASTOPEN_KEY, SECRETS[0]), before={FASTOPEN_KEY: SECRETS[0]}.get)
@@ -209,7 +209,7 @@ def test_a_secret_is_not_told(of):
 
 
 @pytest.mark.parametrize("value", ['"15"', "'15'"])
-def test_quotes_that_became_part_of_a_value_are_told(of, value):
+def test_quotes_that_became_part_of_a_value_are_reported(of, value):
     ((kind, text),) = of((f"{TCP}fin_timeout", value))
     assert kind == Kind.REFUSED
     assert text.endswith("; the quotes are part of the value. Hint: remove them")
@@ -254,7 +254,7 @@ def of_containers(keeper, text, tmp_path):
     return [(each.line.key, each.text) for each in explain(read([str(tmp_path / "a.yml")]), lambda _: None, keeper)]
 
 
-def test_what_keeps_a_container_from_starting_is_told(keeper, tmp_path):
+def test_settings_that_stop_a_container_from_starting(keeper, tmp_path):
     keys = {"vm.max_map_count": 1, "net.core.rmem_max": 4096, f"{TCP}nope": 1, f"{TCP}syn_retries": 0, f"{TCP}sack": 1,
             "kernel.shmmax": 1, "kernel.hostname": "x"}  # fmt: skip
     text = "services: {a: {image: x, sysctls: {" + ", ".join(f"{key}: {value}" for key, value in keys.items()) + "}}}"
@@ -281,7 +281,7 @@ def test_a_key_not_set_at_its_start_does_not_stop_a_container(keeper, tmp_path, 
     assert (key, "does not start" in text) == ("vm.max_map_count", False)
 
 
-def test_a_globs_keys_are_told_in_one_line_for_each_outcome(keeper, tmp_path):
+def test_a_globs_keys_take_one_line_for_each_outcome(keeper, tmp_path):
     (tmp_path / "a.conf").write_text("net.ipv4.conf.*.log_martians = 1\nnet.ipv4.conf.lo.log_martians = 0\n")
     found = explain(read([str(tmp_path / "a.conf")]), {"net.ipv4.conf.lo.log_martians": "0"}.get, keeper)
     folded = fold(found)
@@ -329,7 +329,7 @@ def test_a_typo_is_not_host_wide_if_the_hosts_keys_are_visible(of, monkeypatch, 
      ("a.sh", "sysctl --ignore -w net.nope=1", "-e"),
      ("a.yml", "- ansible.posix.sysctl: {name: net.nope, value: 1, ignoreerrors: true}", "ignoreerrors")],
 )  # fmt: skip
-def test_a_forgiven_unknown_key_is_said_to_be_so_and_by_what(keeper, tmp_path, name, text, by):
+def test_an_optional_unknown_key_names_what_allows_it(keeper, tmp_path, name, text, by):
     (tmp_path / name).write_text(text)
     (verdict,) = explain(read([str(tmp_path / name)]), host_value, keeper)
     assert verdict.text == f"no such key in Linux, which {by} allows"
@@ -353,7 +353,7 @@ def test_a_line_of_sysctl_d_decides_though_the_kernel_refuses_it(of, keeper):
 SCRIPT = f"sysctl -w {TCP}retries1=9\nsysctl -w {TCP}retries1=7 {TCP}retries1=300\n"
 
 
-def test_of_a_script_only_what_the_kernel_takes_decides(keeper, tmp_path):
+def test_only_the_accepted_lines_of_a_script_count(keeper, tmp_path):
     (tmp_path / "a.conf").write_text(f"{TCP}retries1 = 5\n")
     (tmp_path / "b.sh").write_text(SCRIPT)
     found = explain(read([str(tmp_path / "a.conf"), str(tmp_path / "b.sh")]), {f"{TCP}retries1": "3"}.get, keeper)
@@ -450,7 +450,7 @@ def on_a_host_with(key, value, *arguments):
 
 
 class TestTheCommand:
-    def test_prints_a_line_for_each_line_where_no_terminal_is(self, nursery, tmp_path):
+    def test_without_a_terminal_each_row_is_one_line(self, nursery, tmp_path):
         file = tmp_path / "a-file-with-a-name-of-its-own-that-is-much-longer-than-a-third-of-a-terminal.conf"
         file.write_text(f"{TCP}tw_recycle = 1\n{TCP}syn_retries = 0\n{TCP}rmem = 4096  {' ' * 99}131072 6291456\n")
         done = run(str(file))
@@ -553,7 +553,7 @@ class TestTheCommand:
         )
         assert f"{TCP}mtu_probing: 0 → 1" in said
 
-    def test_the_standard_input_is_read_but_once(self, nursery):
+    def test_the_standard_input_is_read_only_once(self, nursery):
         for arguments in (["--before", "-", "-"], ["-", "-"]):
             done = run(*arguments, stdin=f"{TCP}sack = 1")
             assert (done.returncode, done.stdout) == (2, "")

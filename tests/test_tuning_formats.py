@@ -71,7 +71,7 @@ class TestAnyStructure:
          "fs.defaultFS: hdfs://a\n", "user.name: me\n", "x: net/http\n", "annotations: {dev.example.com/x: 'yes'}\n",
          f"- name: {FIN}\n  ansible.posix.sysctl: {{name: {FIN}, value: 1}}\n"],
     )  # fmt: skip
-    def test_what_only_looks_like_a_name_is_left_alone(self, given, text):
+    def test_texts_that_only_look_like_names_are_ignored(self, given, text):
         assert [key for key, _, _ in settings(given("a.yml", text))] in ([], [FIN])
 
     def test_sysctls_merged_into_a_container_are_not_the_hosts(self, given):
@@ -111,7 +111,7 @@ class TestAnyStructure:
         assert {line for line, _ in refused(given("a.yml", text))} == {1, 3}
 
     @pytest.mark.parametrize("value", ["${X:-15}", "${X-15}"])
-    def test_a_default_is_taken_and_told(self, given, value):
+    def test_a_default_is_used_and_reported(self, given, value):
         (line,) = read([given("a.yml", f"services: {{a: {{sysctls: {{{FIN}: '{value}'}}}}}}")])
         assert (line.value, line.note) == ("15", f"the default of {value}")
         text = f'- sysctl: {{name: {FIN}, value: "{{{{ x | default(15) }}}}"}}'
@@ -125,7 +125,7 @@ class TestOtherSyntax:
         assert settings(given("a.json", text)) == [(FIN, "15", 3)]
         assert settings(given("a", text)) == [(FIN, "15", 3)]
 
-    def test_what_is_not_json_is_named_as_such(self, given):
+    def test_a_text_that_is_not_json_is_reported_as_such(self, given):
         assert refused(given("a.json", '{"sysctls": {\n"a" 1}}')) == [(2, "not JSON: Expecting ':' delimiter")]
 
     @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ class TestOtherSyntax:
         for name in ("a.toml", "a"):
             assert settings(given(name, text)) == [(FIN, "15", line)]
 
-    def test_what_is_not_toml_is_named_with_its_place(self, given):
+    def test_a_text_that_is_not_toml_is_reported_with_its_place(self, given):
         assert refused(given("a.toml", "[sysctl]\nx = \n")) == [(2, "not TOML: Invalid value")]
 
     TUNED = f'[main]\nsummary=x\n[variables]\nn=15\n[sysctl]\n{FIN}=${{n}} # why\n{CORE} = 1\n{CORE} = "2"\n'
@@ -154,7 +154,7 @@ class TestOtherSyntax:
          (f" {FIN}=1", f"'{FIN}=1': tuned reads an indented line as part of the value before it"),
          ("oops", "no '=' in 'oops'")],
     )  # fmt: skip
-    def test_what_only_tuned_knows_is_named(self, given, line, why):
+    def test_values_that_only_tuned_knows_are_reported(self, given, line, why):
         assert refused(given("tuned.conf", f"[sysctl]\n{CORE}=1\n{line}\n")) == [(3, why)]
 
     def test_quadlet(self, given):
@@ -178,12 +178,12 @@ class TestOtherSyntax:
         assert [(line.value, line.line) for line in found] == [("16", 3), ("15", 2)], "in the order of writing"
 
     @pytest.mark.parametrize("option", [f"--sysctl {FIN}=$X", f"--sysctl={FIN}=%i"])
-    def test_quadlet_arguments_that_systemd_expands_are_named(self, given, option):
+    def test_quadlet_arguments_that_systemd_expands_are_reported(self, given, option):
         (place,) = refused(given("a.container", f"[Container]\nPodmanArgs={option}\n"))
         assert place == (2, f"{option[9:]}: the value that systemd inserts is not known here")
 
     @pytest.mark.parametrize("parent", ["throughput", "throughput # why", "a, throughput"])
-    def test_the_parent_of_a_tuned_profile_is_named(self, given, parent):
+    def test_the_parent_of_a_tuned_profile_is_reported(self, given, parent):
         why = f"include={parent.removesuffix(' # why')}: the parent profile's settings are not read. "
         text = f"[main]\nsummary=x\ninclude={parent}\n[sysctl]\n{FIN}=15\n"
         assert refused(given("tuned.conf", text)) == [(3, f"{why}Hint: give that profile too")]
@@ -193,7 +193,7 @@ class TestOtherSyntax:
         [f"cmdline=sysctl.{SACK}=0", f"cmdline_x=+quiet sysctl.{SACK}=0 ro", f'cmdline="sysctl/{SACK}=0"',
          f"cmdline=quiet\n  sysctl.{SACK}=0"],
     )  # fmt: skip
-    def test_a_sysctl_on_the_kernel_command_line_is_named(self, given, line):
+    def test_a_sysctl_on_the_kernel_command_line_is_reported(self, given, line):
         why = f"{SACK} is set on the kernel command line, which is not supported. Hint: give it as a sysctl.d file"
         text = f"[sysctl]\n{FIN}=15\n[bootloader]\n{line}\n"
         assert refused(given("tuned.conf", text)) == [(4 + line.count("\n"), why)]
@@ -256,7 +256,7 @@ class TestForeignFormats:
         [("a.conf", "sysctl.d"), ("a.sh", "shell"), ("a.yaml", "YAML"), ("a.yml.j2", "YAML"), ("a.json", "JSON"),
          ("a.toml", "TOML"), ("a.service", "INI"), ("x", "sysctl.d")],
     )  # fmt: skip
-    def test_the_ending_of_a_name_says_which_format(self, name, format):
+    def test_the_ending_of_a_name_decides_the_format(self, name, format):
         assert formats.format_of(name, f"{FIN} = 15\n").name == format
 
 
@@ -269,7 +269,7 @@ class TestScripts:
          "cut -f1 < /proc/sys/net/a; sort /proc/sys/net/a | uniq -c\n", "sed -n 1p /proc/sys/net/a\n",
          "if [ `sysctl -n net.a` = 1 ]; then true; fi\n", 'echo "now: $(sysctl -n net.a)"\n'],
     )  # fmt: skip
-    def test_a_read_is_no_write(self, given, text):
+    def test_a_read_is_not_a_write(self, given, text):
         assert settings(given("a.sh", text + f"sysctl -w {SACK}=0\n"))[0][:2] == (SACK, "0")
 
     @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ class TestScripts:
         ["cp /tmp/x /proc/sys/net/a", "sed -i s/1/0/ /proc/sys/net/a", "awk '{print > \"/proc/sys/net/a\"}' x",
          "dd if=x of=/proc/sys/net/a", "install x /proc/sys/net/a", "diff /proc/sys/net/a x > /proc/sys/net/a"],
     )  # fmt: skip
-    def test_a_write_is_not_taken_for_a_read(self, given, text):
+    def test_a_write_is_not_mistaken_for_a_read(self, given, text):
         assert len(refused(given("a.sh", text))) == 1
 
     @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ class TestScripts:
         text = f"%post\ncat > /etc/sysctl.d/9.conf <<E\n{FIN} = 15\nE\n%end\n"
         assert settings(given("ks.cfg", text)) == [(FIN, "15", 3)]
 
-    def test_two_assumptions_are_both_told(self, given):
+    def test_two_assumptions_are_both_noted(self, given):
         (line,) = read([given("a.sh", f"echo {FIN}=${{N:-15}} > /etc/sysctl.conf")])
         assert line.note == "the default of ${N:-15}; as soon as /etc/sysctl.conf is loaded"
 
@@ -312,7 +312,7 @@ class TestScripts:
          (f': "${{N:=15}}"\nsysctl -w {FIN}=$N', "the default of ${N:=15}"),
          (f"export N='15' # why\nsysctl -w {FIN}=\"$N\"", "$N is 15 by line 1")],
     )  # fmt: skip
-    def test_a_plain_variable_and_a_default_are_known_and_told(self, given, text, note):
+    def test_a_plain_variable_and_a_default_are_known_and_noted(self, given, text, note):
         (line,) = read([given("a.sh", text)])
         assert (line.value, line.note) == ("15", note)
 
@@ -353,7 +353,7 @@ class TestScripts:
     def test_a_variable_that_is_only_used_stays_known(self, given, use):
         assert settings(given("a.sh", f"N=15\n{use}\nsysctl -w {FIN}=$N\n")) == [(FIN, "15", 3)]
 
-    def test_a_value_with_spaces_and_no_quotes_is_told_to_need_them(self, given):
+    def test_a_value_with_unquoted_spaces_has_a_hint(self, given):
         found = refused(given("a.sh", "sysctl -w net.ipv4.ip_local_port_range=1024 65535"))
         assert found == [(1, "'65535' is not KEY=VALUE. Hint: put quotes around a value with spaces: 'key=1 2'")]
 
@@ -384,11 +384,11 @@ class TestStrictAndPartial:
      ("net.example.com", "", False), ("net.example.com", "5", True), ("kernel.img", "", False), ("vm.foo", "", False),
      ("vm.foo", "{{ x }}", True), ("net", "", False), ("net.core", "", False), ("a net.core.x", "", False)],
 )  # fmt: skip
-def test_what_has_the_form_of_a_name(text, value, known):
+def test_texts_that_have_the_form_of_a_name(text, value, known):
     assert is_name(text, value) is known
 
 
-def test_where_linux_has_a_key():
+def test_the_source_file_of_a_key():
     assert in_linux("net.bridge.bridge-nf-call-iptables") == "net/bridge/br_netfilter_hooks.c"
     assert in_linux("net.ipv4.conf.eth0/200.rp_filter") == "net/ipv4/devinet.c"
     assert in_linux("net.ipv4.no_such") == ""

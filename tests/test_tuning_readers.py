@@ -82,7 +82,7 @@ PROC, KEY, SECRET = (
      ("a.yml", f"- sysctl: name={KEY} value={SECRET}{{{{x}}}}"),
      ("a.yml", f"- sysctl: {{name: {KEY}, value: '{SECRET}{{{{ item }}}}'}}\n  loop: ['{{{{ x }}}}']")],
 )  # fmt: skip
-def test_a_secret_is_in_no_complaint(given, name, text):
+def test_a_secret_is_in_no_error_message(given, name, text):
     found = troubles(given(name, text))
     assert found
     assert not any("00112233" in why for *_, why in found), found
@@ -102,7 +102,7 @@ def test_a_secret_is_in_no_complaint(given, name, text):
      ("a.conf", KEY, f"no '=' in '{KEY}'"),
      ("a.yml", f"sysctls: {{{KEY}: '{SECRET}$X'}}", "the template (secret) is not known here")],
 )  # fmt: skip
-def test_a_complaint_of_a_secret_says_why(given, name, text, why):
+def test_an_error_about_a_secret_has_the_reason(given, name, text, why):
     assert [each[2] for each in troubles(given(name, text))] == [why]
 
 
@@ -136,7 +136,7 @@ class TestSysctlD:
          ("a = \x1b[2J", [(1, 1, "a control character")]),
          (f"a = {'1' * 4097}", [(1, 1, "longer than 4096 characters")])],
     )  # fmt: skip
-    def test_places_that_cannot_be_read_are_named_together(self, given, text, places):
+    def test_unreadable_places_are_reported_together(self, given, text, places):
         assert troubles(given("a.conf", text)) == places
 
     def test_the_last_line_counts_and_the_others_say_which_it_is(self, given):
@@ -211,7 +211,7 @@ class TestFilesAndDirectories:
         for path in (str(tmp_path / "pipe"), "/dev/zero"):
             assert troubles(path) == [(0, 0, "cannot be read: it is not a regular file")]
 
-    def test_what_is_missing_is_named_as_such(self, tmp_path):
+    def test_a_missing_file_is_reported_as_such(self, tmp_path):
         assert troubles(str(tmp_path / "nope")) == [(0, 0, "cannot be read: No such file or directory")]
 
     @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ class TestFilesAndDirectories:
          (b"#" * (SIZE_LIMIT + 1), (0, 0, f"longer than {SIZE_LIMIT} bytes"))],
     )  # fmt: skip
     @pytest.mark.parametrize("name", ["a.conf", "a.sh", "a.yml"])
-    def test_bytes_that_are_no_text(self, given, name, data, place):
+    def test_bytes_that_are_not_text(self, given, name, data, place):
         assert troubles(given(name, data)) == [place]
 
     def test_a_byte_order_mark_is_no_part_of_a_key(self, given):
@@ -320,7 +320,7 @@ class TestScripts:
         found = read([given("a.sh", f"true\nsysctl -w \\\n  {SACK}=0 {REUSE}=1\n")])
         assert [(line.line, line.column) for line in found] == [(3, 3), (3, 23)]
 
-    def test_sysctl_e_forgives_unknown_keys(self, given):
+    def test_sysctl_e_allows_unknown_keys(self, given):
         found = read([given("a.sh", f"sysctl -ew {SACK}=0\nsysctl -w {REUSE}=0")])
         assert [line.optional for line in found] == ["-e", ""]
 
@@ -355,7 +355,7 @@ class TestScripts:
           (3, 3, "settings written to $ROOT/etc/sysctl.d/x.conf. Hint: give that file itself")),
          ("docker run --sysctl", (1, 1, "no '=' in ''"))],
     )  # fmt: skip
-    def test_what_only_a_shell_would_know_is_named(self, given, text, place):
+    def test_values_that_only_a_shell_can_compute_are_reported(self, given, text, place):
         assert troubles(given("a.sh", text)) == [place]
 
     @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ class TestScripts:
          "ssh h sysctl --system", "dd of=/proc/sys/net/ipv4/tcp_sack", "for f in /proc/sys/net/ipv4/conf/*/rp_filter",
          "sed -i s/1/0/ /proc/sys/net/ipv4/tcp_sack", "$SUDO tee /proc/sys/net/ipv4/tcp_sack"],
     )  # fmt: skip
-    def test_what_is_set_through_an_unknown_program_is_named(self, given, command):
+    def test_a_setting_through_an_unknown_program_is_reported(self, given, command):
         why = f"a sysctl is set here in a way that is not supported: {command}"
         assert troubles(given("a.sh", command)) == [(1, 1, why)]
         assert troubles(given("b.sh", f"echo 5 | {command} >/dev/null")) == [(1, 10, why)]
@@ -381,7 +381,7 @@ class TestScripts:
          "cp x $ETC/sysctl.conf", "scp x h:/etc/sysctl.conf", "cp x sysctl.conf", "cp x /etc/ufw/sysctl.conf",
          "cp x /etc/sysctl.d/$NAME.$SUFFIX", "mv x sysctl.d/y"],
     )  # fmt: skip
-    def test_a_program_that_fills_a_file_of_sysctls_is_named(self, given, command):
+    def test_a_program_that_writes_a_file_of_sysctls_is_reported(self, given, command):
         shortened = command if len(command) <= 80 else f"{command[:80]}…"
         why = f"a file of sysctls is written here: {shortened}. Hint: give that file itself"
         assert troubles(given("a.sh", f"{command} 2>/dev/null || exit\n")) == [(1, 1, why)]
@@ -424,7 +424,7 @@ class TestScripts:
         assert settings(given("a.sh", text)) == [(SACK, "1")]
 
     @pytest.mark.parametrize("receiver", ["ssh h bash <<E", "cat > /tmp/x.sh <<-'E'", "cat << E | sh", "RUN <<E"])
-    def test_commands_that_are_sent_somewhere_are_named(self, given, receiver):
+    def test_commands_that_are_sent_somewhere_are_reported(self, given, receiver):
         text = f"{receiver}\ntrue\nsysctl -w {SACK}=0\n\tE\nE\n"
         why = "a here-document that sets sysctls: whether it is run is not known here"
         assert troubles(given("a.sh", text)) == [(3, 1, why)]
@@ -434,7 +434,7 @@ class TestScripts:
         ["if x; then\n{0}=1\nelse\n{0}=2\nfi", "{0}=1\nx && {0}=2", "case $1 in\na) {0}=1;;\nb) {0}=2;;\nesac",
          "{0}=1; if x; then {0}=2; fi", "{0}=1\nwhile x\ndo\n{0}=2\ndone"],
     )  # fmt: skip
-    def test_two_values_of_which_a_condition_decides_are_named(self, given, text):
+    def test_two_conditional_values_of_one_key_are_reported(self, given, text):
         ((_, _, why),) = troubles(given("a.sh", text.format(f"sysctl -w {SACK}")))
         assert why.startswith(f"{SACK} is 1 at ")
         assert why.endswith(", but has another value under a condition")
@@ -456,7 +456,7 @@ class TestScripts:
         assert settings(given("a.sh", f"{command}\n")) == []
 
     @pytest.mark.parametrize("by", ["su -c", "ssh h", "$SUDO sh -c"])
-    def test_what_an_unknown_program_is_given_in_quotes_is_named(self, given, by):
+    def test_an_unknown_programs_quoted_command_is_reported(self, given, by):
         ((line, column, why),) = troubles(given("a.sh", f'{by} "sysctl -w {SACK}=0"'))
         assert (line, column) == (1, 1)
         assert why == f"a sysctl is set here in a way that is not supported: {by} sysctl -w {SACK}=0"
@@ -469,7 +469,7 @@ class TestScripts:
         ((_, _, why),) = troubles(given("a.sh", f"sh -c {shlex.quote(text)}"))
         assert why.startswith("a sysctl is set here in a way that is not supported: sh -c")
 
-    def test_a_line_is_bounded_and_so_is_what_is_told(self, given):
+    def test_lines_and_messages_are_bounded(self, given):
         assert troubles(given("a.sh", "sysctl " + "x" * 70_000)) == [(1, 1, "a line longer than 65536 characters")]
         assert len(troubles(given("b.sh", "sysctl -w oops\n" * 2000))) == 1000
 
@@ -544,14 +544,14 @@ class TestManifests:
          ("'value=1 {{ x }}'", "the template 'value=1 {{ x }}' is not known here"),
          ("value=1", "no name in plain text"), ("name=a.b", "no value in plain text")],
     )  # fmt: skip
-    def test_a_task_in_one_text_that_is_not_known_is_named(self, given, module, text, why):
+    def test_an_unknown_task_in_one_text_is_reported(self, given, module, text, why):
         assert troubles(given("a.yml", f"- {module}: {text}\n")) == [(1, len(module) + 5, why)]
 
     def test_the_key_sysctl_alone_makes_no_task_but_the_module_does(self, given):
         assert settings(given("a.yml", "sysctl: /sbin/sysctl\nx: {sysctl: true}\ny: {sysctl: }\n")) == []
         assert troubles(given("b.yml", "- ansible.builtin.sysctl:\n")) == [(1, 26, "no name in plain text")]
 
-    def test_ignoreerrors_forgives(self, given):
+    def test_ignoreerrors_makes_a_line_optional(self, given):
         text = f"- ansible.posix.sysctl: {{name: {SACK}, value: 0, ignoreerrors: yes}}"
         assert [line.optional for line in read([given("a.yml", text)])] == ["ignoreerrors"]
 
@@ -584,7 +584,7 @@ class TestManifests:
           (2, 13, f"not YAML: mapping values are not allowed {'in this context' if LIBYAML else 'here'}")),
          ("sysctls: " + "[" * 5000, (0, 0, "nested too deeply"))],
     )  # fmt: skip
-    def test_what_is_not_written_there_is_named(self, given, text, place):
+    def test_content_from_elsewhere_is_reported(self, given, text, place):
         assert troubles(given("a.yml", text))[0] == place
 
     @pytest.mark.parametrize(
@@ -617,7 +617,7 @@ class TestManifests:
          (f"command: [sysctl, -w, net.a={'1' * 300}]",
           (1, 10, "a command that sets sysctls, and is too long to be read here. Hint: give it as a script"))],
     )  # fmt: skip
-    def test_a_command_that_only_a_shell_would_know_is_named(self, given, text, place):
+    def test_a_command_that_only_a_shell_can_evaluate_is_reported(self, given, text, place):
         assert troubles(given("a.yml", f"{text}\n")) == [place]
 
     @pytest.mark.parametrize("text", ["command: sysctl --system", "shell: sysctl -q --system", "x: [sysctl, --system]"])
@@ -642,7 +642,7 @@ class TestManifests:
          ("storage: {files: [{path: /etc/sysctl.d/a.conf, contents: {source: 'data:,x'}}]}",
           (1, 26, "/etc/sysctl.d/a.conf"))],
     )  # fmt: skip
-    def test_what_fills_a_file_of_sysctls_is_named(self, given, text, place):
+    def test_a_command_that_writes_a_file_of_sysctls_is_reported(self, given, text, place):
         line, column, file = place
         why = f"settings written to {file}. Hint: give that file itself"
         assert troubles(given("a.yml", f"{text}\n")) == [(line, column, why)]
@@ -655,7 +655,7 @@ class TestManifests:
          ("files: {/etc/sysctl.d/a.conf: {content: {Fn::Join: [x]}}}", (1, 31)),
          (f"- lineinfile: {{path: '{{{{ x }}}}', line: {SACK} = 0}}", (1, 39))],
     )  # fmt: skip
-    def test_what_a_file_of_sysctls_holds_is_named(self, given, text, place):
+    def test_the_content_of_a_file_of_sysctls_is_reported(self, given, text, place):
         why = "settings as in a file of sysctls. Hint: give them as a file of their own"
         assert troubles(given("a.yml", text)) == [(*place, why)]
 
@@ -688,7 +688,7 @@ class TestManifests:
         task = f"- sysctl: {{name: {SACK}, value: 0, sysctl_file: /etc/sysctl.d/x.conf}}\n"
         assert settings(given("a.yml", text + task)) == [(SACK, "0")]
 
-    def test_what_only_reads_or_tells_is_no_command_that_sets(self, given):
+    def test_commands_that_only_read_or_describe_set_nothing(self, given):
         text = "name: run sysctl -w a=1\nx: [sysctl, -n, a]\ny: cat /proc/sys/net/a\nmountPath: /proc/sys/net\n"
         assert settings(given("a.yml", text + f"sysctls: {{{SACK}: 0}}")) == [(SACK, "0")]
 
@@ -730,7 +730,7 @@ class TestManifests:
         chain = "a0: &a0 {a.b: 1}\n" + "".join(f"a{n}: &a{n} {{<<: *a{n - 1}}}\n" for n in range(1, 2000))
         assert len(troubles(given("c.yml", f"{chain}web: {{sysctls: {{<<: *a1999}}}}\n"))) == 1
 
-    def test_two_tasks_of_which_a_condition_decides_are_named(self, given):
+    def test_two_conditional_tasks_for_one_key_are_reported(self, given):
         task = "- sysctl: {{name: {0}, value: {1}}}\n  when: {2}\n"
         text = task.format(SACK, 0, "x") + task.format(SACK, 1, "not x")
         ((line, _, why),) = troubles(given("a.yml", text))

@@ -119,7 +119,7 @@ entry = (
 
 @given(st.lists(entry, max_size=12), st.lists(st.booleans(), min_size=12, max_size=12))
 @settings(max_examples=40)
-def test_every_view_takes_whatever_the_kernel_says(entries, forth):
+def test_every_view_accepts_any_number_of_the_kernels(entries, forth):
     """In any order, even one that TCP would never produce."""
     timeline = Timeline(0)
     for at, (each, there) in enumerate(zip(entries, forth, strict=False), 1):

@@ -63,7 +63,7 @@ class TestTheTrial:
         assert kernel not in ("9", "8")
         assert (found.before.name, found.after.name) == ("kernel + a.conf", "kernel + 99.conf")
 
-    def test_files_of_one_name_are_told_by_their_paths(self, conf, tmp_path) -> None:
+    def test_files_of_one_name_are_shown_with_their_paths(self, conf, tmp_path) -> None:
         after = conf("net.ipv4.tcp_retries2 = 6\n")
         before = tmp_path / "before" / "99.conf"
         before.parent.mkdir()
@@ -78,7 +78,7 @@ class TestTheTrial:
         assert found.after.values()["net.ipv4.tcp_retries2"] == "7"
         assert found.after.name == "reference + stdin"
 
-    def test_what_is_wrong_before_is_told_too(self, conf) -> None:
+    def test_errors_in_before_files_are_reported_too(self, conf) -> None:
         before = conf(
             "net.ipv4.tcp_syn_retries = 0\nnet.ipv4.tcp_fin_timout = 5\nnet.ipv4.tcp_retries2 = 7\n", "a.conf"
         )
@@ -221,7 +221,7 @@ class TestTheReport:
     def test_exit_status(self, verdicts, status) -> None:
         assert report(*map(row, verdicts)).status == status
 
-    def test_where_nothing_covers_what_changes_it_was_not_measured(self) -> None:
+    def test_a_change_that_nothing_covers_was_not_measured(self) -> None:
         assert report(row(Verdict.SAME), untried={"net.ipv4.tcp_y": "no scenario covers it"}).status == 3
         assert report(row(Verdict.CHANGED), untried={"net.ipv4.tcp_y": "no scenario covers it"}).status == 1
         assert report(changed=()).status == 0
@@ -238,12 +238,12 @@ class TestTheReport:
         found = report(row(Verdict.CHANGED), changed=("net.core.somaxconn", "net.ipv4.tcp_y"))
         assert found.keys_behind(found.rows[0]) == ["net.core.somaxconn", "net.ipv4.tcp_y"]
 
-    def test_a_story_that_sets_the_key_itself_is_said_to(self) -> None:
+    def test_a_story_that_sets_the_key_itself_has_a_note(self) -> None:
         pinned = {"scenarios/full_accept_queue.py::test_x": {"net.core.somaxconn"}}
         [shown] = report(row(Verdict.SAME), pinned=pinned, lists_all=True).shown()
         assert shown.note == "the story sets net.core.somaxconn itself"
 
-    def test_of_several_keys_each_that_the_story_sets_is_named(self) -> None:
+    def test_each_key_that_the_story_sets_is_named(self) -> None:
         changed, own = ("net.core.somaxconn", "net.ipv4.tcp_y"), {"scenarios/full_accept_queue.py::test_x": {Y}}
         [shown] = report(row(Verdict.SAME), changed=changed, pinned=own, lists_all=True).shown()
         assert shown.note == "the story sets tcp_y itself"
@@ -262,7 +262,7 @@ class TestTheReport:
         [(_, [why])] = sections(report(row(Verdict.CHANGED), changed=("net.core.somaxconn", Y)))
         assert why.startswith("full_accept_queue, it: one or more of these: net.core.somaxconn: limits.")
 
-    def test_of_a_timer_only_what_it_is_made_of_is_named(self) -> None:
+    def test_a_timers_row_names_only_its_own_sysctls(self) -> None:
         moved = row(Verdict.CHANGED, "the client's FIN_WAIT2 lasts", "scenarios/b.py::test_tells_nothing")
         [(_, [why])] = sections(report(moved, changed=("net.core.somaxconn", FIN_TIMEOUT)))
         assert why == "b, the client's FIN_WAIT2 lasts: tcp_fin_timeout: limits. Lesson: make lesson S=b"
@@ -275,14 +275,14 @@ class TestTheReport:
         mixed = [row(verdict, str(verdict)) for verdict in verdicts]
         assert [each.verdict for each in report(*mixed).shown()] == verdicts[:0:-1], "of one scenario, too"
 
-    def test_rows_of_one_name_are_told_apart_by_their_stories(self) -> None:
+    def test_rows_of_one_name_have_their_stories_names(self) -> None:
         rows = [row(Verdict.CHANGED, story=f"scenarios/a.py::test_{name}") for name in ("one", "two")]
         found = report(*rows, row(Verdict.SAME, story="scenarios/b.py::test_one"), lists_all=True)
         assert [each.observable for each in found.shown()] == ["it: “one”", "it: “two”", "it"]
         [(_, [why])] = sections(found)
         assert why.startswith("a, it: “one”; it: “two”: net.core.somaxconn: limits.")
 
-    def test_why_something_was_not_measured_is_told(self) -> None:
+    def test_the_reason_for_not_measuring_is_shown(self) -> None:
         took, untried = (
             {"seconds": 1.0, "from": 1.0, "to": 1.1},
             {"predicted": "2", "why": "longer than --lab-max-wait"},
@@ -342,7 +342,7 @@ class TestTheReport:
 
 
 @pytest.mark.parametrize("hostile", ["a|b", "`x`", "<script>", "[x](http://y)", "a\n\n# b", "*x*", "&amp;", "\\|"])
-def test_markdown_says_just_what_is_there(hostile) -> None:
+def test_markdown_is_escaped(hostile) -> None:
     [_, _, line] = comparison.markdown([Row("scenarios/a.py::test_b", hostile, hostile, "", Verdict.SAME)])
     assert "\n" not in line
     plain = line.replace("\\\\", "").replace("\\|", "")
@@ -351,12 +351,12 @@ def test_markdown_says_just_what_is_there(hostile) -> None:
         assert plain.count(mark) == plain.count("\\" + mark)
 
 
-def test_a_note_stands_beside_the_verdict_in_markdown() -> None:
+def test_in_markdown_a_note_follows_the_verdict() -> None:
     noted = replace(row(Verdict.SAME), note="the story sets it")
     assert list(comparison.markdown([noted]))[2].endswith("| same (the story sets it) |")
 
 
-def test_two_runs_side_by_side_tell_stories_apart_too() -> None:
+def test_two_runs_side_by_side_name_the_stories_too() -> None:
     run = record.Run("6.18", "kernel", {}, ())
     rows = [row(Verdict.CHANGED, story=f"scenarios/a.py::test_{name}") for name in ("one", "two")]
     told = comparison.format_text(run, run, rows, 100, color=False)
@@ -365,12 +365,12 @@ def test_two_runs_side_by_side_tell_stories_apart_too() -> None:
     assert comparison.format_text(run, run, [], 100, color=False).endswith("Nothing was observed")
 
 
-def test_markdown_calls_nobody() -> None:
+def test_markdown_mentions_no_user() -> None:
     assert "@team" not in comparison.escaped("@team")
 
 
 class TestTheCommand:
-    def test_a_change_is_told_in_every_form_and_is_exit_1(self, conf, tmp_path) -> None:
+    def test_a_change_is_in_every_form_and_exits_with_1(self, conf, tmp_path) -> None:
         file = conf("net.ipv4.tcp_abort_on_overflow = 1\nnet.ipv4.no_such_key = 1\n")
         told, kept = tmp_path / "t.md", tmp_path / "t.json"
         done = harness(
@@ -420,13 +420,13 @@ class TestTheCommand:
         assert found["status"] == 0, "of what was tried"
         assert re.search(r'^ "status": 0,$', kept.read_text(), re.M), "as docs/ci/whatif.yml looks for it"
 
-    def test_what_is_host_wide_is_no_pass(self, conf) -> None:
+    def test_host_wide_keys_do_not_pass(self, conf) -> None:
         done = harness("whatif", "--before", "reference", conf("vm.swappiness = 1234\n"))
         assert done.returncode == 3
         assert "Keys not tried: 1" in done.stdout
         assert "vm.swappiness: host-wide" in done.stdout
 
-    def test_what_the_kernel_does_not_take_is_no_pass(self, conf) -> None:
+    def test_lines_that_the_kernel_refuses_do_not_pass(self, conf) -> None:
         done = harness("whatif", "--before", "reference", conf("net.ipv4.tcp_retries1 = 99999\nnet.ipv4.nope = 1\n"))
         assert done.returncode == 3, done.stdout + done.stderr
         assert "2 lines could not be tried" in done.stdout
@@ -531,7 +531,7 @@ class TestBaselines:
         assert other.returncode == 0, other.stdout
         assert "3 observables: 3 same" in other.stdout
 
-    def test_what_moved_is_told_and_fails_where_that_is_asked_for(self, tmp_path) -> None:
+    def test_changes_are_shown_and_fail_the_run_on_request(self, tmp_path) -> None:
         path, kept, now = tmp_path / "story.py", str(tmp_path / "kept.json"), str(tmp_path / "now.json")
         path.write_text("def test_it(lab): lab.finding('timeout', lab.sysctl('net.ipv4.tcp_fin_timeout'))\n")
         arguments = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-p", "harness.pytest_plugin"]
@@ -551,7 +551,7 @@ class TestBaselines:
         assert harness("compare", now, now).returncode == 0
 
     @pytest.mark.parametrize("workers", [(), ("-n", "2")])
-    def test_what_is_kept_of_sysctls_is_what_is_in_force(self, tmp_path, workers) -> None:
+    def test_a_record_has_the_effective_sysctls(self, tmp_path, workers) -> None:
         path, kept, conf = tmp_path / "story.py", tmp_path / "kept.json", tmp_path / "99.conf"
         keys = ("tcp_retries2", "tcp_invalid_ratelimit", "tcp_rmem", "tcp_slow_start_after_idle", "tcp_fastopen_key")
         path.write_text(f"def test_it(lab):\n for key in {keys[:4]}: lab.finding(key, lab.sysctl('net.ipv4.' + key))\n")
@@ -596,7 +596,7 @@ class TestBaselines:
         assert done.returncode == 4
         assert "Hint: " in done.stderr
 
-    def test_two_runs_with_nothing_in_common_are_no_pass(self, tmp_path) -> None:
+    def test_two_runs_with_nothing_in_common_do_not_pass(self, tmp_path) -> None:
         for name, story in (("a", "x"), ("b", "y")):
             play = {"story": story, "verdict": "passed", "reason": "", "pinned": [], "findings": [], "course": []}
             record.save(record.Run("6.18\x1b[2J", "kernel", {}, (play,)), tmp_path / f"{name}.json")

@@ -138,7 +138,7 @@ def test_a_story_needs_one_timeline_to_be_drawn_else_it_is_named(shown, tmp_path
     assert text_of(browser, ".undrawn li") == ["scenarios/made_up.py::test_none"]
 
 
-def test_where_nothing_is_to_be_drawn_there_is_nothing_to_switch(shown, tmp_path) -> None:
+def test_without_drawings_there_is_no_switch(shown, tmp_path) -> None:
     browser = shown(page(report(changed=()), tmp_path))
     assert text_of(browser, "h1") == ["reference + 99.conf"]
     assert text_of(browser, ".claim") == ["Not everything could be measured. 1 line could not be tried"]

@@ -63,7 +63,7 @@ class TestWhichStories:
         assert governed(self.made_up, set()) == {}
         assert observed_by(self.made_up, "scenarios/x.py::test_a[1]") == {KEY}
 
-    def test_of_a_real_scenario_only_those_of_the_key_are_played(self) -> None:
+    def test_of_a_real_scenario_only_tests_of_the_key_are_played(self) -> None:
         waits = lessons.load("waits_as_configured")
         found = governed(waits, {"net.ipv4.tcp_keepalive_intvl"})
         assert "test_keepalive_ends_when_configured" in found

@@ -79,7 +79,7 @@ class TestTheMaximumWait:
         ]
         assert [each["max_wait"] for each in json.loads(as_json(found))["observables"]] == [60, 104]
 
-    def test_the_table_says_it_too(self, tmp_path, monkeypatch) -> None:
+    def test_the_table_has_that_wait_too(self, tmp_path, monkeypatch) -> None:
         monkeypatch.setenv("COLUMNS", "200")
         found = report(unmeasured(A, 60.0, 29.5), row(Verdict.CHANGED))
         assert [each.note for each in found.shown()] == ["", "needs --max-wait 60"]
@@ -102,7 +102,7 @@ def played(verdict: str, reason: str = "", story: str = A) -> dict:
 
 
 class TestWhatHappenedInstead:
-    def test_a_story_that_did_not_end_as_expected_says_what_happened(self) -> None:
+    def test_a_story_not_as_expected_has_what_happened(self) -> None:
         why = "client's state: expected CLOSED, last seen TIME_WAIT"
         sides = (Run("6", "before", {}, (played("passed"),)), Run("6", "after", {}, (played("failed", why),)))
         found = report(*compare(*sides), reasons=_reasons(Played(*sides)))

@@ -46,7 +46,7 @@ def test_flags_are_written_as_wiresharks_users_do(bits, flags):
     assert decode(frame_by_hand(bits)).all_flags == flags
 
 
-def test_what_a_segment_does_is_told_without_ecn():
+def test_the_flags_of_a_segment_are_without_ecn():
     """Otherwise a story would look different under tcp_ecn=1, which requests ECN in each SYN."""
     segment = decode(frame_by_hand(0xD2))
     assert (segment.flags, segment.ecn) == ("SA", "EC")
@@ -80,7 +80,7 @@ def test_length_counts_bytes_that_the_slot_had_no_room_for():
     ],
     ids=["mark", "UDP", "ICMP error that quotes a segment", "nothing"],
 )
-def test_any_other_frame_is_no_segment(other):
+def test_any_other_frame_is_not_a_segment(other):
     assert decode(other) is None
 
 
@@ -134,7 +134,7 @@ def test_scapy_reads_the_same(addresses, flags, seq, ack, options, payload):
     assert segment.timestamp == dict(witness.options).get("Timestamp")
 
 
-def test_the_rest_of_a_fragment_is_no_segment():
+def test_the_rest_of_a_fragment_is_not_a_segment():
     first, rest = bytearray(WHOLE), bytearray(WHOLE)
     first[20:22], rest[20:22] = b"\x20\x00", b"\x00\x01"  # "more fragments"; offset 8
     assert decode(bytes(first)).flags == "PA"

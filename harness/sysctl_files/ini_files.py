@@ -121,7 +121,9 @@ class _File:
             self._found.trouble(*pair.where, why)
         for key in _ON_THE_KERNEL_COMMAND_LINE.findall(f"{pair.name}={pair.value}"):
             if is_name(key):
-                why = f"{key} is set on the kernel command line, which is not read. Hint: give it as a sysctl.d file"
+                why = (
+                    f"{key} is set on the kernel command line, which is not supported. Hint: give it as a sysctl.d file"
+                )
                 self._found.trouble(*pair.where, why)
         if is_name(pair.name, pair.value):
             self._found.setting(pair.name, pair.value, pair.where)
