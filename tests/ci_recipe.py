@@ -20,7 +20,7 @@ WORKFLOW: dict[Any, Any] = yaml.safe_load(SOURCE)
 JOBS: dict[str, Any] = WORKFLOW["jobs"]
 STEPS = [step for job in JOBS.values() for step in job["steps"]]
 SCRIPTS = {step["name"]: step["run"] for step in STEPS if "run" in step}
-LAY_OUT, PLAY = "Lay out both sides of what changed", "Play both sides"
+LAY_OUT, PLAY = "Lay out both sides of the change", "Play both sides"
 
 FAKE_PYTHON = """\
 #!{python}

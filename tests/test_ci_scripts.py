@@ -10,7 +10,7 @@ import pytest
 from tests.ci_recipe import CI, SOURCE, PullRequest, run
 from tests.playing import ROOT
 
-JUDGE, COMMENT = "Show the report and judge", "Write the comment, or write it anew"
+JUDGE, COMMENT = "Show the report and judge", "Write or replace the comment"
 
 FOLDER = "etc/sysctl.d/"
 IN_FOLDER = FOLDER + "99 \"q' $(touch pwned) `touch pwned`;\n::error::x.conf"

@@ -78,7 +78,7 @@ def table(program):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "mend"),
+    ("arguments", "hint"),
     [
         ([], "use --count N, or --duration S"),
         (["-c", "0"], "use a number from 1 to 10000; this is not a load generator"),
@@ -93,10 +93,10 @@ def table(program):
         (["-c", "1", "--timeout", "0"], "use 0.001 to 300 seconds"),
     ],
 )
-def test_its_refusals_have_hints(arguments, mend):
+def test_its_refusals_have_hints(arguments, hint):
     done = subprocess.run([*PROBER, "192.0.2.2", "8000", *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert mend in done.stderr
+    assert hint in done.stderr
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "８０"])

@@ -151,14 +151,14 @@ def test_it(lab):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "mend"),
+    ("arguments", "hint"),
     [([], "Hint: add -s"), (["--capture=tee-sys"], "Hint: add -s"), (["-s", "-n", "1"], "Hint: remove -n")],
 )
-def test_without_a_terminal_it_is_a_usage_error(play, arguments: list[str], mend: str) -> None:  # type: ignore[no-untyped-def]
+def test_without_a_terminal_it_is_a_usage_error(play, arguments: list[str], hint: str) -> None:  # type: ignore[no-untyped-def]
     done = stepped(play, *arguments)
     assert done.returncode == 4, done.stdout
     assert "--lab-step waits for Enter" in done.stderr
-    assert mend in done.stderr
+    assert hint in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["-s"], ["-s", "-n", "0"], ["-s", "-p", "no:xdist"]])

@@ -187,9 +187,9 @@ def _absent(line: Line) -> Verdict:
     if known.only_of_the_host(line.key) and not _exists_outside(_ONLY_IN_THE_INITIAL_NETWORK):
         return Verdict(line, Kind.HOST_WIDE, "a key of the whole host: it cannot be tried in a namespace")
     near = "" if names.in_linux(line.key) else nearest(line.key)
-    forgiven = f", which {line.optional} allows" if line.optional else ""
+    allowed = f", which {line.optional} allows" if line.optional else ""
     why = consequences.of_an_unknown_key(line.key)
-    return Verdict(line, Kind.UNKNOWN, f"{why}{forgiven}" + (f"; did you mean {near}?" if near else ""))
+    return Verdict(line, Kind.UNKNOWN, f"{why}{allowed}" + (f"; did you mean {near}?" if near else ""))
 
 
 def _of_what_a_lab_lacks(key: str) -> str:

@@ -209,13 +209,16 @@ class Observer(Recorder):
         __set_task_comm()), so a single look may find the old name.
         """
         expect.poll(
-            f"who holds the {end}'s socket{_named(port)}", programs, lambda: self.holders(end, port), self.deadline_s
+            f"the holders of the {end}'s socket{_named(port)}",
+            programs,
+            lambda: self.holders(end, port),
+            self.deadline_s,
         )
 
     def expect_listener_holders(self, programs: list[str], end: str = "server") -> None:
-        """Wait until these programs (sorted) have the end's listeners open; none where there is no listener."""
+        """Wait until these programs (sorted) have the end's listeners open; [] if there is no listener."""
         expect.poll(
-            f"who holds the {end}'s listener",
+            f"the holders of the {end}'s listener",
             programs,
             lambda: self._programs_with(*self._listeners(end)),
             self.deadline_s,

@@ -117,7 +117,7 @@ class Tasks:
 
     def _read_each(self, task: MappingNode, name: Field, value: Field, fields: dict[str, Field]) -> None:
         sometimes = self._names.get(task, "when") is not None
-        forgives = fields["ignoreerrors"].text.lower() in _TRUE if "ignoreerrors" in fields else False
+        ignores_errors = fields["ignoreerrors"].text.lower() in _TRUE if "ignoreerrors" in fields else False
         known = True
         self._item = self._names.text(self._names.get(task, "loop_control"), "loop_var") or "item"
         self._document.mark(name.node)
@@ -128,7 +128,7 @@ class Tasks:
             if key and filled:  # plugins/modules/sysctl.py, _parse_value
                 text = filled.text.lower()
                 filled = filled._replace(text="1" if text in _TRUE else "0" if text in _FALSE else filled.text)
-            optional = "ignoreerrors" if forgives else ""
+            optional = "ignoreerrors" if ignores_errors else ""
             self._document.setting(key, filled, optional=optional, sometimes=sometimes)
         if not known and (loop := self._loop(task)) is not None and id(loop) not in self._named:
             self._named.add(id(loop))

@@ -28,10 +28,10 @@ def ladder(timeline: Timeline, width: int, title: str = "", language: str = "en"
     wire = width - _TIME_COLUMNS - 6 - 2 * lane
     client, server = (Text(words[each], style="bold") for each in Lane)
     yield _rung(Text("ms"), client, Text(""), server, lane, wire)
-    told = rows(timeline, words)
-    left_out = len(told) - 2 * _SHOWN_OF_LONG if len(told) > _LONG_STRETCH else 0
+    every = rows(timeline, words)
+    left_out = len(every) - 2 * _SHOWN_OF_LONG if len(every) > _LONG_STRETCH else 0
     yield _note(Text(), words["inferred"], lane, wire)
-    for at, row in enumerate(told):
+    for at, row in enumerate(every):
         if at == _SHOWN_OF_LONG and left_out:
             yield Text(words["left_out"].format(left_out), style="dim", justify="center")
         if not left_out or not _SHOWN_OF_LONG <= at < _SHOWN_OF_LONG + left_out:

@@ -186,13 +186,13 @@ def _texts(row: Row, words: Mapping[str, str]) -> tuple[list[str], list[str], li
 
 
 def _wrapped(texts: Sequence[str], characters: int, more: str) -> list[str]:
-    """Not more than a few lines: who wants all of them finds them in the evidence."""
+    """At most a few lines of texts; the evidence has all of them."""
     lines = [line for text in texts for line in _fitted(text, _STEP_CHARACTERS if text[:1] == "»" else characters)]
     return lines if len(lines) <= _MOST_LINES else [*lines[: _MOST_LINES - 1], f"… {more}"]
 
 
 def _fitted(text: str, characters: int) -> list[str]:
-    """Lines of about so many small letters: capitals are wider, and Chinese characters twice as wide."""
+    """A text in lines of about this many small letters: capitals are wider, and Chinese characters twice as wide."""
     if _PILL.fullmatch(text):
         return [text]
     whole = _STAYS_TOGETHER.sub("\N{NO-BREAK SPACE}", text)

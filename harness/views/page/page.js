@@ -1,5 +1,5 @@
 "use strict";
-// Two things: the heights of the rows (by steps or to scale), and the evidence of the row that is pointed at or focused.
+// Switches the heights of the rows (by steps or to scale), and shows the evidence for the row that is pointed at or focused.
 (() => {
   const source = document.getElementById("data").textContent;
   if (!source) return; // the index has no stories
@@ -26,7 +26,7 @@
     document.body.classList.toggle("to-scale", which === "to_scale");
   }
 
-  // On paper, a ladder longer than a sheet, or beside one: pieces of it, windows onto the whole, that end between rows.
+  // On paper, a ladder longer than a sheet, or beside such a one, is split into pieces (views of the whole) between rows.
   function cut(ladder) {
     const heights = stories[ladders.indexOf(ladder)][document.querySelector("[name=heights]:checked").value];
     const [left, top, width, end] = ladder.getAttribute("viewBox").split(" ").map(Number);
@@ -84,7 +84,7 @@
     for (const row of document.querySelectorAll(".row[aria-selected]")) row.removeAttribute("aria-selected");
   }
 
-  // From the evidence to the row that it belongs to; false where the focus is elsewhere.
+  // Moves the focus from the evidence to its row; false if the focus is elsewhere.
   function back() {
     if (!panel.contains(document.activeElement)) return false;
     focus(document.querySelector(".row[aria-selected]"));
@@ -107,7 +107,7 @@
   }
 
   for (const ladder of ladders) {
-    const around = ladder.parentNode; // an SVG that listens for focus would be a stop of Tab itself
+    const around = ladder.parentNode; // an SVG that listens for focus would itself be reached by Tab
     rowsOf(ladder)[0]?.setAttribute("tabindex", "0");
     around.addEventListener("keydown", walk);
     for (const name of ["focusin", "pointerover"])
