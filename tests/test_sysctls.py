@@ -187,7 +187,7 @@ def test_nor_is_its_range_looked_for(files, key):
 def test_explain_has_the_reason_for_not_trying_a_key(files):
     lines = [Line(key, "2", "a.conf", 1, 1) for key in (REACH_THE_HOST[-1], FROM_A_NEWER_KERNEL)]
     assert [each.text.removeprefix("not tried: ") for each in explain(lines, lambda _: "1", files)] == [
-        "it switches a static branch of the whole machine on for good (net/netfilter/nf_hooks_lwtunnel.c)",
+        "it permanently enables a static branch of the whole machine (net/netfilter/nf_hooks_lwtunnel.c)",
         "it is not known to belong to a network namespace, so it might change the host",
     ]
 

@@ -355,7 +355,7 @@ class TestScripts:
 
     def test_a_value_with_unquoted_spaces_has_a_hint(self, given):
         found = refused(given("a.sh", "sysctl -w net.ipv4.ip_local_port_range=1024 65535"))
-        assert found == [(1, "'65535' is not KEY=VALUE. Hint: put quotes around a value with spaces: 'key=1 2'")]
+        assert found == [(1, "'65535' is not KEY=VALUE. Hint: quote a value with spaces: 'key=1 2'")]
 
 
 class TestStrictAndPartial:
