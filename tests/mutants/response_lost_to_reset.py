@@ -2,12 +2,10 @@
 
 from tests.mutants import Mutant
 
-TOO_LARGE = "test_control_nginx_reads_a_body_that_is_too_large"
 READS_THE_BODY = (
     "    connection.sendall(answer + bytes(page_bytes))\n",
     "    connection.recv(10_000)\n    connection.sendall(answer + bytes(page_bytes))\n",
 )
-SMALL_LIMIT = ("client_max_body_size 1m;", "client_max_body_size 16m;")
 
 MUTANTS = [
     Mutant("test_the_reset_takes_back_what_has_not_arrived", *READS_THE_BODY),
@@ -45,16 +43,4 @@ MUTANTS = [
         '    yield "headers are sent"\n    answer',
         '    connection.sendall(bytes(10_000))\n    yield "headers are sent"\n    answer',
     ),
-    Mutant(
-        "test_nginx_with_lingering_close_off_resets_its_answer",
-        'play_too_large_headers(lab, "off")',
-        'play_too_large_headers(lab, "on")',
-    ),
-    Mutant(
-        "test_control_nginx_lingers_by_default",
-        'play_too_large_headers(lab, "on")',
-        'play_too_large_headers(lab, "off")',
-    ),
-    Mutant(f"{TOO_LARGE}[on]", *SMALL_LIMIT),
-    Mutant(f"{TOO_LARGE}[off]", *SMALL_LIMIT),
 ]
