@@ -111,6 +111,7 @@ def upload(address, reads_after_failure=False):
 def play_paused(lab, page_bytes, limits=None, first_bytes=10_000):
     """The client has sent a part of the body, more than the server reads before it answers."""
     lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)
+    lab.set_sysctl("net.ipv4.tcp_notsent_lowat", 2**32 - 1)  # otherwise send() waits for room
     server = lab.start(serve, lab.server_address, page_bytes, limits, to="listening")
     client = lab.start(send_a_part, lab.server_address, first_bytes, to="part is sent")
     return server, client
