@@ -92,7 +92,7 @@ def connect_often(address, count):
 
 
 def activate_by_socket(address, service):
-    """What systemd does for a .socket unit: it has the listener, and the service inherits it."""
+    """As systemd does for a .socket unit: it keeps the listener, and the service inherits it."""
     listener = socket.create_server(address)
     yield "listening"
     while True:
