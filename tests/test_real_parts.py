@@ -128,3 +128,9 @@ def test_a_finding_is_in_the_transcript(lab):
 
     lab.finding("the first that fails", "EADDRNOTAVAIL")
     assert "found: the first that fails: EADDRNOTAVAIL" in transcript(lab.timeline)
+
+
+def test_a_story_about_a_sysctl_is_skipped_if_this_kernel_does_not_have_it(lab):
+    lab.require_sysctl("net.ipv4.tcp_fin_timeout", since="Linux 2.2")
+    with pytest.raises(LabUnavailable, match=r"no net.ipv4.no_such_key. Hint: use Linux 99 or later"):
+        lab.require_sysctl("net.ipv4.no_such_key", since="Linux 99")

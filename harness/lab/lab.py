@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import stock_roles
-from harness.errors import LabError
+from harness.errors import LabError, LabUnavailable
 from harness.evidence import wire
 from harness.evidence.sockets import Endpoint
 from harness.evidence.starvation import Gap
@@ -147,6 +147,11 @@ class Lab(Observer):
         self._keeper.ask("write_sysctl", key=key, value=str(value))
         self.pinned.add(key)
         self.timeline.add(Change(time.monotonic_ns(), f"{key} = {value}"))
+
+    def require_sysctl(self, key: str, since: str) -> None:
+        """LabUnavailable if this kernel does not have the key, for stories that are about it. `since`: "Linux 5.14"."""
+        if not self.sysctl(key, default=""):
+            raise LabUnavailable(f"this kernel has no {key}", f"use {since} or later")
 
     def protect_time_wait_from_late_acks(self) -> None:
         """Let no RST end a TIME_WAIT (tcp_rfc1337 = 1), for stories that expect one and close both ends at once.

@@ -27,8 +27,6 @@ import socket
 
 import pytest
 
-from harness.errors import LabUnavailable
-
 MIGRATE = "net.ipv4.tcp_migrate_req"
 ACCEPTED, QUEUED, ALSO_QUEUED, HALF_OPEN, NEWCOMER = range(40001, 40006)
 HAND_OVER = "\0hand-over"  # an abstract address of unix(7): it belongs to the network namespace
@@ -112,8 +110,7 @@ def play(lab, ending=""):
 
 
 def set_migration(lab, value):
-    if not lab.sysctl(MIGRATE, default=""):
-        raise LabUnavailable(f"this kernel has no {MIGRATE}", "use Linux 5.14 or later")
+    lab.require_sysctl(MIGRATE, since="Linux 5.14")
     lab.set_sysctl(MIGRATE, value)
 
 
