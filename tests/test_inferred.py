@@ -72,3 +72,12 @@ def test_any_segments_imply_a_path_without_gaps(any_segments):
     for change in infer(any_segments):
         assert change.old == now.get((change.local, change.remote), State.CLOSED) != change.new
         now[change.local, change.remote] = change.new
+
+
+def test_a_socket_that_has_connected_to_itself_is_one_end():
+    numbers = [("S", 100, 0), ("SA", 100, 101), ("A", 101, 101), ("FA", 101, 101), ("A", 102, 102)]
+    segments = [
+        Segment(time_ns, CLIENT, CLIENT, flags, seq, ack, 0, 1, None)
+        for time_ns, (flags, seq, ack) in enumerate(numbers)
+    ]
+    assert " ".join(each.new for each in infer(segments)) == "SYN_SENT SYN_RECV ESTABLISHED FIN_WAIT1 CLOSING TIME_WAIT"

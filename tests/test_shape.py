@@ -83,6 +83,12 @@ def test_a_story_in_a_few_lines():
     assert shape(play(STORY)) == TOLD
 
 
+def test_a_socket_that_has_connected_to_itself_is_one_end():
+    segments = [("S", 0, 0), ("SA", 0, 1), ("A", 1, 1), "call: sent", ("PA", 1, 1, 10), ("A", 11, 11), "call: read"]
+    told = shape(play(["call: connected", *segments], client=CLIENT, server=CLIENT))
+    assert told[-1] == "call to client: →S →SA →data"
+
+
 SAME = {
     "data cut in two": swapped([("PA", 1, 1, 10)], [("A", 1, 1, 6), ("PA", 7, 1, 4)]),
     "an answer cut in two": swapped(

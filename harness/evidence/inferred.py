@@ -100,6 +100,8 @@ def _acknowledged(segment: Segment, sender: _End, receiver: _End, move: _Move) -
     if sender.state == State.SYN_SENT and receiver.state == State.SYN_RECV:
         yield from move(sender, State.ESTABLISHED)
         yield from move(receiver, State.ESTABLISHED)
+    if sender is receiver and sender.state == State.SYN_RECV:  # it has connected to itself
+        yield from move(sender, State.ESTABLISHED)
     if sender.state not in _SYNCHRONISED:
         return
     if "F" in segment.flags and sender.state in _ON_SENDING_FIN:

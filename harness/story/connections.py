@@ -77,8 +77,10 @@ class Connection:
     """Its rows in the last look."""
 
     def ends(self) -> Iterator[tuple[End, End]]:
-        """Each end and its peer, the client's first."""
-        yield from ((self.client, self.server), (self.server, self.client))
+        """Each end and its peer, the client's first. A socket that has connected to itself is one end, the client."""
+        yield self.client, self.server
+        if self.server.local != self.client.local:
+            yield self.server, self.client
 
     def take(self, at: int, segment: Segment) -> None:
         end, peer = next(pair for pair in self.ends() if pair[0].local == segment.source)
