@@ -18,7 +18,11 @@ MUTANTS = [
         '"net.ipv4.tcp_invalid_ratelimit", 0',
         '"net.ipv4.tcp_invalid_ratelimit", 5000',
     ),
-    Mutant("test_unanswered_probes_end_the_connection", '    lab.drop(f"tcp sport {READER}")\n', ""),
+    Mutant(
+        "test_unanswered_probes_end_the_connection",
+        '    lab.drop(f"tcp dport {READER} tcp flags == ack ip length < 100")\n',
+        "",
+    ),
     Mutant(
         "test_user_timeout_ends_a_live_but_slow_reader",
         "fill_the_queues(lab, USER_TIMEOUT_MS)",
