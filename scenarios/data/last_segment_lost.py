@@ -29,7 +29,6 @@ import struct
 
 import pytest
 
-from harness.errors import LabUnavailable
 from harness.inside.installed import find_program
 from harness.predict import timers
 
@@ -163,8 +162,7 @@ def test_control_a_loss_in_the_middle_waits_for_no_timer(lab):
 
 
 def set_rto_min_by_sysctl(lab):
-    if not lab.sysctl(RTO_MIN, default=""):
-        raise LabUnavailable(f"this kernel has no {RTO_MIN}", "play this on Linux 6.11 or later")
+    lab.require_sysctl(RTO_MIN, since="Linux 6.11")
     lab.set_sysctl(RTO_MIN, round(SHORT_RTO_MIN_S * 1e6))
 
 

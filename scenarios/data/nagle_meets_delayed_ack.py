@@ -26,7 +26,6 @@ import time
 
 import pytest
 
-from harness.errors import LabUnavailable
 from harness.predict import timers
 
 HEAD, BODY, ANSWER = b"head", b"body!", b"answer"
@@ -183,10 +182,7 @@ def test_control_quickack_after_each_answer_acknowledges_at_once(lab):
 
 def test_control_a_high_pingpong_thresh_keeps_the_quick_phase(lab):
     """So many answers in a row make the connection an interactive one; 255 is the most."""
-    if not lab.sysctl(PINGPONG_THRESH, default=""):
-        raise LabUnavailable(
-            f"this kernel has no {PINGPONG_THRESH}", "play this on Linux 6.7 or later"
-        )
+    lab.require_sysctl(PINGPONG_THRESH, since="Linux 6.7")
     server, client = connect(lab, pingpong_thresh=255)
     for _ in range(3):
         asked = exchange(lab, server, client)

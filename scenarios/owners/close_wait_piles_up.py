@@ -30,7 +30,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.lab import expect
 from harness.predict import timers
 
 PORTS = (40001, 40002, 40003)
@@ -175,7 +174,7 @@ def test_keepalive_ends_close_wait_and_not_the_leak(lab):
     server = start_server(lab, "never looks", 2, fin_timeout=1)
     before, _ = fds(server)
     close_a_client(lab, server, PORTS[0])
-    expect.poll("the answer to a probe", "client R", lambda: lab.wire()[-1], lab.deadline_s)
+    lab.expect("the answer to a probe", "client R", lambda: lab.wire()[-1])
     lab.expect_states(client="CLOSED", server="CLOSED")
     assert fds(server)[0] == before + 1
 
