@@ -2,8 +2,6 @@
 
 from tests.mutants import Mutant
 
-NOTHING_UNREAD = "test_with_nothing_unread_it_sends_fin"
-UNREAD = "test_with_data_unread_it_resets_without_a_kill"
 UNSENT = "test_killed_with_data_unsent"
 READS_LESS = ("connection.recv(100)", "connection.recv(4)")
 ALWAYS_READS = ("    if reads:\n        connection.recv(100)\n", "    connection.recv(100)\n")
@@ -14,11 +12,7 @@ MUTANTS = [
         "server, client = play(lab, False)\n",
         "server, client = play(lab, True)\n",
     ),
-    Mutant(f"{NOTHING_UNREAD}[close]", *READS_LESS),
-    Mutant(f"{NOTHING_UNREAD}[exit]", *READS_LESS),
-    Mutant(f"{NOTHING_UNREAD}[kill -9]", *READS_LESS),
-    Mutant(f"{UNREAD}[close]", *ALWAYS_READS),
-    Mutant(f"{UNREAD}[exit]", *ALWAYS_READS),
+    Mutant("test_killed_with_nothing_unread_it_sends_fin", *READS_LESS),
     Mutant(f"{UNSENT}[nothing unread]", *READS_LESS),
     Mutant(f"{UNSENT}[data unread]", *ALWAYS_READS),
     Mutant(
