@@ -2,7 +2,7 @@
 
 For those clients connect() has succeeded, and they may have sent a request. Their connections
 belong to the listener until accept() returns them, so they end with it. Accepted connections go on.
-A handshake that has not been completed is forgotten without a segment; that client learns of it
+A half-open handshake cannot be completed any more, but no segment says so: that client learns of it
 when it sends. With a second SO_REUSEPORT listener it is the same, as each listener has a queue of
 its own, unless net.ipv4.tcp_migrate_req is 1: then the queue moves to the other listener.
 
@@ -10,16 +10,16 @@ its own, unless net.ipv4.tcp_migrate_req is 1: then the queue moves to the other
     ESTABLISHED  ◀────────────────── PA ──     ESTABLISHED: accepted, it goes on
     ESTABLISHED  ── PA (request) ─────────▶    ESTABLISHED: in the accept queue
     CLOSED       ◀────────────────── RA ───    CLOSED: close(listener)
-    ESTABLISHED  ── A ──────▶ lost             SYN_RECV: forgotten
+    ESTABLISHED  ── A ──────▶ lost             SYN_RECV, without a listener
                  ── PA (request) ─────────▶
     CLOSED       ◀─────────────────── R ───    CLOSED: there is no listener
     SYN_SENT     ── S ────────────────────▶
     CLOSED       ◀────────────────── RA ───    CLOSED
 
-Sources: net/ipv4/inet_connection_sock.c, inet_csk_listen_stop (its comment: "it would be better
-either to send FIN [...] or to send active reset"), inet_child_forget, inet_csk_complete_hashdance;
-tcp_v4_rcv for the last ACK; reuseport_migrate_sock in net/core/sock_reuseport.c;
-Documentation/networking/ip-sysctl.rst, tcp_migrate_req (Linux 5.14); unix(7) for SCM_RIGHTS.
+Sources: inet_csk_listen_stop and inet_child_forget (tcp_disconnect sends the RST) in
+net/ipv4/inet_connection_sock.c; tcp_v4_rcv for a last ACK without a listener; tcp_migrate_req in
+Documentation/networking/ip-sysctl.rst (Linux 5.14), and reuseport_migrate_sock in
+net/core/sock_reuseport.c; SCM_RIGHTS in unix(7).
 """
 
 import contextlib
@@ -114,7 +114,7 @@ def set_migration(lab, value):
     lab.set_sysctl(MIGRATE, value)
 
 
-def test_closing_a_listener_resets_who_waits_in_its_queue(lab):
+def test_closing_a_listener_resets_the_clients_in_its_queue(lab):
     """No counter names it: only OutRsts grows."""
     server, accepted, queued, _ = play(lab)
     before = server.run_to("listener closed")
@@ -134,7 +134,7 @@ def test_closing_a_listener_resets_who_waits_in_its_queue(lab):
 
 
 def test_a_half_open_client_learns_of_it_when_it_sends(lab):
-    """Its handshake is forgotten without a segment; until then it is ESTABLISHED."""
+    """No segment is sent to it when the listener is closed; it stays ESTABLISHED until then."""
     server, _, _, half_open = play(lab)
     server.run_to("listener closed")
     lab.restore()
@@ -178,7 +178,7 @@ def test_control_with_tcp_migrate_req_the_queue_moves(lab):
     assert lab.counter("TcpOutRsts") == 0
 
 
-def test_control_a_listener_that_is_handed_over_resets_nobody(lab):
+def test_control_a_listener_that_is_handed_over_resets_no_client(lab):
     """It never leaves LISTEN; no sysctl is needed, and no second listener."""
     new = lab.start(receive_listener, HAND_OVER, name="new server", to="ready")
     server, _, queued, half_open = play(lab, "hand over")
@@ -194,7 +194,7 @@ def test_control_a_listener_that_is_handed_over_resets_nobody(lab):
 
 
 def test_control_draining_helps_the_queue_but_not_the_half_open(lab):
-    """accept() until there is no more, then close(): what is half open just then is lost."""
+    """accept() until the queue is empty, then close(): a half-open handshake is lost."""
     server, accepted, queued, half_open = play(lab, "drain")
     server.run_to("listener closed")
     assert lab.counter("TcpOutRsts") == 0

@@ -3,8 +3,8 @@
 connect() without bind() takes any port of ip_local_port_range that no bind() has given out. If a
 service is to listen on such a port, and any program of its host has an outgoing connection from it,
 the service gets EADDRINUSE. Its SO_REUSEADDR does not help, because the outgoing connection has not
-set it. `ss -l` shows nothing; the holder is a client, or nobody if it has closed first: then
-TIME_WAIT keeps the port for 60 s.
+set it. `ss -l` shows nothing: the holder is a client. If that has closed first, TIME_WAIT keeps the
+port for another 60 s, and no process has it.
 
     client's host: agent                       server
     SYN_SENT     ── S ────────────────────▶    from port 45000, the service's
@@ -75,7 +75,7 @@ def test_the_service_cannot_listen_and_there_is_no_listener(lab, reuse):
 
 
 def test_time_wait_keeps_the_port_when_the_client_has_gone(lab):
-    """No process has it then; it takes up to 60 s."""
+    """No process has it any more; waiting helps after 60 s at most."""
     lab.protect_time_wait_from_late_acks()
     lab.set_ephemeral_ports([PORT])
     server = lab.start(read_to_the_end, lab.server_address, to="listening")

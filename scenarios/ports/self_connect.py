@@ -89,7 +89,7 @@ def test_a_client_that_tries_again_connects_to_itself(lab):
 
 
 def test_its_request_comes_back_as_the_answer(lab):
-    """The client cannot tell from read() and write() that nobody is there."""
+    """Neither send() nor recv() shows the client that there is no server."""
     client = play(lab)
     client.run_to("connected")
     client.run_to(f"received {REQUEST}")
@@ -129,7 +129,7 @@ def test_control_a_check_and_a_reset_free_the_port_at_once(lab):
 
 
 def test_control_with_a_range_apart_the_client_is_refused(lab):
-    """It goes on trying, and reaches the service when this is up again."""
+    """It tries again, and reaches the service once that listens."""
     lab.set_ephemeral_ports([OTHER_PORT])
     client = lab.start(retry, lab.client_address(PORT), to="refused")
     client.run_to("refused")

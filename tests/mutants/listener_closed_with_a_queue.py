@@ -2,11 +2,11 @@
 
 from tests.mutants import Mutant
 
-RESETS = "test_closing_a_listener_resets_who_waits_in_its_queue"
+RESETS = "test_closing_a_listener_resets_the_clients_in_its_queue"
 HALF_OPEN = "test_a_half_open_client_learns_of_it_when_it_sends"
 ALONE = "test_neither_a_second_listener_nor_the_sysctl_helps_alone"
 MIGRATES = "test_control_with_tcp_migrate_req_the_queue_moves"
-HANDED_OVER = "test_control_a_listener_that_is_handed_over_resets_nobody"
+HANDED_OVER = "test_control_a_listener_that_is_handed_over_resets_no_client"
 DRAINED = "test_control_draining_helps_the_queue_but_not_the_half_open"
 LISTENER_STAYS = ("    listener.close()\n", "    listener.fileno()\n")
 
