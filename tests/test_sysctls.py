@@ -207,7 +207,7 @@ def test_every_key_that_the_lab_itself_sets_is_the_namespaces():
         for path in lessons.FOLDER.glob("*/*.py")
         for key in re.findall(r"net\.[a-z0-9_.]+[a-z0-9]", path.read_text())
     }
-    used = {setting.key for setting in reference_profile()} | governing() | {*nursery._MADE_OF_THE_TABLE}
+    used = {setting.key for setting in reference_profile()} | governing() | {*nursery._SIZED_BY_THE_TABLE}
     assert len(used) > 30
     assert {key for key in used if not belongs_to_a_namespace(key)} == set()
     written = {key for key in named if Path("/proc/sys", key.replace(".", "/")).is_file()}
