@@ -56,7 +56,7 @@ MISSED_THERE = [
 
 
 @pytest.mark.timeout(600)
-def test_what_no_test_misses_is_found_and_nothing_else(tmp_path: Path) -> None:
+def test_exactly_the_unmissed_inputs_are_found(tmp_path: Path) -> None:
     findings = find_unmissed({"story": STORY}, set(), tmp_path)
     assert sorted(cut.text for cut in findings.unmissed) == sorted(UNMISSED_THERE)
     assert {cut.text for cut in findings.missed} >= set(MISSED_THERE)
@@ -83,7 +83,7 @@ def test_what_is_explained_is_only_counted() -> None:
 
 
 @pytest.mark.parametrize("found", [[a_cut("one")], []], ids=["missed", "gone"])
-def test_an_explanation_that_no_longer_holds_is_stale(found: list[Cut]) -> None:
+def test_an_explanation_that_no_longer_applies_is_reported(found: list[Cut]) -> None:
     text, nothing_to_do = report(Findings(found, [], []), {a_cut("one").key: "why"})
     assert not nothing_to_do
     assert text.splitlines()[-1] == "0 unexplained, 1 stale"

@@ -30,14 +30,14 @@ def patient(lab):
 
 
 @pytest.mark.parametrize("verb", ["run_to", "finish", "fail_with"])
-def test_a_role_that_may_take_no_time_is_not_waited_for(patient, verb):
+def test_with_a_deadline_of_0_a_role_is_not_waited_for(patient, verb):
     actor = patient.start(wait_for_a_call, patient.server_address, to="listening")
     arguments = {"run_to": ["accepted"], "finish": [], "fail_with": ["ECONNRESET"]}[verb]
     with pytest.raises(ExpectationFailed, match=r"expected: +in time"):
         getattr(actor, verb)(*arguments, within_s=0)
 
 
-def test_a_program_that_may_take_no_time_is_not_waited_for(patient):
+def test_with_a_deadline_of_0_a_program_is_not_waited_for(patient):
     program = patient.run_program(["sleep", "600"])
     with pytest.raises(ExpectationFailed, match="sleep writes"):
         program.expect_output("done", within_s=0)
@@ -45,7 +45,7 @@ def test_a_program_that_may_take_no_time_is_not_waited_for(patient):
         program.finish(within_s=0)
 
 
-def test_a_look_that_may_take_no_time_is_one_look(patient, monkeypatch):
+def test_a_deadline_of_0_means_one_look(patient, monkeypatch):
     patient.start(wait_for_a_call, patient.server_address, to="listening")
     looks = []
     see = patient.sockets
@@ -60,7 +60,7 @@ def test_a_look_that_may_take_no_time_is_one_look(patient, monkeypatch):
     assert len(looks) == 3
 
 
-def test_what_is_there_already_is_seen_within_no_time(patient):
+def test_with_a_deadline_of_0_existing_states_are_seen(patient):
     actor = patient.start(wait_for_a_call, patient.server_address, to="listening")
     patient.expect_table(within_s=0, LISTEN=1)
     patient.expect_states(client="CLOSED", within_s=0)
@@ -77,7 +77,7 @@ def pass_three_steps():
     yield "third"
 
 
-def test_the_time_that_an_actor_stands_at_a_step_does_not_count(lab):
+def test_the_time_that_an_actor_waits_at_a_step_does_not_count(lab):
     """All time was spent in this test or in the role: if a part counts twice, the sum is too large."""
     actor = lab.start(pass_three_steps, to="first")
     begun = time.monotonic()

@@ -60,7 +60,7 @@ def test_stories_play_and_files_are_written_in_another_folder(elsewhere: Path) -
     ]  # fmt: skip
 
 
-def test_pip_installs_a_command_that_there_is() -> None:
+def test_pip_installs_an_existing_command() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     module, _, name = project["project"]["scripts"]["tcp-fault-lab"].partition(":")
     assert callable(getattr(import_module(module), name))

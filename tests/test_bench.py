@@ -13,11 +13,11 @@ HALF_ABOVE = Bar("half above", "one", "other", 0.5, above=True)
     (TWICE, 1.9, []), (TWICE, 2.0, []), (TWICE, 2.1, ["twice"]),
     (HALF_ABOVE, 1.4, []), (HALF_ABOVE, 1.6, ["half above"]), (HALF_ABOVE, 0.5, []),
 ])  # fmt: skip
-def test_a_bar_is_missed_when_the_ratio_is_above_it(bar, one, expected):
+def test_a_limit_is_exceeded_when_the_ratio_is_above_it(bar, one, expected):
     assert bench.missed([bar], {"one": [one], "other": [1.0]}) == expected
 
 
-def test_a_machine_that_becomes_slower_does_not_decide():
+def test_a_machine_that_becomes_slower_does_not_matter():
     """The ratio of the medians would be 3.0: slower rounds of one side against quicker rounds of the other."""
     seconds = {"one": [1.0, 1.0, 9.0, 9.0, 9.0], "other": [1.0, 1.0, 9.0, 3.0, 9.0]}
     assert bench.ratio(TWICE, seconds) == 1.0

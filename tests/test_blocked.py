@@ -116,7 +116,7 @@ def test_an_unknown_word_is_refused_with_those_that_are_known():
         blocked.same_call("select", "select")
 
 
-def test_no_call_answers_to_two_words():
+def test_no_call_belongs_to_two_words():
     calls = [call for calls in blocked._WORDS.values() for call in calls]
     assert len(calls) == len(set(calls))
     assert "recvmsg" not in calls  # an actor that waits for its next verb

@@ -75,14 +75,14 @@ def test_a_scenario_calls_the_harness_as_it_is(path) -> None:
         ("timers.fin_wait2(1)", "missing a required argument: 'tick_s'"),
     ],
 )
-def test_a_wrong_call_is_found_out(line, wanted) -> None:
+def test_a_wrong_call_is_found(line, wanted) -> None:
     imports = "from harness.errors import LabUnavailable\nfrom harness.predict import timers\n"
     source = f"{imports}def test_it(lab):\n    {line}\n"
     [complaint] = complaints(source)
     assert wanted in complaint
 
 
-def test_a_verb_that_there_is_not_is_found_out() -> None:
+def test_a_verb_that_does_not_exist_is_found() -> None:
     with pytest.raises(AssertionError, match=r"a lab has no expect_state\(\)"):
         list(complaints("def test_it(lab):\n    lab.expect_state(client='CLOSED')\n"))
 

@@ -132,7 +132,7 @@ def test_a_sysctl_of_only_one_record_does_not_count_as_different():
     assert "in only one record: ?[2J\n" in told
 
 
-def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):
+def test_a_record_survives_a_round_trip_and_obeys_its_schema(tmp_path):
     timeline = Timeline(0)
     for value in (
         1,
@@ -158,7 +158,7 @@ def test_a_record_comes_back_as_it_was_and_its_schema_holds_it(tmp_path):
 
 
 @pytest.mark.parametrize("tried", [files.check, files.check_folder])
-def test_a_path_that_cannot_even_be_looked_at_is_refused(tmp_path, tried):
+def test_an_inaccessible_path_is_refused(tmp_path, tried):
     with pytest.raises(LabError, match="cannot be written: File name too long"):
         tried(tmp_path / ("x" * 300) / "y")
     assert list(tmp_path.iterdir()) == []
@@ -194,7 +194,7 @@ def test_a_file_that_is_not_a_record_is_refused(tmp_path, text, why):
         record.load(path)
 
 
-def test_a_record_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_record_is_refused(tmp_path):
     with pytest.raises(LabError, match=r"there is no record .* Hint: save one"):
         record.load(tmp_path / "x.json")
     with pytest.raises(LabError, match="cannot be read: Is a directory"):

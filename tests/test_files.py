@@ -168,7 +168,7 @@ def test_what_is_replaced_keeps_its_owner(tmp_path: Path) -> None:
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (65534, 12345, 0o660)
 
 
-def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
     link, target = tmp_path / "link", tmp_path / "folder" / "target"
     target.parent.mkdir()
     link.symlink_to("folder/target")

@@ -75,7 +75,7 @@ def test_a_keeper(nursery, monkeypatch, name, trouble):
     assert held() == before, seen.value
 
 
-def test_a_keeper_whose_spare_one_cannot_be_ordered(nursery, monkeypatch):
+def test_a_lab_whose_spare_lab_cannot_be_ordered(nursery, monkeypatch):
     nursery.open_lab("", spare=False).close()
     before = held()
     order, orders = nursery._order, []

@@ -51,7 +51,7 @@ def seen(actor, row):
     return [(each.pid, each.fd, each.program) for each in rows if each.inode == row.inode]
 
 
-def test_a_shared_socket_has_two_holders_and_ss_names_the_same(lab):
+def test_a_shared_socket_has_the_two_holders_that_ss_shows(lab):
     server = lab.start(accept_and_fork, lab.server_address, name="a parent's name")
     client = lab.start(call, lab.server_address, lab.client_address(40001))
     server.run_to("listening")

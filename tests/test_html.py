@@ -479,7 +479,7 @@ def test_every_state_stands_out_from_the_page(shown, scheme):
     assert faint == {}
 
 
-def test_nothing_shines_through_the_strip_of_a_note(reset, shown):
+def test_the_strip_of_a_note_is_opaque(reset, shown):
     browser = shown(page("a reset", {}, [reset]))
     style = "getComputedStyle(document.querySelector('.row:last-of-type .band'))"
     assert browser.run(f"[{style}.opacity, {style}.fillOpacity]") == ["1", "1"]

@@ -79,7 +79,7 @@ def said(timeline, lane):
     return [text for row in rows(timeline) for text in row.says[lane]]
 
 
-def test_states_stand_at_their_own_end_beside_the_segment(story):
+def test_states_are_at_their_own_end_beside_the_segment(story):
     told = [(row.label, row.sender, *row.says.values()) for row in rows(story) if row.segment]
     assert told == [
         ("S", Lane.CLIENT, ["SYN_SENT"], []),
@@ -145,7 +145,7 @@ def test_a_ports_next_connection_begins_after_a_look_closed_it():
     assert said(timeline, Lane.CLIENT) == states
 
 
-def test_a_made_up_answer_makes_no_state():
+def test_a_provoked_answer_implies_no_state():
     timeline = Timeline(0)
     timeline.add_captured(*frame(0, CLIENT, SERVER, "S", seq=1))
     timeline.add(Look(1_000, ()))  # the client has given up
@@ -286,7 +286,7 @@ def test_different_parameters_make_different_headings(story, name):
         assert heading[-1].endswith("───")
 
 
-def test_color_is_there_only_when_asked_for(story):
+def test_colour_is_used_only_on_request(story):
     assert "\x1b[" not in drawn(story)
     assert "\x1b[" in drawn(story, color=True)
     bare = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in drawn(story, color=True).splitlines()]

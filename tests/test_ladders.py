@@ -128,7 +128,7 @@ def test_make_ladders_takes_one_scenario():
     assert f"tests.ladders {NAMES[0]}" in done.stdout
 
 
-def test_a_lesson_that_is_changed_and_still_green_is_seen(tmp_path):
+def test_a_changed_lesson_is_noticed_even_if_it_passes(tmp_path):
     stories = []
     for name, story, old, new, _ in CHANGED:
         source = lessons.load(name).source()

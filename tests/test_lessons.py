@@ -190,7 +190,7 @@ def test_a_storys_name_in_a_record_does_not_depend_on_its_theme():
         ),
     ],
 )
-def test_a_lesson_that_is_not_whole_is_refused(tmp_path, monkeypatch, text, message):
+def test_an_incomplete_lesson_is_refused(tmp_path, monkeypatch, text, message):
     monkeypatch.setattr(lessons, "FOLDER", tmp_path)
     (tmp_path / "waiting").mkdir()
     (tmp_path / "waiting" / "x.toml").write_text(text)
@@ -464,7 +464,7 @@ def test_a_quiz_in_chinese():
 
 
 @pytest.mark.parametrize("command", ["list", "lesson", "quiz", "step"])
-def test_a_terminal_that_has_no_utf_8_breaks_nothing(command):
+def test_a_terminal_without_utf_8_breaks_nothing(command):
     """(For an encoding without Chinese see tests/test_output.py.)"""
     named = [] if command == "list" else ["close_with_unread_data"]
     done = run(command, *named, "--lang", "zh", answer="\udcff\n2\n", PYTHONIOENCODING="gbk")

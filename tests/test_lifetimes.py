@@ -150,7 +150,7 @@ def test_a_minute_of_syn_recv_takes_few_looks_to_time_its_end(lasting, late_s) -
 
 
 @pytest.mark.parametrize("ends_s", [0.5, 3.1, 20.0, 40.0, 62.0, 62.9, 62.99])
-def test_what_ends_early_is_a_failure_however_early(lasting, ends_s) -> None:
+def test_any_early_end_is_a_failure(lasting, ends_s) -> None:
     played = lasting(SYN_RECV_S, ends_s=ends_s)
     with pytest.raises(ExpectationFailed, match="last seen: CLOSED") as failed:
         played.expect(timers.syn_recv(5, 120.0, 0.004))

@@ -105,7 +105,7 @@ def test_a_note_wraps_and_keeps_each_counter_with_its_number():
     assert " ".join(lines) == "9.000 ms counters: " + ", ".join(f"{name} {by:+d}" for name, by in moved)
 
 
-def test_a_segment_without_a_flag_is_a_message_all_the_same():
+def test_a_segment_without_flags_is_still_a_message():
     timeline = Timeline(0)
     timeline.add_captured(*frame(1, CLIENT, SERVER, ""))
     assert read(mermaid(timeline)) == [("client->>server", ["0.000 ms ?"])]

@@ -317,7 +317,7 @@ def test_nothing_was_run(lab):
 def test_nothing_was_run_only_killed(lab):
     lab.start(serve, lab.server_address).kill()
 
-def test_nothing_was_moved_and_the_test_fails(lab):
+def test_nothing_was_run_and_the_test_fails(lab):
     lab.start(serve, lab.server_address)
     assert lab.wire() == ["client S"]
 
@@ -405,7 +405,7 @@ WANTED = {
     "test_used_after_its_end": ["two_steps has ended", "Hint: start another actor"],
     "test_nothing_was_run": ["serve, talk", "never run", "Hint: ", 'run_to("'],
     "test_nothing_was_run_only_killed": ["serve", "never run", "Hint: "],
-    "test_nothing_was_moved_and_the_test_fails": ["client S"],
+    "test_nothing_was_run_and_the_test_fails": ["client S"],
     "test_the_server_never_ran": ["ECONNREFUSED", "serve: started but never run", "Hint: ", 'run_to("'],
     "test_the_server_never_ran_and_another_error_is_expected": ["ECONNREFUSED", "serve: started but never"],
     "test_look_after_the_test": ["this lab is closed", "Hint: "],

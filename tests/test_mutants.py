@@ -200,7 +200,7 @@ def test_what_a_mutant_replaces_occurs_once_in_its_scenario() -> None:
         assert times == 1, f"{mutant.old!r} stands {times} times in {scenario}"
 
 
-def test_what_is_not_mutated_is_green_in_the_same_haste(verdicts: dict[str, tuple[str, str]]) -> None:
+def test_unchanged_stories_pass_with_the_same_deadline(verdicts: dict[str, tuple[str, str]]) -> None:
     whole = {story: verdict for story, verdict in verdicts.items() if story.startswith("whole_")}
     assert len(whole) > len(list(SCENARIOS.glob("*/*.py")))
     assert {story: verdict for story, verdict in whole.items() if spoilt(verdict)} == {}
@@ -230,7 +230,7 @@ def test_a_mutant_leaves_the_steps_as_they_are(number: int) -> None:
     )
 
 
-def test_a_step_that_is_renamed_or_left_out_is_seen() -> None:
+def test_a_renamed_or_missing_step_is_noticed() -> None:
     old = 'connection.close()\n    yield "closed"'
     assert steps_in(old) == Counter(["closed"])
     assert steps_in("pass\n    yield 'closed'") == steps_in(old)

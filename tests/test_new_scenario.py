@@ -91,7 +91,7 @@ def test_once_filled_in_it_is_green_and_its_mutants_red(checkout: Path, tmp_path
     assert all(by_an_expectation(verdict) for verdict in verdicts.values()), verdicts
 
 
-def test_its_lesson_is_whole_and_each_text_is_to_be_filled_in(checkout: Path) -> None:
+def test_its_lesson_is_complete_and_each_text_is_to_be_filled_in(checkout: Path) -> None:
     main(["new", NAME, "--theme", "closing"])
     lesson = lessons.load(NAME, "zh")
     assert (lesson.fault, lesson.control) == (f"test_{NAME}", f"test_control_{NAME}")
@@ -120,7 +120,7 @@ def test_its_scenario_has_what_every_scenario_has(checkout: Path) -> None:
         ([NAME, "--theme", "closings"], r"no theme closings\. Hint: use one of opening, closing, .*THEMES\.toml"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused_and_nothing_is_written(
+def test_invalid_names_are_refused_and_nothing_is_written(
     checkout: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     before = files_in(checkout)

@@ -122,7 +122,7 @@ def test_an_unreadable_source_gives_nothing(tmp_path, text):
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_of_every_role_of_the_scenarios_the_next_move_is_known(path):
+def test_the_next_move_of_every_role_is_known(path):
     roles = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.FunctionDef)]
     for role in roles:
         yields = [node.lineno for node in ast.walk(role) if isinstance(node, ast.Yield | ast.YieldFrom)]

@@ -211,7 +211,7 @@ def run(start_ns, client_port, server_port, first_seq, inode, reported):
     return timeline
 
 
-def test_two_like_runs_have_like_records():
+def test_two_similar_runs_have_similar_records():
     one = recorded(run(0, 40001, 8000, 0, inode=7, reported=True))
     two = recorded(run(10**15, 51234, 8005, 2**32 - 3000, inode=9, reported=False))
     assert one == two, "times too: these were as quick as each other"
@@ -224,7 +224,7 @@ def test_what_a_step_caused_comes_before_it():
     assert texts.index("connected") == texts.index("FA") - 1
 
 
-def test_a_number_from_before_the_connection_is_none():
+def test_a_number_from_before_the_connection_is_null():
     *_, challenge, to_other = recorded(run(0, 40001, 8000, 0, 7, reported=True))["segments"]
     assert (challenge["seq"], challenge["ack"]) == (1, None)
     assert (to_other["to"], to_other["seq"]) == ("other server#1", 0)
@@ -277,7 +277,7 @@ def test_a_finding_may_be_anything(value, told):
     assert (finding["value"], type(finding["value"])) == (told, type(told))
 
 
-def test_long_lists_are_cut_and_say_so():
+def test_long_lists_are_cut_with_a_note():
     timeline = Timeline(0)
     for number in range(1200):
         timeline.add_captured(*frame(number, (CLIENT, 1024 + number), (SERVER, 8000), "S"))

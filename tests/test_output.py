@@ -64,7 +64,7 @@ def harness(
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_output_that_finds_no_room_is_a_line_and_a_status(files, name: str) -> None:
+def test_output_to_a_full_disk_is_a_line_and_a_status(files, name: str) -> None:
     done = harness(files, name, ">/dev/full </dev/null")
     assert (done.returncode, done.stderr) == (74, FULL)
 
@@ -85,7 +85,7 @@ def test_a_reader_that_has_gone_is_not_an_error(files, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["quiz", "step", "explain"])
-def test_a_standard_input_that_is_closed_is_at_its_end(files, name: str) -> None:
+def test_a_closed_standard_input_is_at_its_end(files, name: str) -> None:
     done = harness(files, name, "<&-")
     assert (done.returncode, done.stderr) == (6 if name == "quiz" else 0, "")
 
@@ -95,14 +95,14 @@ def test_a_closed_standard_input_is_an_error() -> None:
     assert (done.returncode, done.stderr) == (2, "the standard input is closed. Hint: name a file\n")
 
 
-def test_what_if_writes_its_files_although_its_reader_has_gone(files, tmp_path: Path) -> None:
+def test_what_if_writes_its_files_despite_a_closed_pipe(files, tmp_path: Path) -> None:
     conf = f"--json {tmp_path}/out.json {files['conf']}"
     done = harness({"conf": conf}, "whatif", ">/dev/full")
     assert done.returncode == 74
     assert json.loads((tmp_path / "out.json").read_text())
 
 
-def test_what_if_prints_its_report_although_a_file_finds_no_room(files, tmp_path: Path) -> None:
+def test_what_if_prints_its_report_despite_a_full_disk(files, tmp_path: Path) -> None:
     conf = f"--json /dev/full --markdown {tmp_path}/out.md {files['conf']}"
     done = harness({"conf": conf}, "whatif", "")
     assert (done.returncode, done.stderr) == (
@@ -135,7 +135,7 @@ def test_it(lab):
 
 
 @pytest.mark.parametrize("options", [(), ("-q",), ("-qq", "--lab-show"), ("-rP",), ("-n", "2", "--lab-show")])
-def test_a_run_whose_output_finds_no_room_ends_with_a_line(tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_a_run_whose_output_disk_is_full_ends_with_a_line(tmp_path: Path, options: tuple[str, ...]) -> None:
     (tmp_path / "story.py").write_text(STORY)
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -256,7 +256,7 @@ def test_every_character_of_an_english_text_has_a_stand_in(monkeypatch: pytest.M
     assert [each for each, instead in told.items() if "?" in instead] == []
 
 
-def test_a_stand_in_keeps_the_columns_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replaced_characters_keep_the_columns_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
     row = Row("a.py::test_b", ENDING, "4 → 5", "“x”", Verdict.CHANGED)
     text = comparison.format_text(Run("6", "a", {}, ()), Run("6", "b", {}, ()), [row], 100, color=False)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))

@@ -104,7 +104,7 @@ def test_strict_turns_the_skip_into_a_failure(play: Play) -> None:
     assert "--lab-strict fails instead of skipping" in done.stdout
 
 
-def test_lost_segments_are_a_third_verdict_and_never_green(play: Play) -> None:
+def test_lost_segments_are_inconclusive_and_never_green(play: Play) -> None:
     done = play(LOSSY)
     assert done.returncode == 1, done.stdout
     assert "1 inconclusive" in done.stdout
@@ -422,7 +422,7 @@ def test_an_error_while_keeping_evidence_fails_only_the_test(
     play: Play, tmp_path: Path, where: str, what: str, workers: list[str]
 ) -> None:
     gone = f"""
-def test_a_story_that_cannot_be_told(lab):
+def test_a_story_that_cannot_be_shown(lab):
     def gone(*others):
         {UNTELLABLE[what]}
     if {where!r} == "evidence":

@@ -74,7 +74,7 @@ def test_an_orphans_fin_wait2_lives_as_predicted(lab, fin_timeout):
     expect_life(lab, "client", "FIN_WAIT2", timers.fin_wait2(fin_timeout, timers.tick_s(), rto), acknowledgement)
 
 
-def test_a_syn_recv_that_hears_nothing_lives_as_predicted(lab):
+def test_an_unanswered_syn_recv_lasts_as_predicted(lab):
     lab.set_sysctl("net.ipv4.tcp_synack_retries", 0)
     lab.drop(f"ip daddr {lab.server_address[0]} tcp flags != syn")
     connect(lab)

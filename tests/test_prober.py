@@ -190,7 +190,7 @@ def test_one_failure_among_many_is_a_failure(lab):
 
 
 @pytest.mark.parametrize(("patience", "name"), [("0.05", "timeout"), ("10", "ETIMEDOUT")])
-def test_silence_ends_by_its_own_patience_or_by_the_kernels(lab, patience, name):
+def test_silence_ends_by_the_probers_or_the_kernels_timeout(lab, patience, name):
     lab.set_sysctl("net.ipv4.tcp_syn_retries", 1)
     lab.drop(f"tcp dport {lab.server_address[1]}")
     program = probe(lab, "--timeout", patience, "-c", "1")

@@ -30,11 +30,11 @@ def test_the_reference_is_what_stories_run_under() -> None:
     assert profile.chosen("reference") == profile.Profile("reference", tuple(reference_profile()))
 
 
-def test_the_kernels_own_is_nothing_at_all() -> None:
+def test_the_base_kernel_sets_nothing() -> None:
     assert profile.chosen("kernel").settings == ()
 
 
-def test_a_lab_begins_with_what_any_network_begins_with(play: Play) -> None:
+def test_a_lab_begins_with_the_kernels_defaults(play: Play) -> None:
     """Although its socket table is smaller (harness/inside/nursery.py)."""
     script = AS_ROOT_OF_A_USER_NAMESPACE + (
         "namespace.unshare(namespace.CLONE_NEWNET)\n"
@@ -57,7 +57,7 @@ def test_the_hosts_values_are_those_outside_the_lab() -> None:
     assert not values.keys() & {"net.ipv4.tcp_fastopen_key", "net.ipv4.tcp_available_congestion_control"}
 
 
-def test_files_lie_over_the_base_and_pairs_over_the_files(tmp_path) -> None:
+def test_files_override_the_base_and_pairs_override_files(tmp_path) -> None:
     one, other = tmp_path / "a.conf", tmp_path / "b.conf"
     one.write_text("net.ipv4.tcp_fin_timeout = 20\nnet.ipv4.tcp_retries2 = 5\nfs.file-max = 1\n")
     other.write_text("net.ipv4.tcp_fin_timeout = 21\n")

@@ -128,7 +128,7 @@ def test_what_is_shown_is_what_runs(part: str) -> None:
 
 
 @pytest.mark.parametrize(("part", "language"), [(part, each) for part in readme.TOLD for each in readme.PLACES[part]])
-def test_the_tables_are_what_the_lessons_say(part: str, language: str) -> None:
+def test_the_tables_match_the_lessons(part: str, language: str) -> None:
     assert readme.shown(part, language) == readme.TOLD[part](language), "make readme writes it"
 
 
@@ -191,7 +191,7 @@ def test_each_links_to_the_other() -> None:
     assert first == {"en": "[中文](README.zh-CN.md)", "zh": "[English](README.md)"}
 
 
-def test_the_chinese_one_is_chinese() -> None:
+def test_the_chinese_readme_is_in_chinese() -> None:
     """Each heading, paragraph, list item and table row of a text."""
     code = r"^```.*?^```|^    .*?$"
     texts = [re.sub(code, "", section, flags=re.S | re.M) for section in sections("zh")]

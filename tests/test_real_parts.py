@@ -42,7 +42,7 @@ def test_the_hint_for_a_missing_program_names_its_package():
         find_program("nosuchd", "nosuch")
 
 
-def test_a_folder_is_the_labs_alone(lab):
+def test_a_folder_belongs_only_to_its_lab(lab):
     outside = sorted(os.listdir("/mnt"))
     path = lab.write_file("settings.conf", "one = 1\n")
     assert path == f"{lab.folder()}/settings.conf"
@@ -130,7 +130,7 @@ def test_a_finding_is_in_the_transcript(lab):
     assert "found: the first that fails: EADDRNOTAVAIL" in transcript(lab.timeline)
 
 
-def test_a_story_about_a_sysctl_is_skipped_if_this_kernel_does_not_have_it(lab):
+def test_a_story_about_a_missing_sysctl_is_skipped(lab):
     lab.require_sysctl("net.ipv4.tcp_fin_timeout", since="Linux 2.2")
     with pytest.raises(LabUnavailable, match=r"no net.ipv4.no_such_key. Hint: use Linux 99 or later"):
         lab.require_sysctl("net.ipv4.no_such_key", since="Linux 99")

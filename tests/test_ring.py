@@ -148,7 +148,7 @@ def test_a_full_timeline_makes_every_list_inconclusive(lab, monkeypatch):
         lab.segments()
 
 
-def test_an_ack_storm_is_a_failed_expectation_that_can_be_read(lab):
+def test_an_ack_storm_is_a_readable_failed_expectation(lab):
     """Data that only one end knows of: without tcp_invalid_ratelimit, each end answers the other's ACK for ever."""
     lab.set_sysctl("net.ipv4.tcp_invalid_ratelimit", 0)
     lab.start(converse, lab.server_address, lab.client_address(40001), 0, to="connected")
@@ -248,7 +248,7 @@ def test_a_frame_after_the_first_mark_requires_another_round():
     assert not watch._round()
 
 
-def test_so_does_a_frame_that_was_sent_and_not_yet_captured():
+def test_a_sent_but_uncaptured_frame_requires_another_round():
     """The timers of an idle processor may expire on a processor that no mark visits."""
     capture = Capture([SYN, *BOTH_MARKS], [SYN, *BOTH_MARKS])
     capture.under_way = [1]
@@ -299,14 +299,14 @@ def test_imprecise_clocks_are_read_again_and_the_spread_recorded(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [1, 8, 65, 254])
-def test_a_lab_runs_on_few_processors_whatever_the_machine_has(count):
+def test_a_lab_runs_on_few_processors_of_any_machine(count):
     assert processors.parse(f"0-{count - 1}\n") == list(range(count))
     chosen = [processors.lanes(range(count), slot) for slot in range(100)]
     assert {len(each) for each in chosen} == {min(count, processors.MOST_LANES)}
     assert set().union(*chosen) == set(range(count))
 
 
-def test_marks_leave_out_a_processor_that_is_not_there(lab):
+def test_marks_skip_a_processor_that_is_missing(lab):
     marks = ring.Marks(lab._keeper.capture, [*os.sched_getaffinity(0), 4000])
     before = os.sched_getaffinity(0)
     assert {processor for _, processor in marks.send()} == before

@@ -119,7 +119,7 @@ def test_the_network_of_the_host_is_refused():
         NetworkKeeper([], os.stat("/proc/self/ns/net").st_ino)
 
 
-def test_an_error_at_the_set_up_is_the_askers():
+def test_an_error_at_the_set_up_reaches_the_caller():
     before = psutil.Process().children()
     with pytest.raises(LabError, match="this kernel has no sysctl"), network([Setting("net.ipv4.no_such_key", "1")]):
         pass

@@ -190,7 +190,7 @@ def listen_often(address):
     yield "listening"
 
 
-def test_a_torn_dump_is_read_again_and_a_refusal_is_an_error():
+def test_an_interrupted_dump_is_read_again_a_refusal_is_an_error():
     row, done = bytes([2, 10, 0, 0]) + bytes(68), struct.pack("=i", 0)
     torn, whole, end = (20, 0x12, row), (20, 0x2, row), (3, 0x2, done)
     table = Table(torn, end, whole, end, end)  # the second family has no row

@@ -38,6 +38,6 @@ def test_only_the_reasons_that_are_listed_may_skip_a_test(play: Play) -> None:
         assert f"{reason} (--lab-strict does not allow this reason" in done.stdout
 
 
-def test_without_the_option_every_reason_may(play: Play) -> None:
+def test_without_the_option_every_reason_may_skip(play: Play) -> None:
     done = play(STORIES.format(reasons=MAY_BE_SKIPPED), "-p", "tests.conftest")
     assert "6 skipped, 1 xfailed" in done.stdout, done.stdout

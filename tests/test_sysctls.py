@@ -36,13 +36,13 @@ def test_a_key_that_is_not_of_a_network_is_refused(key):
         sysctls.read(key)
 
 
-def test_nor_is_it_written():
+def test_it_is_not_written():
     with pytest.raises(LabError, match="the lab never changes"):  # a name that would do no harm
         sysctls.write(Setting("kernel.no_such_key", "1", optional=True))
 
 
 @given(st.text("net.ipv4/_-\\\0 ", max_size=30).map("net".__add__))
-def test_no_key_leads_out_of_the_networks_folder(key):
+def test_no_key_leads_outside_the_networks_folder(key):
     try:
         path = sysctls._path(key)
     except LabError:
@@ -90,7 +90,7 @@ def test_a_refused_value_is_reported_with_the_current_one(lab, key, value):
         lab.set_sysctl(key, value)
 
 
-def test_a_key_of_the_whole_host_is_read_only_in_a_lab(lab):
+def test_a_host_wide_key_is_read_only_in_a_lab(lab):
     with pytest.raises(LabError, match=r"rmem_max .*(read-only in|in) a network namespace"):
         lab.set_sysctl("net.core.rmem_max", 1_000_000)
 
@@ -171,14 +171,14 @@ def test_only_what_is_known_to_be_the_namespaces_is_written(files):
 
 @pytest.mark.parametrize("key", NOT_THE_NAMESPACES)
 @pytest.mark.parametrize("value", ["1", "2", "no number"])
-def test_nor_does_explain_try_it_whatever_the_value(files, key, value):
+def test_explain_does_not_try_it_with_any_value(files, key, value):
     (verdict,) = explain([Line(key, value, "a.conf", 1, 1)], lambda _: "1", files)
     assert (verdict.kind, verdict.text[:11]) == (Kind.HOST_WIDE, "not tried: ")
     assert files.changed() == set()
 
 
 @pytest.mark.parametrize("key", NOT_THE_NAMESPACES[1:])  # the first has no number
-def test_nor_is_its_range_looked_for(files, key):
+def test_its_range_is_not_searched(files, key):
     with pytest.raises(SharedSysctl):
         accepted_range(key, files)
     assert files.changed() == set()

@@ -31,7 +31,7 @@ def handshake():
     return timeline
 
 
-def test_since_a_step_is_what_was_entered_after_it(handshake):
+def test_since_a_step_is_what_was_added_after_it(handshake):
     assert [each.flags for each in handshake.segments(since=handshake.find("listening"))] == ["S", "SA", "A"]
     assert handshake.segments(since=handshake.find("client: connected")) == []
 
@@ -43,7 +43,7 @@ def test_an_unknown_or_doubtful_step_lists_what_there_is(handshake):
     assert handshake.find("client 2: connected").time_ns == 50
 
 
-def test_the_order_of_the_capture_outweighs_the_stamps(handshake):
+def test_the_order_of_capture_counts_more_than_time_stamps(handshake):
     flags = [each.flags for each in handshake if isinstance(each, wire.Segment)]
     assert flags == ["S", "SA", "A"]
 

@@ -113,14 +113,14 @@ def drown():
     os.sched_setaffinity(0, cpus)
 
 
-def test_what_others_do_on_this_machine_drowns_nothing(lab):
+def test_other_connections_do_not_crowd_out_any_event(lab):
     actor = connect(lab, WITH_RST, ["client"])
     drown()
     actor.run_to("closed")
     expect_paths(lab, client=["CLOSED"], server=["CLOSED"])
 
 
-def test_nor_does_what_they_did_before_a_lab_began():
+def test_what_they_did_before_a_lab_began_does_not_count():
     with contextlib.closing(Nursery([])) as nursery:
         drown()
         if events := nursery.events:

@@ -236,7 +236,7 @@ RANGE = "net.ipv4.ip_local_port_range"
      ("1024 65535", False, "1433 (SQL Server), 1521 (Oracle), 2049 (NFS), 2379 (etcd), 3000 (Grafana) and 14 more"),
      ("5000 6000", True, "5432 (PostgreSQL), 5672 (AMQP)"), ("27016 27017", False, "27017 (MongoDB)")],
 )  # fmt: skip
-def test_what_a_range_of_ports_brings_with_it(of, value, parity, services):
+def test_the_notes_on_a_range_of_ports(of, value, parity, services):
     ((_, text),) = of((RANGE, value))
     assert ("both ends are even, or both are odd, so the kernel logs a warning" in text) == parity
     assert (f"EADDRINUSE: {services}. Hint:" in text) == bool(services)
@@ -342,7 +342,7 @@ def test_overridden(of, keeper):
     assert keeper.ask("read_sysctl", key=f"{TCP}retries2") == "7"
 
 
-def test_a_line_of_sysctl_d_decides_though_the_kernel_refuses_it(of, keeper):
+def test_a_sysctl_d_line_overrides_even_if_it_is_refused(of, keeper):
     assert [kind for kind, _ in of((f"{TCP}retries1", "9"), (f"{TCP}retries1", "300"))] == [
         Kind.OVERRIDDEN,
         Kind.REFUSED,
@@ -365,7 +365,7 @@ def test_only_the_accepted_lines_of_a_script_count(keeper, tmp_path):
     assert keeper.ask("read_sysctl", key=f"{TCP}retries1") == "7"
 
 
-def test_a_trial_has_the_last_value_that_the_kernel_took(nursery, tmp_path):
+def test_a_trial_has_the_last_accepted_value(nursery, tmp_path):
     (tmp_path / "b.sh").write_text(SCRIPT)
     tried = trial([str(tmp_path / "b.sh")], ["kernel"], set())
     assert tried.changed == {f"{TCP}retries1": ("3", "7")}
@@ -560,7 +560,7 @@ class TestTheCommand:
             assert "the standard input can be read only once. Hint: " in done.stderr
 
     @pytest.mark.parametrize("form", [[], ["--json"]])
-    def test_a_secret_is_in_no_form_of_it(self, nursery, form):
+    def test_a_secret_is_in_no_form_of_the_report(self, nursery, form):
         done = run(*form, "-", stdin=f"{FASTOPEN_KEY} = {SECRETS[0]}\n{FASTOPEN_KEY} = {SECRETS[1]}\n")
         assert done.returncode == 0, done.stderr
         assert "(secret)" in done.stdout

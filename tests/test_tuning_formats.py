@@ -48,7 +48,7 @@ class TestAnyStructure:
          f"config: {{linux.sysctl.{FIN}: 15}}", f"- a\n- - b\n  - {{c: [{{{FIN}: 15}}]}}"],
     )  # fmt: skip
     @pytest.mark.parametrize("name", ["a.yml", "a.sls"])
-    def test_a_name_with_a_value_is_a_setting_wherever_it_stands(self, given, name, text):
+    def test_a_name_with_a_value_is_a_setting_anywhere(self, given, name, text):
         assert [(key.removeprefix("proc.sys."), value) for key, value, _ in settings(given(name, text))] == [
             (FIN, "15")
         ]
@@ -102,7 +102,7 @@ class TestAnyStructure:
         one = f"- hosts: x\n  vars: {{n: 15}}\n- sysctl: {{name: {FIN}, value: '{{{{ n }}}}'}}\n"
         assert settings(given("c.yml", one)) == [(FIN, "15", 3)]
 
-    def test_a_variable_with_two_values_is_not_known(self, given):
+    def test_a_variable_with_two_values_is_unknown(self, given):
         text = f"- vars: {{n: 15}}\n- vars: {{n: 16}}\n- sysctl: {{name: {FIN}, value: '{{{{ n }}}}'}}\n"
         assert refused(given("a.yml", text)) == [(3, "the template '{{ n }}' is not known here")]
 
@@ -244,7 +244,7 @@ class TestForeignFormats:
         assert [(line.key, line.line) for line in lines] == [(SACK, 1)]
         assert [(place.line, "the template" in place.why) for place in left_out] == [(2, True)]
 
-    def test_a_file_of_no_format_is_refused_in_one_sentence(self, given):
+    def test_a_file_of_an_unknown_format_is_refused_in_one_sentence(self, given):
         text = f"{FIN} = 15\n" + "some words that set nothing\n" * 50
         ((line, why),) = refused(given("notes", text))
         assert line == 2
@@ -323,7 +323,7 @@ class TestScripts:
          "N=15\n{0}=${{N%5}}", "N=15\n. /etc/default/x\n{0}=$N", "N=15\n[ -f x ] && source x\n{0}=$N",
          "f() {{\neval $1=16\n}}\nN=15\nf N\n{0}=$N", "declare -i N=7+8\n{0}=$N", "N=15\n: ${{N:=16}}\n{0}=$N"],
     )  # fmt: skip
-    def test_a_variable_that_may_be_something_else_is_not_known(self, given, text):
+    def test_a_variable_that_may_have_another_value_is_unknown(self, given, text):
         found = refused(given("a.sh", text.format(f"sysctl -w {FIN}")))
         assert all(why.endswith("the value that the shell inserts is not known here") for _, why in found)
 
@@ -336,7 +336,7 @@ class TestScripts:
          "declare -n R=N\nR=16", "f() { local -n R=$1; R=16; }\nf N", 'f() { printf -v "$1" 16; }\nf N',
          'read -r "$X" < x', "N[0]=16", 'export "N=16"', "exec {N}>x", "select N in 1 2; do break; done"],
     )  # fmt: skip
-    def test_a_variable_that_is_changed_by_other_means_is_not_known(self, given, change):
+    def test_a_variable_that_is_changed_otherwise_is_unknown(self, given, change):
         text = f"N=15\nP=/proc/sys/net/ipv4/tcp_fin_timeout\n{{}}\nsysctl -w {FIN}=$N\necho 1 > $P\n"
         why = "the value that the shell inserts is not known here"
         for name, troubles in (("N", [f"{FIN}=$N: {why}"]), ("P", [f"/proc/sys/$P=1: {why}"])):

@@ -156,7 +156,7 @@ def test_every_text_has_a_format():
             assert not why or "Hint:" in why
 
 
-def test_whatever_is_shown_does_nothing_to_a_terminal():
+def test_output_never_contains_control_characters():
     for text in texts(cases(500)):
         assert shown(text).isprintable()
 

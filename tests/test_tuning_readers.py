@@ -139,12 +139,12 @@ class TestSysctlD:
     def test_unreadable_places_are_reported_together(self, given, text, places):
         assert troubles(given("a.conf", text)) == places
 
-    def test_the_last_line_counts_and_the_others_say_which_it_is(self, given):
+    def test_the_last_line_counts_and_the_others_name_it(self, given):
         path = given("a.conf", f"{SACK} = 1\nnet/ipv4/tcp_sack = 0\n{REUSE}=1\n")
         found = read([path])
         assert [line.overridden_by for line in found] == [f"{path}:2", "", ""]
 
-    def test_a_bare_key_takes_out_what_stands_before_it(self, given):
+    def test_a_bare_key_excludes_earlier_lines(self, given):
         path = given("a.conf", f"{SACK} = 1\n{REUSE} = 1\n-{SACK}\n-{REUSE}\n{REUSE} = 0\n")
         assert settings(path) == [(REUSE, "0")]
         assert [line.overridden_by for line in read([path])] == [f"{path}:3", f"{path}:4", ""]
@@ -223,7 +223,7 @@ class TestFilesAndDirectories:
     def test_bytes_that_are_not_text(self, given, name, data, place):
         assert troubles(given(name, data)) == [place]
 
-    def test_a_byte_order_mark_is_no_part_of_a_key(self, given):
+    def test_a_byte_order_mark_is_not_part_of_a_key(self, given):
         assert settings(given("a.conf", b"\xef\xbb\xbfnet.a=1")) == [("net.a", "1")]
 
     def test_all_files_troubles_come_together_and_nothing_is_used(self, given):
@@ -282,7 +282,7 @@ class TestFilesAndDirectories:
          ("etc", f"apiVersion: v1\nx: {{sysctls: [{SACK}=0]}}"), ("etc", "echo 0 >/proc/sys/net/ipv4/tcp_sack"),
          ("a.json", f'{{"sysctls": {{"{SACK}": "0"}}}}')],
     )  # fmt: skip
-    def test_the_kind_of_a_file_is_seen_by_its_content(self, given, name, text):
+    def test_the_format_of_a_file_is_recognised_by_its_content(self, given, name, text):
         assert settings(given(name, text)) == [(SACK, "0")]
 
 
@@ -411,7 +411,7 @@ class TestScripts:
          "for F in {0}a {0}b; do\necho 2 > $F\ndone", "D={0}; D+=a\necho 2 > $D",
          "D={0}a; D=x; F=$D/b\necho 2 | tee $F"],
     )  # fmt: skip
-    def test_a_variable_that_may_be_another_path_is_not_known(self, given, text):
+    def test_a_variable_that_may_be_another_path_is_unknown(self, given, text):
         found = troubles(given("a.sh", text.format("/proc/sys/net/ipv4/")))
         assert "/proc/sys/$" in found[-1][2]
         assert found[-1][2].endswith(": the value that the shell inserts is not known here")
@@ -439,7 +439,7 @@ class TestScripts:
         assert why.startswith(f"{SACK} is 1 at ")
         assert why.endswith(", but has another value under a condition")
 
-    def test_a_condition_that_decides_nothing_is_none(self, given):
+    def test_a_condition_without_an_effect_is_ignored(self, given):
         text = "if x; then {0}=1; fi\n{0}=2\nif x; then {0}=2; fi\nfor a in b; do true; done; {0}=3\n"
         assert [value for _, value in settings(given("a.sh", text.format(f"sysctl -w {SACK}")))] == ["1", "2", "2", "3"]
 
@@ -461,7 +461,7 @@ class TestScripts:
         assert (line, column) == (1, 1)
         assert why == f"a sysctl is set here in a way that is not supported: {by} sysctl -w {SACK}=0"
 
-    def test_shells_in_shells_are_read_to_a_depth_and_named_below(self, given):
+    def test_nested_shells_are_read_to_a_depth_and_reported_below(self, given):
         text = f"sysctl -w {SACK}=0"
         for _ in range(3):
             text = f"sh -c {shlex.quote(text)}"
@@ -676,7 +676,7 @@ class TestManifests:
         (line,) = read([given("a.yml", text)])
         assert (line.key, line.value, line.line) == (SACK, "0", place)
 
-    def test_what_fills_no_file_of_sysctls_sets_nothing(self, given):
+    def test_commands_that_write_no_file_of_sysctls_set_nothing(self, given):
         text = (
             "- stat: {path: /etc/sysctl.conf}\n- stat: path=/etc/sysctl.conf\n"
             "- file: {dest: /etc/sysctl.d, state: directory}\n- file: {path: /etc/sysctl.d/x.conf, state: absent}\n"

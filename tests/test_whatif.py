@@ -46,7 +46,7 @@ def conf(tmp_path):
 
 
 class TestTheTrial:
-    def test_what_changes_is_what_the_kernel_makes_of_it(self, conf) -> None:
+    def test_a_change_has_the_kernels_resulting_value(self, conf) -> None:
         file = conf(
             "net.ipv4.tcp_retries2 = 7\nfs.file-max = 1\nnet.ipv4.tcp_rfc1337 = 0\nnet.ipv4.tcp_syn_retries = 0\n"
         )
@@ -54,7 +54,7 @@ class TestTheTrial:
         assert found.changed == {"net.ipv4.tcp_retries2": ("3", "7")}
         assert [str(each.kind) for each in found.verdicts] == ["applied", "host-wide", "same as now", "value refused"]
 
-    def test_files_on_both_sides_lie_over_the_kernels_own(self, conf) -> None:
+    def test_files_on_both_sides_are_set_on_top_of_the_defaults(self, conf) -> None:
         before, after = conf(f"{FIN_TIMEOUT} = 9\nnet.ipv4.tcp_retries2 = 7\n", "a.conf"), conf(f"{FIN_TIMEOUT} = 8\n")
         kernel = trial([after], ["kernel"], {"net.ipv4.tcp_retries2"}).changed[FIN_TIMEOUT][0]
         found = trial([after], [before], set())
@@ -117,7 +117,7 @@ class TestTheTrial:
         assert sorted(trial([file], ["host"], set()).out_of_reach()) == [wan, "net.ipv4.route.flush", "vm.swappiness"]
         assert trial([file], [file], set()).out_of_reach() == {}
 
-    def test_what_the_kernel_does_not_take_could_not_be_tried(self, conf) -> None:
+    def test_a_refused_line_could_not_be_tried(self, conf) -> None:
         refused, unknown = "net.ipv4.tcp_syn_retries = 0\n", "net.ipv4.nope = 1\n"
         file = conf(f"{refused}{unknown}-net.ipv4.tcp_nope = 1\nnet.ipv4.tcp_tw_recycle = 1\nvm.swappiness = 1\n")
         assert [each.line.line for each in trial([file], ["reference"], set()).not_tried()] == [1, 2]
@@ -248,7 +248,7 @@ class TestTheReport:
         [shown] = report(row(Verdict.SAME), changed=changed, pinned=own, lists_all=True).shown()
         assert shown.note == "the story sets tcp_y itself"
 
-    def test_a_change_is_not_laid_to_a_key_that_the_story_sets(self) -> None:
+    def test_a_change_is_not_attributed_to_a_key_that_the_story_sets(self) -> None:
         changed, own = ("net.core.somaxconn", Y), {"scenarios/full_accept_queue.py::test_x": {Y}}
         found = report(row(Verdict.CHANGED), changed=changed, pinned=own)
         assert found.keys_behind(found.rows[0]) == ["net.core.somaxconn"]
@@ -258,7 +258,7 @@ class TestTheReport:
         [(_, [why])] = sections(report(row(Verdict.CHANGED), changed=(Y,), pinned=own))
         assert why.startswith("full_accept_queue, it: no changed key is known to affect it, except those that")
 
-    def test_which_of_several_keys_it_was_is_not_claimed(self) -> None:
+    def test_one_of_several_keys_is_not_singled_out(self) -> None:
         [(_, [why])] = sections(report(row(Verdict.CHANGED), changed=("net.core.somaxconn", Y)))
         assert why.startswith("full_accept_queue, it: one or more of these: net.core.somaxconn: limits.")
 
@@ -299,7 +299,7 @@ class TestTheReport:
         ]  # fmt: skip
 
     @pytest.mark.parametrize("kind", [Kind.REFUSED, Kind.UNKNOWN, Kind.READ_ONLY])
-    def test_a_line_that_the_kernel_refuses_is_counted_and_no_pass(self, kind) -> None:
+    def test_a_refused_line_is_counted_and_does_not_pass(self, kind) -> None:
         found = report(row(Verdict.SAME), lines=(line(kind),))
         assert found.status == 3
         assert headline(found) == "Not everything could be measured. 1 line could not be tried. 1 observable: 1 same"
@@ -323,7 +323,7 @@ class TestTheReport:
         found = report(row(verdict), changed=(Y, "net.core.somaxconn"), without_effect=dead)
         assert found.keys_behind(found.rows[0]) == ["net.core.somaxconn"]
 
-    def test_one_is_one_and_none_is_nothing(self) -> None:
+    def test_the_number_of_nouns_is_right(self) -> None:
         [ending] = report(row(Verdict.SAME, ENDING), lists_all=True).shown()
         assert ending.observable == "1 story"
         assert headline(report(row(Verdict.SAME))) == "Nothing changed. 1 observable: 1 same"
@@ -388,12 +388,12 @@ class TestTheCommand:
         assert [line["verdict"] for line in found["lines"]] == ["applied", "unknown"]
         assert {len(each["measured"]["before"]) for each in found["observables"]} <= {0, 1}
 
-    def test_the_same_values_are_nothing_to_try_and_exit_0(self, conf) -> None:
+    def test_the_same_values_leave_nothing_to_try_and_exit_with_0(self, conf) -> None:
         done = harness("whatif", "--before", "reference", conf("net.ipv4.tcp_fin_timeout = 1\n"))
         assert done.returncode == 0, done.stdout + done.stderr
         assert "Nothing to try: no value would change" in done.stdout
 
-    def test_what_no_scenario_covers_is_untested_and_exit_3(self, conf) -> None:
+    def test_an_uncovered_key_is_untested_and_exits_with_3(self, conf) -> None:
         done = harness("whatif", "--before", "reference", conf("net.ipv4.tcp_mtu_probing = 1\n"))
         assert done.returncode == 3, done.stdout + done.stderr
         assert "net.ipv4.tcp_mtu_probing: no scenario covers it" in done.stdout
@@ -481,13 +481,13 @@ class TestTheCommand:
         assert "Hint: give more than 0 seconds" in done.stderr
 
 
-def test_a_fault_of_ours_claims_no_change(monkeypatch, conf, capsys) -> None:
+def test_an_internal_error_does_not_claim_a_change(monkeypatch, conf, capsys) -> None:
     monkeypatch.setattr("harness.cli.whatif.trial", lambda *_, **__: 1 / 0)
     assert main(["whatif", conf("")]) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_the_recipe_for_ci_asks_for_what_there_is() -> None:
+def test_the_ci_recipe_installs_existing_packages() -> None:
     recipe = (ROOT / "docs" / "ci" / "whatif.yml").read_text()
     asked = {
         option

@@ -167,7 +167,7 @@ def test_hostile_words_stay_words(shown, tmp_path) -> None:
     assert "onerror" in text_of(browser, ".moves td")[1]
 
 
-def test_what_turns_the_direction_of_writing_around_is_not_kept(tmp_path) -> None:
+def test_characters_that_reverse_the_direction_are_removed(tmp_path) -> None:
     assert "\u202e" not in page(report(row(Verdict.SAME), kernel="\u202e6", text="\u202elive"), tmp_path)
 
 

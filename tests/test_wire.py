@@ -42,7 +42,7 @@ def test_every_field_is_read():
     [(0x02, "S"), (0x12, "SA"), (0x10, "A"), (0x18, "PA"), (0x11, "FA"), (0x19, "FPA"), (0x04, "R"), (0x14, "RA"),
      (0xC2, "SEC"), (0x52, "SAE"), (0x00, ""), (0x1C2, "SECN"), (0x2C2, "SEC+1"), (0xF02, "SN+7")],
 )  # fmt: skip
-def test_flags_are_written_as_wiresharks_users_do(bits, flags):
+def test_flags_have_the_usual_order_of_wireshark(bits, flags):
     assert decode(frame_by_hand(bits)).all_flags == flags
 
 

@@ -35,11 +35,11 @@ def test_workers_never_exceed_processors_stories_or_memory(processors, stories, 
     (64, 165, 1024 * GIB, 165), (256, 165, 1024 * GIB, 165), (256, 24, 1024 * GIB, 24), (2, 1, 16 * GIB, 1),
     (2, 165, 512 * MIB, 2), (256, 165, 512 * MIB, 2), (8, 165, 2 * GIB, 10), (2, 165, 0, 1), (2, 0, 16 * GIB, 1),
 ])  # fmt: skip
-def test_what_is_scarce_decides(processors, stories, memory, expected):
+def test_the_scarcest_resource_decides(processors, stories, memory, expected):
     assert workers.suitable(3 * processors, stories, memory) == expected
 
 
-def test_a_second_helper_leaves_room_for_fewer():
+def test_a_second_helper_leaves_room_for_fewer_workers():
     assert [workers.suitable(1000, 1000, 16 * GIB, helpers) for helpers in (1, 2)] == [85, 64]
 
 

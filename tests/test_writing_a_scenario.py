@@ -49,7 +49,7 @@ def test_it_is_about_60_lines() -> None:
     assert len(SCENARIO.split('"""', 2)[2].splitlines()) <= 66
 
 
-def test_it_has_what_every_scenario_has(folder: Path) -> None:
+def test_it_obeys_the_rules_for_scenarios(folder: Path) -> None:
     checks = test_tidy.TestEveryScenario()
     names = [name for name in dir(checks) if name.startswith("test_")]
     assert len(names) >= 5
