@@ -71,7 +71,7 @@ def test_each_exit_status_has_its_outcome_and_a_death_has_none(
     assert said in pull_request.report
     failed = said != "the report"
     assert ("    ::error::from the program" in pull_request.report) == failed
-    assert "plays" not in pull_request.report, "progress is for the log of who runs it by hand"
+    assert "plays" not in pull_request.report, "progress lines are only for manual runs"
 
 
 def test_every_exit_status_is_in_the_table_of_the_recipe() -> None:

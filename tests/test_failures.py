@@ -185,7 +185,7 @@ def test_kill_after_the_end(lab):
     program = lab.run_program(["true"])
     program.finish()
     program.kill()
-    assert program.output() == "", "killing what has ended is no fault"
+    assert program.output() == "", "killing an ended program is not an error"
     raise AssertionError("as wanted")
 
 def test_duration(lab):

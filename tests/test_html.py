@@ -294,13 +294,13 @@ def test_the_keyboard_scrolls_long_evidence_and_returns(shown):
     assert browser.run("document.getElementById('panel').checkVisibility()") is True
     browser.run("document.querySelector('#panel button').focus()")
     browser.press("Escape")
-    assert browser.run(here) == row, "from wherever in the evidence"
+    assert browser.run(here) == row, "from anywhere in the evidence"
     browser.press("Escape")
     assert browser.run("document.getElementById('panel').checkVisibility()") is False
     browser.press("ArrowDown")
     browser.run("document.querySelector('#panel button').focus()")
     browser.run("document.querySelector('#panel button').click()")
-    assert browser.run(here) == row + 1, "who closes the evidence is at its row again"
+    assert browser.run(here) == row + 1, "closing the evidence moves the focus back to its row"
     assert browser.run("document.getElementById('panel').checkVisibility()") is False
 
 
@@ -411,7 +411,7 @@ def test_two_stories_are_side_by_side_if_there_is_room(reset, shown):
             "[...document.querySelectorAll('figure')].map((each) => each.children[1].getBoundingClientRect().y"
             " - each.children[0].getBoundingClientRect().bottom)"
         )
-        assert max(browser.run(between)) < 20, "a heading stands above its own ladder"
+        assert max(browser.run(between)) < 20, "a heading is above its own ladder"
         assert browser.run("document.documentElement.scrollWidth <= innerWidth")
     finally:
         browser.ask("Emulation.clearDeviceMetricsOverride")
@@ -485,7 +485,7 @@ def test_the_strip_of_a_note_is_opaque(reset, shown):
     assert browser.run(f"[{style}.opacity, {style}.fillOpacity]") == ["1", "1"]
     before = browser.run(f"{style}.fill")
     browser.press("Tab", "Tab", "End")
-    assert browser.run(f"{style}.fill") != before, "a selected row shows that it is selected"
+    assert browser.run(f"{style}.fill") != before, "a selected row looks selected"
     assert browser.run(f"{style}.fillOpacity") == "1"
 
 
@@ -540,7 +540,7 @@ def test_on_paper_a_long_ladder_breaks_between_rows(shown, heights):
     )
     assert windows[0][0] == 0
     assert all(above[1] == below[0] for above, below in itertools.pairwise(windows))
-    assert all(bottom - top < 700 for top, bottom in windows), "none is longer than a sheet"
+    assert all(bottom - top < 700 for top, bottom in windows), "no piece is longer than a sheet"
     ends = browser.run(
         "[...document.querySelectorAll('figure')[0].querySelectorAll('svg:not(.piece) .row')]"
         ".map((row) => [row.transform.baseVal[0].matrix.f, row.getBBox()])"

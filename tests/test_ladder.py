@@ -239,7 +239,7 @@ def test_no_line_is_wider_than_the_terminal(story, width):
     story.add(Step(9_000_000, "call", "一个相当长的步骤名称" * 5))
     widths = [cell_len(line) for line in drawn(story, width).splitlines()]
     assert max(widths) <= width
-    assert max(widths) > width - 5, "and the room is used"
+    assert max(widths) > width - 5, "and the width is used"
 
 
 @pytest.mark.parametrize("width", [80, 81])

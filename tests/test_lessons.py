@@ -74,7 +74,7 @@ def test_a_lesson_is_whole(name, language):
     assert 1 <= lesson.answer <= 3
     assert all(re.fullmatch(r"net\.[a-z0-9_.]+", key) for key in lesson.sysctls)
     assert all(command.split()[0] in TOOLS for command in lesson.recognise)
-    assert "|" not in lesson.texts.symptom + lesson.texts.cause + lesson.texts.cure, "they stand in a table"
+    assert "|" not in lesson.texts.symptom + lesson.texts.cause + lesson.texts.cure, "they are shown in a table"
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -225,7 +225,7 @@ def test_what_a_translation_lacks_is_in_english_and_marked(translated):
     translated("[zh]\nsymptom = '卡住'\nlook = ['一']\n")
     texts = lessons.load("x", "zh").texts
     assert (texts.symptom, texts.cause) == ("卡住", "[未翻译] the peer is gone")
-    assert texts.look == ("[未翻译] one", "[未翻译] two"), "one too few, and nobody knows which"
+    assert texts.look == ("[未翻译] one", "[未翻译] two"), "one is missing, and it is unknown which"
     missing = translations.missing("x", "zh")
     assert "symptom" not in missing
     assert "look" in missing
@@ -405,7 +405,7 @@ def test_a_quiz_works_in_a_pipe(answer, status, verdict):
     places = [
         run_and_answer.find(words) for words in (verdict, "The kernel shows 2:", lesson.texts.claim[:40], lesson.fault)
     ]
-    assert places == sorted(places), "the verdict is what the reader waits for; the ladder comes after it"
+    assert places == sorted(places), "the verdict comes first, then the ladder"
     assert min(places) >= 0
 
 
@@ -443,7 +443,7 @@ def test_a_failed_story_is_not_a_wrong_answer(command, broken):
     assert done.returncode == 1, done.stdout
     assert "Your answer was" not in done.stdout
     assert "The kernel shows" not in done.stdout
-    assert "AssertionError" in done.stdout, "what pytest has to say of it"
+    assert "AssertionError" in done.stdout, "pytest's error message"
 
 
 @pytest.mark.parametrize(("arguments", "status"), [("", 0), ("-p broken", 2)])

@@ -85,7 +85,7 @@ def test_too_early_and_too_late_are_failures(expect_fin_wait2) -> None:
 
 
 def test_a_late_look_is_not_a_late_end(expect_fin_wait2, second_look_late) -> None:
-    assert expect_fin_wait2(IT_LASTS) >= 1.0, "its timer says when it ended"
+    assert expect_fin_wait2(IT_LASTS) >= 1.0, "its timer shows when it ended"
     assert len(second_look_late) == 2
 
 

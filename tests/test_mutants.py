@@ -197,7 +197,7 @@ def test_every_mutant_and_what_it_is_made_of_has_been_played(verdicts: dict[str,
 def test_what_a_mutant_replaces_occurs_once_in_its_scenario() -> None:
     for scenario, mutant in MUTANTS:
         times = scenario_file(scenario).read_text().count(mutant.old)
-        assert times == 1, f"{mutant.old!r} stands {times} times in {scenario}"
+        assert times == 1, f"{mutant.old!r} occurs {times} times in {scenario}"
 
 
 def test_unchanged_stories_pass_with_the_same_deadline(verdicts: dict[str, tuple[str, str]]) -> None:

@@ -214,7 +214,7 @@ def run(start_ns, client_port, server_port, first_seq, inode, reported):
 def test_two_similar_runs_have_similar_records():
     one = recorded(run(0, 40001, 8000, 0, inode=7, reported=True))
     two = recorded(run(10**15, 51234, 8005, 2**32 - 3000, inode=9, reported=False))
-    assert one == two, "times too: these were as quick as each other"
+    assert one == two, "times too: these two runs were equally fast"
     assert list(one["counters"]) == ["TcpExtA", "TcpExtB"]
 
 

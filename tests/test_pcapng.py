@@ -35,7 +35,7 @@ def tagged(data):
     while at < len(data):
         code, size = struct.unpack_from("<HH", data, at)
         if code == 0:
-            assert (size, at + 4) == (0, len(data)), "the end comes once, and last"
+            assert (size, at + 4) == (0, len(data)), "the end-of-options occurs once, at the end"
             return found
         found.append((code, data[at + 4 : at + 4 + size]))
         assert not any(data[at + 4 + size : at + 4 + size + -size % 4]), "padding is zeros"

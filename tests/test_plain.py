@@ -101,7 +101,7 @@ def test_files_without_the_answer_have_names_without_it(tmp_path, workers):
     assert "» sent" in drawn.read_text()
     assert hints(captured.read_bytes().decode("latin-1")) == []
     assert b"server: \xc2\xbb listening" in captured.read_bytes()
-    assert f"{captured.stem}: leaky.py::test_a_leak_is_dropped" in done.stdout, "for whoever hands it out"
+    assert f"{captured.stem}: leaky.py::test_a_leak_is_dropped" in done.stdout, "for the teacher"
 
 
 def test_a_failed_story_is_not_handed_out(tmp_path):

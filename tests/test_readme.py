@@ -156,7 +156,7 @@ def test_each_piece_of_advice_is_in_both_languages_in_one_order(name: str) -> No
 def test_each_piece_of_advice_is_tested_once() -> None:
     told = [told for lesson in lessons.every() for told in readme.advice_of(lesson.name, "en").values()]
     assert len({said for said, _ in told}) == len(told) >= 10
-    assert "|" not in str(told), "they stand in a table"
+    assert "|" not in str(told), "they are shown in a table"
 
 
 def sections(language: str) -> list[str]:

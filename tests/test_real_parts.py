@@ -50,7 +50,7 @@ def test_a_folder_belongs_only_to_its_lab(lab):
     assert (program.finish(), program.output()) == (0, "one = 1\n")
     assert lab.start(read_file, path).finish() == "one = 1\n"
     program = lab.run_program(["ls", "-A", lab.folder()])
-    assert (program.finish(), program.output()) == (0, "settings.conf\n"), "empty but for what was written"
+    assert (program.finish(), program.output()) == (0, "settings.conf\n"), "contains only the written file"
     assert sorted(os.listdir("/mnt")) == outside
     assert not Path(path).exists()
 

@@ -72,7 +72,7 @@ def test_it_waits_before_each_step_and_shows_how_to_look_inside(terminal: Termin
     find_program("tcpdump")
     with subprocess.Popen(shlex.split(ways_in[2]), stderr=subprocess.PIPE, text=True) as capture:
         assert capture.stderr
-        assert any("listening on lo" in line for line in capture.stderr), "it may not capture"
+        assert any("listening on lo" in line for line in capture.stderr), "tcpdump must be able to capture"
         capture.terminate()
     entered = 1
     while True:

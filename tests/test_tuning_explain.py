@@ -320,7 +320,7 @@ def test_a_typo_is_not_host_wide_if_the_hosts_keys_are_visible(of, monkeypatch, 
     assert (kind, text.startswith("no such key")) == (Kind.UNKNOWN, True)
     assert not meant or text.endswith(f"; did you mean {meant}?")
     monkeypatch.setattr("harness.explain.explain.ROOT", tmp_path)
-    assert of((typo, "1"))[0][0] == Kind.HOST_WIDE, "in a container nobody knows better"
+    assert of((typo, "1"))[0][0] == Kind.HOST_WIDE, "in a container this cannot be known"
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_every_rule_is_tried():
 def test_a_refused_line_does_not_disable_others(of):
     before = {f"{TCP}timestamps": "1"}.get
     assert of((f"{TCP}tw_reuse", "1"), (f"{TCP}timestamps", "no"), before=before)[0][0] != Kind.NO_EFFECT
-    assert of((f"{TCP}tw_reuse", "0"), (f"{TCP}timestamps", "0"))[0][0] != Kind.NO_EFFECT, "off either way"
+    assert of((f"{TCP}tw_reuse", "0"), (f"{TCP}timestamps", "0"))[0][0] != Kind.NO_EFFECT, "without effect either way"
 
 
 @pytest.mark.parametrize("key", [f"{TCP}fack", f"{TCP}adv_win_scale"])

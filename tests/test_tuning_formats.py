@@ -175,7 +175,9 @@ class TestOtherSyntax:
     def test_quadlets_podman_arguments_come_last(self, given):
         text = f"[Container]\nPodmanArgs=--sysctl {FIN}=15\nSysctl={FIN}=16\nPodmanArgs=--init\n"
         found = read([given("a.container", text)])
-        assert [(line.value, line.line) for line in found] == [("16", 3), ("15", 2)], "in the order of writing"
+        assert [(line.value, line.line) for line in found] == [("16", 3), ("15", 2)], (
+            "in the order in which they are written"
+        )
 
     @pytest.mark.parametrize("option", [f"--sysctl {FIN}=$X", f"--sysctl={FIN}=%i"])
     def test_quadlet_arguments_that_systemd_expands_are_reported(self, given, option):

@@ -479,7 +479,7 @@ class TestScripts:
         assert [line.container for line in found] == ([0, 1, 1] if "-w" in first else [1, 2, 2])
         assert not any(line.overridden_by for line in found)
         one, other = given("b.sh", first), given("c.sh", f"docker run --sysctl {SACK}=0 b")
-        assert settings(one, other) == [(SACK, "1"), (SACK, "0")], "files come in the order that was asked for"
+        assert settings(one, other) == [(SACK, "1"), (SACK, "0")], "files come in the given order"
 
     def test_nothing_is_run(self, given, tmp_path):
         mark = tmp_path / "mark"

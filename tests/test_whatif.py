@@ -122,7 +122,7 @@ class TestTheTrial:
         file = conf(f"{refused}{unknown}-net.ipv4.tcp_nope = 1\nnet.ipv4.tcp_tw_recycle = 1\nvm.swappiness = 1\n")
         assert [each.line.line for each in trial([file], ["reference"], set()).not_tried()] == [1, 2]
         before = conf(refused, "a.conf")
-        assert [each.line.line for each in trial([file], [before], set()).not_tried()] == [2], "1 is nothing new"
+        assert [each.line.line for each in trial([file], [before], set()).not_tried()] == [2], "1 is the old value"
 
     def test_a_key_without_effect_names_the_keys_that_disable_it(self, conf) -> None:
         file = conf("net.ipv4.tcp_max_syn_backlog = 64\nnet.ipv4.tcp_low_latency = 1\nnet.ipv4.tcp_tw_reuse = 1\n")
@@ -319,7 +319,7 @@ class TestTheReport:
             "which sets tcp_z itself"
         ]
         found = report(row(verdict), changed=(Y,), without_effect=dead)
-        assert found.status != 0, "here the kernel says otherwise"
+        assert found.status != 0, "here the kernel shows an effect"
         found = report(row(verdict), changed=(Y, "net.core.somaxconn"), without_effect=dead)
         assert found.keys_behind(found.rows[0]) == ["net.core.somaxconn"]
 

@@ -67,7 +67,7 @@ def test_ladders_stand_side_by_side_below_the_table(shown, tmp_path) -> None:
     browser = shown(page(report(still, moved), tmp_path))
     assert text_of(browser, "h1") == ["net.ipv4.tcp_fin_timeout: 1 → 2"]
     assert text_of(browser, "dd") == ["Linux 6.18", "reference", "reference + 99.conf", "3 times"]
-    assert text_of(browser, "figcaption .kind") == ["BEFORE", "AFTER"], "only of what has moved"
+    assert text_of(browser, "figcaption .kind") == ["BEFORE", "AFTER"], "only for stories that changed"
     assert text_of(browser, "figcaption h3") == ["net.ipv4.tcp_fin_timeout = 1", "net.ipv4.tcp_fin_timeout = 2"]
     assert text_of(browser, ".pair > h2") == ["A FIN waits"]
     assert "before.1" in text_of(browser, "figure:first-child .step")[0]

@@ -102,7 +102,7 @@ class TestTheDeck:
 
     def test_waiting_plays_begin_at_once_and_busy_ones_are_limited(self, monkeypatch) -> None:
         deck = self.deck("a", "b", "c", "d", "w", "wait", monkeypatch=monkeypatch)
-        assert [deck.draw() for _ in range(6)] == [8, 10, 0, 2, 4, None], "three a processor"
+        assert [deck.draw() for _ in range(6)] == [8, 10, 0, 2, 4, None], "three for each processor"
         deck.played(8, play_others=True)
         assert [deck.draw(), deck.draw()] == [9, None]
         deck.played(0, play_others=True)

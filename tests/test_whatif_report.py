@@ -94,7 +94,7 @@ class TestTheMaximumWait:
     def test_one_wait_for_all_is_offered_once(self) -> None:
         found = report(unmeasured(A, 60.0, 30.0), unmeasured(B, 60.0, 30.0))
         assert found.offer() == "--max-wait 60 would measure 2 observables more."
-        assert report(unmeasured(A, 60.0, 30.0)).offer() == "", "its own line says it"
+        assert report(unmeasured(A, 60.0, 30.0)).offer() == "", "its own line has it"
 
 
 def played(verdict: str, reason: str = "", story: str = A) -> dict:
