@@ -122,7 +122,9 @@ class TestTheTrial:
         file = conf(f"{refused}{unknown}-net.ipv4.tcp_nope = 1\nnet.ipv4.tcp_tw_recycle = 1\nvm.swappiness = 1\n")
         assert [each.line.line for each in trial([file], ["reference"], set()).not_tried()] == [1, 2]
         before = conf(refused, "a.conf")
-        assert [each.line.line for each in trial([file], [before], set()).not_tried()] == [2], "line 1 is in the old file, too"
+        assert [each.line.line for each in trial([file], [before], set()).not_tried()] == [2], (
+            "line 1 is in the old file, too"
+        )
 
     def test_a_key_without_effect_names_the_keys_that_disable_it(self, conf) -> None:
         file = conf("net.ipv4.tcp_max_syn_backlog = 64\nnet.ipv4.tcp_low_latency = 1\nnet.ipv4.tcp_tw_reuse = 1\n")

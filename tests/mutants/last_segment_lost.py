@@ -23,7 +23,7 @@ MUTANTS = [
     Mutant(f"{TIMEOUT}[two outstanding]", *PROBES),
     Mutant(NEEDLESS, "play(lab, 2 * SEGMENT, lost=(ACKS,))", "play(lab, 2 * SEGMENT)"),
     Mutant(NEEDLESS, '("dsack", 1)', '("dsack", 0)'),
-    Mutant(MIDDLE, "play(lab, *[SEGMENT] * 4)", "play(lab, SEGMENT)"),
+    Mutant(MIDDLE, "play(lab, *[SEGMENT] * 4, early_retrans=0)", "play(lab, SEGMENT)"),
     Mutant(MIDDLE, "    _, _, _, sent = play(lab, *", "    _, _, _, sent = play(lab, lost=(ACKS,), *"),
     Mutant(f"{SHORTER}[0-{SYSCTL}]", *LONG_BY_SYSCTL),
     Mutant(f"{SHORTER}[3-{SYSCTL}]", *LONG_BY_SYSCTL),
