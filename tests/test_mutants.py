@@ -48,27 +48,37 @@ def lab(lab, request):
 
 
 @pytest.fixture(scope="module")
-def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
-    """By the mutant's file: "passed", "failure" or "error", and the message. Without stories that were not played."""
+def verdicts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
+    """By the mutant's file: "passed", "failure" or "error", and the message. Without stories that were not played.
+
+    With -k and the like, it plays only the mutants that are asked for.
+    """
     folder = tmp_path_factory.mktemp("mutants")
     for number, (scenario, mutant) in enumerate(MUTANTS):
         source = scenario_file(scenario).read_text()
         (folder / f"mutant_{number}.py").write_text(source.replace(mutant.old, mutant.new))
-    for path in SCENARIOS.glob(
-        "*/*.py"
-    ):  # unchanged, to see that the mutants do not fail because of the short deadline
+    # Unchanged, to see that the mutants do not fail because of the short deadline.
+    for path in SCENARIOS.glob("*/*.py"):
         (folder / f"whole_{path.stem}.py").write_text(path.read_text())
     (folder / "conftest.py").write_text(HASTE)
-    node = {story: story.replace("::", ".py::") for story in WHOLE}
-    node |= {f"mutant_{number}": f"mutant_{number}.py::{mutant.test}" for number, (_, mutant) in enumerate(MUTANTS)}
+    node = {f"mutant_{number}": f"mutant_{number}.py::{MUTANTS[number][1].test}" for number in asked_for(request)}
+    if len(node) == len(MUTANTS):
+        node |= {story: story.replace("::", ".py::") for story in WHOLE}
     stories = [f"{folder}/{each}" for each in node.values()]
     # They mostly wait. Separate runs in parallel, because each worker of a single run would have to collect all files.
-    shares = [stories[first::SIDE_BY_SIDE] for first in range(SIDE_BY_SIDE)]
+    shares = [stories[first::SIDE_BY_SIDE] for first in range(min(SIDE_BY_SIDE, len(stories)))]
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         found = {story: verdict for part in pool.map(played, shares) for story, verdict in part.items()}
     # Stories that may have failed only because of the load are played once more alone, with the same deadline.
     again = [story for story, verdict in found.items() if is_unclear(story, verdict)]
     return found | played([f"{folder}/{node[story]}" for story in again]) if again else found
+
+
+def asked_for(request: pytest.FixtureRequest) -> list[int]:
+    """The mutants of the tests that pytest will run; all of them if one of these tests is about all."""
+    tests = [item for item in request.session.items if "verdicts" in getattr(item, "fixturenames", ())]
+    numbers = {item.callspec.params.get("number") if hasattr(item, "callspec") else None for item in tests}
+    return list(range(len(MUTANTS))) if None in numbers else sorted(each for each in numbers if each is not None)
 
 
 def played(stories: list[str]) -> dict[str, tuple[str, str]]:
