@@ -2,9 +2,6 @@
 
 from tests.mutants import Mutant
 
-TCP = "test_control_haproxy_in_mode_tcp_forwards_the_half_close"
-MODE_TCP = ('play_haproxy(lab, "tcp", option)', 'play_haproxy(lab, "tcp", "timeout server-fin 1ms")')
-
 MUTANTS = [
     Mutant(
         "test_the_relay_closes_both_connections_and_the_answer_is_lost",
@@ -31,8 +28,11 @@ MUTANTS = [
         'play_haproxy(lab, "http")',
         'play_haproxy(lab, "http", "option abortonclose")',
     ),
-    Mutant(f"{TCP}[plain]", *MODE_TCP),
-    Mutant(f"{TCP}[abortonclose]", *MODE_TCP),
+    Mutant(
+        "test_control_haproxy_in_mode_tcp_forwards_the_half_close",
+        'play_haproxy(lab, "tcp", "option abortonclose")',
+        'play_haproxy(lab, "tcp", "timeout server-fin 1ms")',
+    ),
     Mutant(
         "test_haproxy_in_mode_tcp_gives_up_after_server_fin",
         "timeout server-fin 100ms",
