@@ -21,8 +21,6 @@ the functions above, ngx_http_finalize_connection (src/http/ngx_http_request.c).
 
 import socket
 
-import pytest
-
 from harness.inside.installed import find_program
 
 BODY_BYTES = 8 << 20  # more than both kernels' buffers hold, so send() waits
@@ -66,12 +64,11 @@ def request(address, first, rest_bytes=0):
     except ConnectionResetError:
         end = "ECONNRESET"
     yield "answer is read"
-    connection.close()
     return answer[9:12], answer[-9:].strip(), end
 
 
 def start_nginx(lab, lingering_close):
-    lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)
+    lab.protect_time_wait_from_late_acks()
     host, port = lab.server_address
     values = {"folder": lab.folder(), "host": host, "port": port}
     config = lab.write_file("nginx.conf", NGINX.format(lingering_close=lingering_close, **values))
@@ -110,14 +107,12 @@ def test_control_by_default_nginx_lingers(lab):
     assert lab.counter("TcpExtTCPAbortOnClose") == 0
 
 
-@pytest.mark.parametrize("lingering_close", ["on", "off"])
-def test_control_nginx_reads_a_body_that_is_too_large(lab, lingering_close):
+def test_control_nginx_reads_a_body_that_is_too_large(lab):
     """The answer has arrived before the client sends 8 MB more, and nginx does not close."""
-    start_nginx(lab, lingering_close)
+    start_nginx(lab, "off")
     arguments = (UPLOAD + bytes(10_000), BODY_BYTES - 10_000)
     client = lab.start(request, lab.server_address, *arguments, to="first part is sent")
     lab.expect("the answer", True, lambda: lab.socket("client").recv_q > 0)
     assert lab.state("server") == "ESTABLISHED"
-    client.run_to("answer is read")
     assert client.finish() == (b"413", b"</html>", "end of stream")
     assert "R" not in "".join(lab.wire())
