@@ -9,9 +9,9 @@ still on its way when HAProxy sends a request on it, RST answers that request
 - a later request of a client, on the server connection that it had before: HAProxy closes the
   connection to the client without an answer or a log line, so that the client repeats it.
 
-By default ("http-reuse safe") a client's first request goes over a connection that is new, or
-known to be used by others. "retry-on empty-response" sends the request again on a new connection;
-the server may have executed it, so it is turned off for what is not idempotent.
+By default ("http-reuse safe") a client's first request always goes over a new connection.
+"retry-on empty-response" sends a request again on a new connection; the server may have executed
+it, so it is turned off for what is not idempotent.
 
     client, over a UNIX socket      client's side: HAProxy                        server
     GET ─────────────────────▶      ESTABLISHED     ◀╌╌╌╌╌╌╌╌╌╌╌╌ FA ──     idle: close()
