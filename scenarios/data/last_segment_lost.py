@@ -137,8 +137,8 @@ def test_without_probes_a_timeout_repairs_the_tail(lab, sizes, lost):
     lab.expect_duration("the timeout", lab.gap_s(first, repeated), rto)
     assert repeated.seq == first.seq
     assert lab.counter("TcpExtTCPLossProbes") == 0
-    # The second one is repaired by RACK, or by a timeout of its own if the ACK of the repeated first
-    # one came sooner than any before, as if it were the original's (tcp_rack_advance).
+    # RACK repairs the second one, or a timeout of its own does: if the ACK of the repeated first
+    # one comes sooner than any before, it counts as the original's (tcp_rack_advance).
     assert 1 <= lab.counter("TcpExtTCPTimeouts") <= len(sizes)
 
 
