@@ -1,10 +1,10 @@
 """If both ends close at once, their FINs cross: both go through CLOSING, and both keep TIME_WAIT.
 
 FIN_WAIT1 expects the ACK of its FIN. If the peer's FIN comes first, it cannot acknowledge a FIN
-that had not arrived when it was sent, so the state is CLOSING: the peer's FIN is there, and the ACK
-of the own one is not (tcp_fin). That ACK leads to TIME_WAIT. So neither end is the one that closed
-first, and both wait for 60 s. CLOSING lasts for a round trip; it stays if that ACK is lost. If only
-one FIN is late, or lost, only its sender meets CLOSING.
+that had not arrived when it was sent, so the state is CLOSING: the peer's FIN is there, but the ACK
+of this end's own FIN is not (tcp_fin). That ACK leads to TIME_WAIT. So neither end is the one that
+closed first, and both wait for 60 s. CLOSING lasts for a round trip; it stays if that ACK is lost.
+If only one FIN is late, or lost, only its sender meets CLOSING.
 
     client                                      server
     FIN_WAIT1    ── FA ──╲        ╱── FA ──     FIN_WAIT1
@@ -18,7 +18,7 @@ SYNs can cross as well: two sockets that connect() to each other without any lis
 connection, by way of SYN_RECV at both ends.
 
 Here nothing arrives by itself while segments cross: what the kernel sends is dropped, and each
-segment is then delivered by hand. Its copy has no DF bit, by which the rule tells them apart.
+segment is then delivered by hand. Its copy has no DF bit, by which the rule distinguishes them.
 
 Sources: RFC 9293, sections 3.5, 3.6 (case 3) and 3.10.7.4. Kernel: tcp_fin, tcp_rcv_state_process,
 tcp_rcv_synsent_state_process in net/ipv4/tcp_input.c.
@@ -104,7 +104,7 @@ def test_fins_that_cross_leave_time_wait_at_both_ends(lab):
 
 
 def test_control_a_fin_that_arrives_first_leaves_one_time_wait(lab):
-    """CLOSE_WAIT and LAST_ACK instead of CLOSING; whoever closed second keeps nothing."""
+    """CLOSE_WAIT and LAST_ACK instead of CLOSING; the end that closed second keeps nothing."""
     server, client = play(lab)
     client.run_to("closed")
     lab.expect_states(client="FIN_WAIT2", server="CLOSE_WAIT")
@@ -114,7 +114,7 @@ def test_control_a_fin_that_arrives_first_leaves_one_time_wait(lab):
 
 
 def test_a_lost_fin_brings_closing_to_its_sender_alone(lab):
-    """The peer closes meanwhile. Once FIN is repeated, after 200 ms, both are in TIME_WAIT."""
+    """The peer closes meanwhile. Once FIN is retransmitted, after 200 ms, both are in TIME_WAIT."""
     lab.set_sysctl("net.ipv4.tcp_orphan_retries", 8)  # at 1, FIN_WAIT1 ends after 1.6 s
     server, client = play(lab)
     lab.drop(f"tcp sport {PORT} tcp flags & fin == fin")

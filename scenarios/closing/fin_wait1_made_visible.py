@@ -3,9 +3,9 @@
 The ACK of a FIN is a delayed one: the kernel waits for an answer that could carry it (tcp_fin,
 "pingpong mode"). It waits for 40 ms if data has come before (TCP_ATO_MIN), otherwise for a jiffy or
 two. `ss` in a loop easily misses that; a capture does not. FIN_WAIT1 stays if no ACK can come:
-behind a zero window, FIN waits in the send queue; if ACKs are lost, FIN is sent again.
+behind a zero window, FIN waits in the send queue; if ACKs are lost, FIN is retransmitted.
 
-An orphan, which no process owns, sends FIN again or probes a zero window only as often as
+An orphan, which no process owns, retransmits FIN or probes a zero window only as often as
 tcp_orphan_retries allows. (Even a peer that is alive may leave a probe unanswered:
 tcp_invalid_ratelimit.) If a process still owns the socket, a zero window may hold it for ever.
 

@@ -1,6 +1,6 @@
 """The first write after the peer's close() succeeds, and its data is lost; the second gets EPIPE.
 
-FIN says that the peer sends nothing more, not that it reads nothing more. So the kernel takes the
+FIN means that the peer sends nothing more, not that it reads nothing more. So the kernel takes the
 data and sends it (tcp_sendmsg allows CLOSE_WAIT). The peer has no process that could read it: what
 is left of the connection there answers with RST (tcp_timewait_state_process), and only a write
 after that RST fails. In CLOSE_WAIT the error is EPIPE instead of ECONNRESET (tcp_reset), and recv()
@@ -16,7 +16,7 @@ and has a peer and no SO_ERROR. (A FIN may arrive just after the look: keep_aliv
 
     client                                     server
     CLOSE_WAIT   ◀─────────────────── FA ──    FIN_WAIT1: close()
-                 ── A ────────────────────▶    FIN_WAIT2, no process has it
+                 ── A ────────────────────▶    FIN_WAIT2, no process holds it
     send()       ── PA ───────────────────▶
     CLOSED       ◀──────────────────── R ──    CLOSED
     send(): EPIPE, SIGPIPE
@@ -164,7 +164,7 @@ def test_every_write_succeeds_until_the_reset_arrives(lab):
     client.run_to("second is sent")
     lab.expect_states(client="CLOSE_WAIT", server="CLOSED")
     lab.restore()
-    lab.expect_states(client="CLOSED")  # a repetition is answered by RST
+    lab.expect_states(client="CLOSED")  # a retransmission is answered by RST
     client.fail_with("EPIPE")
 
 

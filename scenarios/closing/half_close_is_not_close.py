@@ -1,9 +1,9 @@
-"""A relay that takes a half-close for the end closes both connections, and the answer is lost.
+"""A relay that treats a half-close as a close ends both connections, and the answer is lost.
 
 A client that has sent its request and calls shutdown(SHUT_WR) still reads (RFC 9293, section 3.6).
 A relay sees only that recv() returns 0 bytes. If it then closes both connections, the server sees
 the same FIN as from a relay that forwards the half-close, does its work and answers. As no process
-has the relay's socket any more, the relay's kernel answers with RST. No call fails: the server's
+holds the relay's socket any more, the relay's kernel answers with RST. No call fails: the server's
 send() succeeds, and the client reads an orderly end before the first byte.
 
     client           relay             relay            server
@@ -17,7 +17,7 @@ send() succeeds, and the client reads an orderly end before the first byte.
                ◀── FA ──   shutdown()               ◀── FA ──   close()
     TIME_WAIT
 
-The cure is a relay that forwards the end of one direction and goes on with the other. HAProxy 2.6
+The cure is a relay that forwards the end of one direction and keeps the other open. HAProxy 2.6
 does so in mode tcp, until "timeout server-fin". In mode http it does not forward the half-close,
 and waits for the answer, unless "option abortonclose" is set: then it tears both connections down.
 A request that says where it ends needs no half-close.
@@ -175,7 +175,7 @@ def play_haproxy(lab, mode, option=""):
 
 
 def test_haproxy_with_abortonclose_tears_both_down(lab):
-    """Log state CH: the client has aborted. The client gets a 400, the server a RST."""
+    """Log state CH: the client has aborted. The client gets a 400, the server an RST."""
     client, haproxy, server = play_haproxy(lab, "http", "option abortonclose")
     haproxy.expect_output(" CH")
     assert client.finish().startswith(b"HTTP/1.1 400")

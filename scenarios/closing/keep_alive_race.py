@@ -2,9 +2,9 @@
 
 A server closes a connection that has been idle for too long. Until its FIN arrives, the client's
 end is ESTABLISHED, so the client cannot know. A request sent now reaches a socket that no process
-has any more, and its kernel answers with RST (tcp_rcv_state_process): recv() fails with ECONNRESET.
-If FIN has arrived and the client has not read it, RST comes as well, but recv() returns 0 bytes,
-which clients report as an empty reply. A proxy reports either as 502
+holds any more, and its kernel answers with RST (tcp_rcv_state_process): recv() fails with
+ECONNRESET. If FIN has arrived and the client has not read it, RST comes as well, but recv() returns
+0 bytes, which clients report as an empty reply. A proxy reports either as 502
 (keep_alive_race_through_a_proxy.py).
 
     client                                         server
@@ -14,8 +14,8 @@ which clients report as an empty reply. A proxy reports either as 502
     recv(): ECONNRESET
 
 No error says whether the request was executed: a server that executes it and then resets the
-connection looks the same. So a client repeats by itself what is idempotent, and nothing else. To
-look at the connection before each use finds a FIN that has arrived, but not one on its way. There
+connection looks the same. So a client may automatically retry what is idempotent, and nothing else.
+Checking the connection before each use finds a FIN that has arrived, but not one on its way. There
 is no race if the client gives up idle connections before the server does.
 
 FIN is on its way here as long as a rule drops it as it arrives.
@@ -113,7 +113,7 @@ def test_a_request_that_crosses_fin_is_answered_by_rst(lab, cure):
     close_with_fin_on_its_way(lab, server)
     client.run_to("asked again")
     wire = lab.wire(since="ask_twice: answered")
-    seen = [segment for segment, _ in itertools.groupby(wire)]  # a busy host repeats FIN
+    seen = [segment for segment, _ in itertools.groupby(wire)]  # a busy host retransmits FIN
     assert seen == ["server FA", "client PA", "server R"]
     lab.expect_states(client="CLOSED", server="CLOSED")
     client.fail_with("ECONNRESET")
@@ -181,7 +181,7 @@ def test_control_a_request_that_crossed_fin_can_be_repeated(lab):
 
 
 def test_a_repeated_request_may_be_executed_twice(lab):
-    """Two requests, three executions: so a client repeats only what is idempotent."""
+    """Two requests, three executions: so a client retries only what is idempotent."""
     server, client = play(lab, "dies", "repeats")
     client.run_to("asked again")
     server.run_to("executed 2")

@@ -20,8 +20,8 @@ connections inherit the option from their listener.
                  ── PA, FPA ────────────────▶    CLOSE_WAIT
     TIME_WAIT    ◀───────────────────── FA ──    recv(): everything, then the end
 
-With a time above 0, SO_LINGER makes close() wait until the FIN is acknowledged, or so many seconds.
-Only shutdown() and reading to the end show that the peer has read everything and closed.
+With a time above 0, SO_LINGER makes close() wait until the FIN is acknowledged or that time is
+over. Only shutdown() and reading to the end show that the peer has read everything and closed.
 
 Sources: RFC 9293, section 3.10.5 (ABORT); socket(7). Kernel: net/ipv4/tcp.c, sk_stream_wait_close
 (net/core/stream.c), sk_clone_lock (net/core/sock.c).

@@ -1,11 +1,11 @@
-"""A server that answers early and closes with the request unread resets its own answer away.
+"""A server that answers early and closes with the request unread destroys its own answer with RST.
 
 The server has read the headers, answers 413 (or 401), and calls close(). The part of the body that
 has arrived is unread, so close() sends RST instead of FIN (close_with_unread_data.py), and discards
 what the client's kernel has not received of the answer. What has arrived stays readable, with
 ECONNRESET after it: a client that reads in time gets more. A client that is still sending gets the
 error from send(), and most clients do not read after that. If a segment of the answer is lost on
-its way, nothing repeats it.
+its way, nothing retransmits it.
 
     client                                     server
     send()       ── PA headers, body ─────▶    reads the headers
@@ -172,7 +172,7 @@ def lose_the_answer(lab, limits):
 
 
 def test_an_answer_that_is_lost_on_its_way_is_never_repeated(lab):
-    """Its RST is challenged, as the answer before it is missing; RST answers the challenge."""
+    """Its RST gets a challenge ACK, as the answer before it is missing; RST answers that."""
     server, client = lose_the_answer(lab, None)
     server.run_to("closed")
     assert lab.wire()[-3:] == ["server RA", "client A", "server R"]

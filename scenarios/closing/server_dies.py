@@ -3,7 +3,7 @@
 When a process ends, by exit() or by any signal, the kernel closes its sockets as close() would
 (do_exit, exit_files). If received data is unread, that sends RST, and unsent data is discarded
 (__tcp_close). Otherwise the kernel sends what is unsent, and then FIN: a client cannot tell that
-from an orderly close. If another process has the socket as well, nothing is sent at all, and the
+from an orderly close. If another process holds the socket as well, nothing is sent at all, and the
 connection lives on. Nothing is sent for a stopped server either: until SIGCONT, its kernel goes on
 acknowledging data and completing handshakes.
 
@@ -12,7 +12,7 @@ acknowledging data and completing handshakes.
     data unread                server ── RA ──▶ client    recv(): ECONNRESET
     data unsent                server ── PA, FPA ──▶      recv(): all of it, then 0 bytes
     unread and unsent          server ── RA ──▶ client    recv(): what has arrived, ECONNRESET
-    a child has it             nothing                    recv() blocks
+    a child holds it           nothing                    recv() blocks
     stopped (SIGSTOP)          nothing                    recv() blocks
 
     client                                     server

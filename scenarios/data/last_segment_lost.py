@@ -2,9 +2,9 @@
 
 The ACKs of the segments behind a lost one report it at once. Behind the last segment there is
 nothing, so the sender waits: for the tail loss probe (TLP), or else for its RTO, 200 ms and the
-round trip. The probe repeats the last segment. If others are outstanding as well, it comes after
-two round trips and 2 ms. If there is only one, its ACK may just be delayed: so the kernel adds the
-least RTO, and the probe comes about as late as a timeout would.
+round trip. The probe retransmits the last segment. If others are outstanding as well, it comes
+after two round trips and 2 ms. If there is only one, its ACK may just be delayed: so the kernel
+adds the minimum RTO, and the probe comes about as late as a timeout would.
 
     client                                     server
     ESTABLISHED  ── PA ──────────────▶ lost    ESTABLISHED
@@ -18,7 +18,7 @@ least RTO, and the probe comes about as late as a timeout would.
                  ── PA ──────────────▶ lost    tcp_early_retrans = 0
                  ── PA ───────────────────▶    a timeout, after 200 ms + the round trip
 
-If the segments arrived, and only their ACK was lost, the answer to the probe says so (DSACK).
+If the segments arrived, and only their ACK was lost, the answer to the probe shows it (DSACK).
 
 Sources: RFC 8985, section 7 (TLP); RFC 6298; RFC 2883 (DSACK). Kernel: tcp_schedule_loss_probe,
 tcp_send_loss_probe, tcp_process_tlp_ack; tcp_rto_min, __tcp_set_rto.
@@ -66,7 +66,7 @@ def send(address, sizes):
 
 
 def play(lab, *sizes, lost=(DATA,), early_retrans=3):
-    """The client writes so much at a time; the first packet that matches each of `lost` is lost.
+    """The client writes these sizes in turn; the first packet that matches each of `lost` is lost.
 
     Returns once all is acknowledged: the client, its RTO and SRTT (s), and the data segments sent.
     """
@@ -110,7 +110,7 @@ def test_one_lost_segment_is_probed_as_late_as_a_timeout(lab):
 
 
 def test_with_two_outstanding_the_probe_comes_after_two_round_trips(lab):
-    """The ACK of the first was lost; the probe repeats the last, and its ACK is for both."""
+    """The ACK of the first was lost; the probe retransmits the last, and its ACK is for both."""
     client, rto_s, srtt_s, sent = play(lab, SMALLER, SEGMENT, lost=(ACKS, DATA))
     assert [each.length for each in sent] == [SMALLER, SEGMENT, SEGMENT]
     _, lost, repeated = sent
@@ -128,7 +128,7 @@ def test_with_two_outstanding_the_probe_comes_after_two_round_trips(lab):
     ids=["one outstanding", "two outstanding"],
 )
 def test_without_probes_a_timeout_repairs_the_tail(lab, sizes, lost):
-    """tcp_early_retrans = 0: the RTO, however many are outstanding; it repeats the first."""
+    """tcp_early_retrans = 0: the RTO, however many are outstanding; it retransmits the first."""
     lab.set_sysctl(RTO_MIN, 200_000, optional=True)
     _, rto_s, _, sent = play(lab, *sizes, lost=lost, early_retrans=0)
     first, repeated = sent[0], sent[len(sizes)]
@@ -137,8 +137,8 @@ def test_without_probes_a_timeout_repairs_the_tail(lab, sizes, lost):
     lab.expect_duration("the timeout", lab.gap_s(first, repeated), rto)
     assert repeated.seq == first.seq
     assert lab.counter("TcpExtTCPLossProbes") == 0
-    # RACK repairs the second one, or a timeout of its own does: if the ACK of the repeated first
-    # one comes sooner than any before, it counts as the original's (tcp_rack_advance).
+    # RACK repairs the second one, or a timeout of its own does: if the ACK of the retransmitted
+    # first one comes sooner than any before, it counts as the original's (tcp_rack_advance).
     assert 1 <= lab.counter("TcpExtTCPTimeouts") <= len(sizes)
 
 
@@ -158,7 +158,7 @@ def test_dsack_says_that_the_probe_was_not_needed(lab):
 def test_control_a_loss_in_the_middle_waits_for_no_timer(lab):
     """Four writes, and the first is lost: the SACKs of the others repair it, without any probe."""
     lab.set_sysctl(RTO_MIN, 200_000, optional=True)
-    # Two SACKs may be enough. Then a probe may repeat the last segment: its ACK may be delayed.
+    # Two SACKs may be enough. Then a probe may retransmit the last segment: its ACK may be delayed.
     _, _, _, sent = play(lab, *[SEGMENT] * 4, early_retrans=0)
     assert sorted(each.length for each in sent) == [SEGMENT] * 5
     assert sum(each.seq == sent[0].seq for each in sent) == 2

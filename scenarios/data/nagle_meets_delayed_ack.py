@@ -106,7 +106,7 @@ def exchange_in_pingpong(lab, server, client):
 
 
 def request_segments(lab, since):
-    """Each once: a loss probe may repeat what the server has not acknowledged after some ms."""
+    """Each once: a loss probe may retransmit what the server has not acknowledged after some ms."""
     sent = [each for each in lab.segments(since) if each.destination == lab.server_address]
     return list({each.seq: each for each in reversed(sent) if each.length}.values())[::-1]
 
@@ -181,7 +181,7 @@ def test_control_quickack_after_each_answer_acknowledges_at_once(lab):
 
 
 def test_control_a_high_pingpong_thresh_keeps_the_quick_phase(lab):
-    """So many answers in a row make the connection an interactive one; 255 is the most."""
+    """That many answers in a row make the connection an interactive one; 255 is the most."""
     lab.require_sysctl(PINGPONG_THRESH, since="Linux 6.7")
     server, client = connect(lab, pingpong_thresh=255)
     for _ in range(3):

@@ -1,10 +1,10 @@
 """A peer that stops reading blocks the process that writes to it, as long as it answers probes.
 
 Once the peer's receive queue is full, it advertises a window of 0. When the send buffer is full,
-too, send() blocks, and a single-threaded server that blocks there serves nobody else. The persist
-timer probes the window: after one RTO, then after twice as long each time. Every answer proves that
-the peer's kernel is alive, so the connection does not end by itself (RFC 9293, 3.8.6.1).
-SO_KEEPALIVE does not help: the peer answers. (It limits the rate of its answers by
+too, send() blocks, and a single-threaded server that blocks there serves no other client. The
+persist timer probes the window: after one RTO, then after twice as long each time. Every answer
+proves that the peer's kernel is alive, so the connection does not end by itself (RFC 9293,
+3.8.6.1). SO_KEEPALIVE does not help: the peer answers. (It limits the rate of its answers by
 tcp_invalid_ratelimit, 500 ms by default, so not every probe has one.)
 
 TCP_USER_TIMEOUT does end it, counted from the first probe. But it also ends a slow reader, which
@@ -110,7 +110,7 @@ def read(address, port, read_bytes, receive_buffer=RECEIVE_BUFFER):
 
 
 def since_window_closed(lab):
-    """The segments from the ACK that closed the window on; the server's empty ones are probes."""
+    """The segments since the ACK that closed the window. The server's empty ones are probes."""
     return list(itertools.dropwhile(lambda each: each.window, lab.segments(port=READER)))
 
 
@@ -126,7 +126,7 @@ def probes(lab):
 
 
 def expect_probes(lab, count):
-    """Wait until so many were sent; the ACK that closed the window, and they."""
+    """Wait for `count` probes; returns the ACK that closed the window, and the probes."""
     lab.expect(f"{count} probes", True, lambda: len(probes(lab)) >= count)
     return since_window_closed(lab)[0], *probes(lab)[:count]
 
@@ -223,7 +223,7 @@ def read_slowly(lab, reader):
 
 
 def test_user_timeout_ends_a_live_but_slow_reader(lab):
-    """Its answers, and the data that it takes, do not count. It is not even told."""
+    """Its answers, and the data that it takes, do not count. It gets no notice."""
     server, reader, rto_s = fill_the_queues(lab, USER_TIMEOUT_MS)
     read_slowly(lab, reader)
     server.fail_with("ETIMEDOUT")

@@ -20,7 +20,7 @@ A reserve file descriptor is closed to accept one connection and end it; or the 
 of the loop until a connection is closed; or the limit is raised.
 
 Sources: accept(2); epoll(7); RFC 9293, section 3.10.7; the libev manual, "The special problem of
-accept()ing when you can't". Kernel: net/socket.c, fs/eventpoll.c (ep_send_events). What becomes of
+accept()ing when you can't". Kernel: net/socket.c, fs/eventpoll.c (ep_send_events). What happens to
 clients when the queue is full: too_many_open_files.py.
 """
 
@@ -143,7 +143,7 @@ def play(lab, trigger=LEVEL, cure=""):
 
 
 def check_it_spins(lab, server, since):
-    """CALLS more calls, no segment, and no sleep but those in which it waits for this test."""
+    """CALLS more calls, no segment, and no sleep except while it waits for this test."""
     slept, cpu_ns = sleeps_and_cpu_ns(server)
     server.run_to(f"EMFILE, {1 + CALLS}")
     slept_since, cpu_ns_since = sleeps_and_cpu_ns(server)
@@ -170,7 +170,7 @@ def test_a_blocking_accept_spins_even_with_an_empty_queue(lab):
 
 
 def test_an_edge_triggered_loop_sleeps_and_forgets_who_waits(lab):
-    """A file descriptor becomes free, and nobody accepts until another client comes."""
+    """A file descriptor becomes free, and the loop does not accept until another client comes."""
     server, first, *_ = play(lab, EDGE)
     server.stay_blocked(in_="poll")
     first.run_to("closed")

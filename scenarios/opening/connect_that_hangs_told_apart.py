@@ -176,7 +176,7 @@ def wire(lab, port=PORT):
 def test_a_full_accept_queue_drops_the_syn_and_counts_it(lab):
     """Proves: 001-4"""
     server = start_server(lab)
-    for port in (40002, 40003, 40004):  # one is served and says nothing; backlog + 1 wait
+    for port in (40002, 40003, 40004):  # one is served and sends nothing; backlog + 1 wait
         other = lab.start(client, lab.server_address, port, name=f"client {port}", to="calling")
         other.stay_blocked(in_="recv")
     server.stay_blocked(in_="recv")

@@ -102,7 +102,7 @@ def test_without_timestamps_a_cookie_forgets_the_options(lab):
 
 
 def test_the_server_keeps_nothing_until_the_ack_comes(lab):
-    """So it repeats nothing. Any later segment has the cookie in its ACK number, and is enough."""
+    """So it retransmits nothing. Any later segment is enough: its ACK number has the cookie."""
     play(lab)
     lab.drop(f"tcp sport {PORT} tcp flags == ack")
     client = lab.start(call, lab.server_address, to="connected")
@@ -116,13 +116,13 @@ def test_the_server_keeps_nothing_until_the_ack_comes(lab):
 
 
 def test_without_cookies_the_syn_is_dropped(lab):
-    """tcp_syncookies = 0: connect() waits until the SYN is repeated, and until there is room."""
+    """tcp_syncookies = 0: connect() waits for a retransmission of the SYN, and for room."""
     play(lab, syncookies=0)
     dropped = lab.counter("TcpExtTCPReqQFullDrop")
     client = lab.start(call, lab.server_address)
     client.stay_blocked(in_="connect")
     lab.expect_states(client="SYN_SENT", server="CLOSED", port=PORT)
-    client.kill()  # or it might repeat its SYN while the next lines count
+    client.kill()  # or it might retransmit its SYN while the next lines count
     syns = lab.wire(port=PORT)
     assert set(syns) == {"client S"}
     assert lab.counter("TcpExtTCPReqQFullDrop") - dropped == len(syns)

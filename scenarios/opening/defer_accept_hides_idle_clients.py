@@ -10,12 +10,12 @@ client waits for the server to speak first, both wait.
     ESTABLISHED  ◀────────────────────── SA ──   SYN_RECV
                  ── A ──────────▶ dropped        accept() sleeps
                      : 1 s
-                 ◀────────────────────── SA ──   sent again
+                 ◀────────────────────── SA ──   retransmitted
                  ── A ──────────────────────▶    ESTABLISHED: accept()
 
 Not for ever: the option counts SYN-ACK timeouts, so its seconds are rounded up to 1, 3, 7, 15, and
-so on (secs_to_retrans). At the last of them the SYN-ACK is sent again (syn_ack_recalc), and the ACK
-that answers it brings the idle client to accept(). It is not disconnected.
+so on (secs_to_retrans). At the last of them the SYN-ACK is retransmitted (syn_ack_recalc), and the
+ACK that answers it brings the idle client to accept(). It is not disconnected.
 
 Sources: tcp(7), TCP_DEFER_ACCEPT; RFC 9293, section 3.5. Kernel: the functions above, in net/ipv4/.
 """
@@ -117,7 +117,7 @@ def test_rst_takes_it_away_unseen(lab):
 
 @pytest.mark.waits(1)
 def test_an_idle_client_is_accepted_once_the_time_is_over(lab):
-    """A second late, it is greeted: it is the repeated SYN-ACK that it answers."""
+    """It answers the retransmitted SYN-ACK, and is greeted a second late."""
     lab.set_sysctl("net.ipv4.tcp_synack_retries", 0)  # the option has a count of its own
     server, client = play(lab, 1)
     server.run_to("accepted")

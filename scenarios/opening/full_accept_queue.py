@@ -10,7 +10,7 @@ RST; for a SYN the sysctl changes nothing.
     SYN_SENT     ── S ──────────────────────▶
     ESTABLISHED  ◀───────────────────── SA ──   SYN_RECV
                  ── A ──────────▶ lost          three others fill the queue
-                 ◀───────────────────── SA ──   repeated after 1 s
+                 ◀───────────────────── SA ──   retransmitted after 1 s
                  ── A ──────────────────────▶   ignored, or R with tcp_abort_on_overflow
                  ── PA ─────────────────────▶   ESTABLISHED, once accept() has made room
     client 40005 ── S ──────────────────────▶   dropped: CLOSED here, SYN_SENT there
@@ -51,7 +51,7 @@ def fill_the_queue(lab):
     others = [lab.start(call, lab.server_address, port) for port in OTHERS]
     lab.drop(f"tcp sport {LATE} tcp flags == ack")
     late.run_to("connected")
-    for client in others:  # they have a second, until the SYN-ACK is repeated
+    for client in others:  # they have a second, until the SYN-ACK is retransmitted
         client.run_to("connected")
     lab.expect_states(client="ESTABLISHED", server="SYN_RECV", port=LATE)
     return late
@@ -103,7 +103,7 @@ def test_a_syn_that_finds_the_queue_full_is_dropped(lab, abort, ends):
     client = lab.start(call, lab.server_address, NEXT)
     client.stay_blocked(in_="connect")
     lab.expect_states(client="SYN_SENT", server="CLOSED", port=NEXT)
-    client.kill()  # or a busy host might still be counting when the SYN is repeated, after a second
+    client.kill()  # or a busy host might still count when the SYN is retransmitted, after 1 s
     listeners = [row for row in lab.sockets() if row.state == "LISTEN"]
     assert [(row.recv_q, row.send_q) for row in listeners] == [(3, 2)]
     syns = lab.wire(port=NEXT)

@@ -1,10 +1,11 @@
 """Closing a listener resets the clients that have connected and still wait for accept().
 
 For those clients connect() has succeeded, and they may have sent a request. Their connections
-belong to the listener until accept() returns them, so they end with it. Accepted connections go on.
-A half-open handshake cannot be completed any more, but no segment says so: that client learns of it
-when it sends. With a second SO_REUSEPORT listener it is the same, as each listener has a queue of
-its own, unless net.ipv4.tcp_migrate_req is 1: then the queue moves to the other listener.
+belong to the listener until accept() returns them, so they end with it. Accepted connections are
+not affected. A half-open handshake cannot be completed any more, but no segment announces it: that
+client learns of it when it sends. With a second SO_REUSEPORT listener it is the same, as each
+listener has a queue of its own, unless net.ipv4.tcp_migrate_req is 1: then the queue moves to the
+other listener.
 
     client                                     server
     ESTABLISHED  ◀────────────────── PA ──     ESTABLISHED: accepted, it goes on
@@ -115,7 +116,7 @@ def set_migration(lab, value):
 
 
 def test_closing_a_listener_resets_the_clients_in_its_queue(lab):
-    """No counter names it: only OutRsts grows."""
+    """No counter is specific to it: only OutRsts grows."""
     server, accepted, queued, _ = play(lab)
     before = server.run_to("listener closed")
     for port in (QUEUED, ALSO_QUEUED):

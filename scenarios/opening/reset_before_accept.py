@@ -113,7 +113,7 @@ def test_an_accept_loop_stuck_on_a_dead_probe_lets_nobody_in(lab):
     client = lab.start(await_greeting, lab.server_address, CLIENT)
     client.stay_blocked(in_="connect")
     lab.expect_states(client="SYN_SENT", server="CLOSED", port=CLIENT)
-    client.kill()  # or a busy host might still be counting when the SYN is repeated, after a second
+    client.kill()  # or a busy host might still count when the SYN is retransmitted, after 1 s
     syns = len(lab.wire(port=CLIENT))
     assert lab.counter("TcpExtListenOverflows") == lab.counter("TcpExtListenDrops") == syns
 

@@ -1,17 +1,17 @@
 """If the third ACK of the handshake is lost and the server speaks first, both ends wait for 1 s.
 
 The client is ESTABLISHED, and waits for the greeting. The server is in SYN_RECV, so its program is
-still in accept(), and sends none. Only the SYN-ACK can be repeated: after 1 s (TCP_TIMEOUT_INIT),
-and as often as tcp_synack_retries allows. The client answers it with a challenge ACK (RFC 5961),
-which completes the handshake. If the server repeats nothing, or sent a cookie and so has nothing to
-repeat, the client waits for ever. A client that speaks first does not notice: each of its segments
-carries the ACK.
+still in accept(), and sends none. Only the SYN-ACK can be retransmitted: after 1 s
+(TCP_TIMEOUT_INIT), and as often as tcp_synack_retries allows. The client answers it with a
+challenge ACK (RFC 5961), which completes the handshake. If the server retransmits nothing, or sent
+a cookie and so has nothing to retransmit, the client waits for ever. A client that speaks first
+does not notice: each of its segments carries the ACK.
 
     client                                     server
     SYN_SENT     ── S ────────────────────▶    SYN_RECV
     ESTABLISHED  ◀─────────────────── SA ──
     recv()       ── A ──────────────▶ lost     accept()
-                 ◀─────────────────── SA ──    repeated after 1 s
+                 ◀─────────────────── SA ──    retransmitted after 1 s
                  ── A ────────────────────▶    ESTABLISHED: accept() returns
                  ◀─────────────────── PA ──    the greeting
     or
@@ -82,7 +82,7 @@ def play(lab, role, *arguments):
 
 @pytest.mark.waits(1)
 def test_both_ends_wait_until_the_syn_ack_is_repeated(lab):
-    """Without a timer at the client: connect() has returned, and there is nothing to repeat."""
+    """Without a timer at the client: connect() has returned, and there is nothing to retransmit."""
     server, client = play(lab, listen_first)
     server.stay_blocked(in_="accept")
     client.stay_blocked(in_="recv")
@@ -100,7 +100,7 @@ def test_both_ends_wait_until_the_syn_ack_is_repeated(lab):
 
 @pytest.mark.waits(1)
 def test_without_synack_retries_the_client_waits_for_ever(lab):
-    """tcp_synack_retries = 0: the server gives up in silence when it would repeat its SYN-ACK."""
+    """tcp_synack_retries = 0: the server gives up silently when it would retransmit its SYN-ACK."""
     lab.set_sysctl("net.ipv4.tcp_synack_retries", 0)
     server, client = play(lab, listen_first)
     client.resume()
@@ -111,7 +111,7 @@ def test_without_synack_retries_the_client_waits_for_ever(lab):
 
 
 def test_with_a_cookie_the_client_waits_for_ever(lab):
-    """tcp_syncookies = 2, or a full SYN queue: the server has nothing that it could repeat."""
+    """tcp_syncookies = 2, or a full SYN queue: the server has nothing that it could retransmit."""
     lab.set_sysctl("net.ipv4.tcp_syncookies", 2)
     server, client = play(lab, listen_first)
     expect_the_client_to_wait_for_ever(lab, server, client)

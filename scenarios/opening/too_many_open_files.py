@@ -82,7 +82,7 @@ def test_emfile_fills_the_queue_and_syns_are_dropped(lab):
     server, client = play(lab)
     server.run_to("EMFILE")
     lab.expect_states(client="SYN_SENT", server="CLOSED", port=NEXT)
-    client.kill()  # or a busy host might still be counting when the SYN is repeated, after a second
+    client.kill()  # or a busy host might still count when the SYN is retransmitted, after 1 s
     listeners = [row for row in lab.sockets() if row.state == "LISTEN"]
     assert [(row.recv_q, row.send_q) for row in listeners] == [(3, 2)]
     for port in OTHERS:

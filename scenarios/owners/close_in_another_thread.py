@@ -1,11 +1,12 @@
 """close() in one thread neither wakes another one that is in recv() nor sends FIN.
 
-close() gives back the number; the connection ends with the last reference to the open file. A
-system call that is under way has one (fdget), so a thread that sleeps in recv() or accept() keeps
-the socket alive, and nothing wakes it. No process has a number for it any more: ss -p shows no
-owner, but ss -e an inode. If data comes, recv() returns it, and only then does FIN go out. The next
-recv() of that thread uses a number that may belong to another connection by then. shutdown() acts
-on the connection itself: it sends FIN, and wakes recv(), and accept() on a listener.
+close() gives back the descriptor's number; the connection ends with the last reference to the open
+file. A system call that is under way has one (fdget), so a thread that sleeps in recv() or accept()
+keeps the socket alive, and nothing wakes it. No process has a descriptor for it any more: ss -p
+shows no owner, but ss -e shows an inode. If data comes, recv() returns it, and only then does FIN
+go out. The next recv() of that thread uses a number that may belong to another connection by then.
+shutdown() acts on the connection itself: it sends FIN, and wakes recv(), and accept() on a
+listener.
 
     client                                     server, thread 1           thread 2
     ESTABLISHED                                ESTABLISHED: recv()

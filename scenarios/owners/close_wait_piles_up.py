@@ -2,7 +2,7 @@
 
 The peer has closed, and the kernel has acknowledged its FIN; what is missing is close(), and no
 timer stands in for it. ss -p names the program. Recv-Q 1 is the FIN: the program has not read to
-the end. Recv-Q 0: a recv() has taken FIN, be it along with the last data (tcp_try_coalesce). Each
+the end. Recv-Q 0: a recv() has taken FIN, perhaps along with the last data (tcp_try_coalesce). Each
 CLOSE_WAIT costs a file descriptor, so at RLIMIT_NOFILE accept() fails; the next clients connect, as
 the kernel goes on completing handshakes, and get no answer. The same happens to a client that keeps
 connections which its servers have closed.
@@ -135,7 +135,7 @@ def close_a_client(lab, server, port):
 
 @pytest.mark.parametrize(("at_the_end", "recv_q"), [("never looks", 1), ("reads it", 0)])
 def test_each_client_leaves_a_close_wait_until_accept_fails(lab, at_the_end, recv_q):
-    """The next client connects, and gets no answer. Recv-Q tells whether the end was read."""
+    """The next client connects, and gets no answer. Recv-Q shows whether the end was read."""
     server = start_server(lab, at_the_end)
     before, at_most = fds(server)
     for count, port in enumerate(PORTS, 1):
@@ -156,7 +156,7 @@ def test_each_client_leaves_a_close_wait_until_accept_fails(lab, at_the_end, rec
 
 @pytest.mark.waits(1)
 def test_close_wait_outlives_the_peer_and_has_no_timer(lab):
-    """tcp_fin_timeout ends the peer's FIN_WAIT2, and no segment tells the server."""
+    """tcp_fin_timeout ends the peer's FIN_WAIT2, and no segment informs the server."""
     lab.set_sysctl("net.ipv4.tcp_keepalive_time", 1)  # no difference without SO_KEEPALIVE
     server = start_server(lab, "never looks", fin_timeout=1)
     last_ack, closed = close_a_client(lab, server, PORTS[0])
@@ -204,7 +204,7 @@ def test_control_closing_at_the_end_leaves_nothing(lab):
 
 
 def test_control_a_pool_that_closes_has_no_close_wait(lab):
-    """TIME_WAIT or none, by who closes first; no file descriptor is lost."""
+    """TIME_WAIT or none, depending on which end closes first; no file descriptor is lost."""
     lab.start(answer_and_close, lab.server_address, to="listening").resume()
     client = lab.start(keep_in_a_pool, lab.server_address, True, to="ready")
     before, _ = fds(client)

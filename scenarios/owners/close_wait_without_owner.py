@@ -76,7 +76,7 @@ def client(address, port, says=b"", hears=0):
 
 
 def start_busy_server(lab, fin_timeout=30, replies=0):
-    """A server that serves one client, which says nothing."""
+    """A server that serves one client, which sends nothing."""
     lab.set_sysctl("net.ipv4.tcp_fin_timeout", fin_timeout)
     arguments = (lab.server_address, replies)
     server = lab.start(single_process_server, *arguments, name="server", to="listening")
@@ -98,7 +98,7 @@ def test_the_kernel_completes_the_handshake_without_accept(lab):
 
 
 def close_before_accept(lab, says=b"hello"):
-    """A second client connects, says something and closes; its last ACK and the close() itself."""
+    """A second client connects, sends something and closes; its last ACK and the close() itself."""
     waiting = lab.start(client, lab.server_address, WAITING, says, name="waiting", to="connected")
     waiting.run_to("half closed")
     # Wait for the ACK of FIN: in the middle of close(), it would make FIN_WAIT2 end with RST

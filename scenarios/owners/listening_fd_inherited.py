@@ -2,8 +2,8 @@
 
 The listener lives until its last descriptor is closed, and the kernel completes handshakes and
 acknowledges requests without any process. So connect() succeeds and a health check that only
-connects passes, until the accept queue is full. A restart fails with EADDRINUSE, because nothing
-but SO_REUSEPORT lets a socket share a port with a listener; and with SO_REUSEPORT the kernel still
+connects passes, until the accept queue is full. A restart fails with EADDRINUSE, because only
+SO_REUSEPORT lets a socket share a port with a listener; and with SO_REUSEPORT the kernel still
 gives its share of the clients to the listener that no process accepts from.
 
     client                                     server
@@ -133,7 +133,7 @@ def destroy(lab, match):
 
 @pytest.mark.parametrize(("variant", "holder"), [("inherits", "sleep"), ("fork", "serve")])
 def test_clients_connect_to_a_server_that_is_gone(lab, variant, holder):
-    """A stranger has the listener. CLOEXEC does not help against a plain fork()."""
+    """An unrelated program holds the listener. CLOEXEC does not help against a plain fork()."""
     play(lab, variant, ["serve", holder])
     lab.expect_listener_holders([holder])
     client = lab.start(request, lab.server_address, PORTS[0], to="sent")

@@ -1,7 +1,7 @@
 """A child that inherits its parent's socket keeps the connection alive after the parent's close().
 
 A child inherits a descriptor whatever state the socket is in, even SYN_SENT in another thread.
-close() then gives back one of two references: no FIN is sent, the SYN is repeated although the
+close() then gives back one of two references: no FIN is sent, the SYN is retransmitted although the
 parent has given up, and if the server has closed, the socket stays in CLOSE_WAIT. Neither end reads
 any more, and no timer runs; `ss -p` shows an unrelated program.
 

@@ -1,4 +1,4 @@
-"""A server cannot restart on its port while an old socket has it, unless both set SO_REUSEADDR.
+"""A server cannot restart on its port while an old socket holds it, unless both set SO_REUSEADDR.
 
 The old socket need not be a listener. Each connection that the old server accepted has the server's
 port, too, and keeps it until the connection is CLOSED. bind() compares the new socket with every
@@ -10,13 +10,13 @@ server alone helps at the next restart, not at this one.
     client                                     server, which closes first
     CLOSE_WAIT   ◀─────────────────── FA ──    FIN_WAIT1
                  ── A ────────────────────▶    FIN_WAIT2
-    LAST_ACK     ── FA ───────────────────▶    TIME_WAIT: no process has it
+    LAST_ACK     ── FA ───────────────────▶    TIME_WAIT: no process holds it
     CLOSED       ◀──────────────────── A ──
                                                new server: bind() fails with EADDRINUSE
 
-Waiting helps if no process has the old socket any more, so that a timer ends it: 60 s for
+Waiting helps if no process holds the old socket any more, so that a timer ends it: 60 s for
 TIME_WAIT, tcp_fin_timeout for FIN_WAIT2, the retransmissions for FIN_WAIT1 and LAST_ACK. It never
-helps while a process has it, such as a child of the old server (listening_fd_inherited.py).
+helps while a process holds it, such as a child of the old server (listening_fd_inherited.py).
 
 Sources: RFC 9293, section 3.6.1; socket(7). Kernel, net/ipv4/inet_connection_sock.c:
 inet_bind_conflict (in older kernels inet_csk_bind_conflict), inet_csk_get_port, and
@@ -128,7 +128,8 @@ def start_old_servers(lab, options_of_each):
 def play(lab, state, options_of_each=(NOTHING,)):
     """Until the old server's connections are in the state; it has stopped listening."""
     lab.protect_time_wait_from_late_acks()
-    for key in ("tcp_retries2", "tcp_orphan_retries"):  # on a busy host, FIN may be repeated often
+    # On a busy host, FIN may be retransmitted often.
+    for key in ("tcp_retries2", "tcp_orphan_retries"):
         lab.set_sysctl(f"net.ipv4.{key}", 15)
     server, ports = start_old_servers(lab, options_of_each)
     client = lab.start(call, lab.server_address[0], ports, to="connected")
@@ -149,7 +150,7 @@ def play(lab, state, options_of_each=(NOTHING,)):
 
 
 def leave_time_wait(lab, options):
-    """The old server closes first, and its process ends: nobody listens any more."""
+    """The old server closes first, and its process ends: there is no listener any more."""
     server, _ = play(lab, "TIME_WAIT", [options])
     server.finish()
     lab.expect_table(TIME_WAIT=1)
@@ -233,7 +234,7 @@ def test_control_if_the_client_closes_first_nothing_is_left(lab):
     ],
 )
 def test_waiting_helps_only_if_a_timer_ends_the_old_socket(lab, state, old_process, timer):
-    """A process that is gone leaves a socket with a timer; one that lives may have it for ever."""
+    """A process that is gone leaves a socket with a timer; one that lives may hold it for ever."""
     lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)
     server, _ = play(lab, state)
     if old_process == "gone":

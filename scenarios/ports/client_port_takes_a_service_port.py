@@ -1,10 +1,10 @@
 """connect() may be given the port that a service wants: it cannot listen, and there is no listener.
 
 connect() without bind() takes any port of ip_local_port_range that no bind() has given out. If a
-service is to listen on such a port, and any program of its host has an outgoing connection from it,
+service is to listen on such a port, and any program on its host has an outgoing connection from it,
 the service gets EADDRINUSE. Its SO_REUSEADDR does not help, because the outgoing connection has not
 set it. `ss -l` shows nothing: the holder is a client. If that has closed first, TIME_WAIT keeps the
-port for another 60 s, and no process has it.
+port for another 60 s, and no process holds it.
 
     client's host: agent                       server
     SYN_SENT     ── S ────────────────────▶    from port 45000, the service's
@@ -75,7 +75,7 @@ def test_the_service_cannot_listen_and_there_is_no_listener(lab, reuse):
 
 
 def test_time_wait_keeps_the_port_when_the_client_has_gone(lab):
-    """No process has it any more; waiting helps after 60 s at most."""
+    """No process holds it any more; waiting helps after 60 s at most."""
     lab.protect_time_wait_from_late_acks()
     lab.set_ephemeral_ports([PORT])
     server = lab.start(read_to_the_end, lab.server_address, to="listening")

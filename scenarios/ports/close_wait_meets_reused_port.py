@@ -2,7 +2,7 @@
 
 FIN_WAIT2 has a timer, CLOSE_WAIT has none: the client forgets the connection, the server keeps it
 for ever. When the client uses the port again, the old socket answers the SYN with a challenge ACK,
-and the client's RST frees the 4-tuple. The SYN is sent again two jiffies later (after a second
+and the client's RST frees the 4-tuple. The SYN is retransmitted two jiffies later (after a second
 before the commit named below; in 2016 the SYN got no answer at all). If a firewall drops the RST or
 the challenge ACK, connect() times out although the server has room. If the RST is lost, that is a
 second earlier than usual, because the quick second SYN uses up one of tcp_syn_retries.
@@ -75,7 +75,7 @@ def close_from_the_client(lab, server, port):
     # Wait for this delayed ACK. On another CPU the server's FIN could overtake it
     # (process_backlog); TIME_WAIT would then answer it as an old segment, and the RST that comes
     # back would end TIME_WAIT (RFC 1337). In the middle of close(), it would make FIN_WAIT2 end
-    # with a RST ("Bad case" in tcp_rcv_state_process).
+    # with an RST ("Bad case" in tcp_rcv_state_process).
     lab.expect_wire([*HANDSHAKE, "client FA", "server A"], port=port)
     client.finish()
     server.run_to("served")

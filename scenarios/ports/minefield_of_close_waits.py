@@ -1,10 +1,10 @@
 """Leaked CLOSE_WAITs are mines: a client whose ephemeral port hits one connects late.
 
 The kernel chooses the ephemeral port, so the fault of close_wait_meets_reused_port.py looks like
-chance: most clients connect at once. A client that is given the port of a leaked CLOSE_WAIT gets
-there late: two jiffies today, a second or a timeout in the articles. Each mine goes off only once,
-because the client's RST removes it. The counters show it: one challenge ACK, one connection reset
-and one repeated SYN for each mine, while no SYN is dropped and no queue overflows.
+chance: most clients connect at once. A client that is given the port of a leaked CLOSE_WAIT
+connects late: two jiffies today, a second or a timeout in the articles. Each mine goes off only
+once, because the client's RST removes it. The counters show it: one challenge ACK, one connection
+reset and one retransmitted SYN for each mine, while no SYN is dropped and no queue overflows.
 
     clients, ports from the kernel              server, which leaked 300 of the 512 ports
     50000  ── S ──────────────────────────▶     no such connection: the listener

@@ -1,4 +1,4 @@
-"""connect() to a closed port of the own host may connect to itself: one socket is both ends.
+"""connect() to a closed port of its own host may connect to itself: one socket is both ends.
 
 A client that tries again and again to reach a service of its own host, which is down, may be given
 the service's port as its own. Then its SYN comes back to the socket that sent it, in SYN_SENT: a

@@ -30,8 +30,8 @@ import pytest
 from harness.predict.timers import initial_numbers_by_clock
 
 TWO_PORTS = (45000, 45001)
-# Initial sequence numbers follow a clock of 64 ns. After so many bytes, that of the next connection
-# is below the last one's sequence numbers for 6.4 s.
+# Initial sequence numbers follow a clock of 64 ns. After this many bytes, that of the next
+# connection is below the last one's sequence numbers for 6.4 s.
 UPLOAD = 96 << 20
 # From the initial sequence number of the old connection to that of the new one: SYN, FIN, and then
 # 65535 + 2.

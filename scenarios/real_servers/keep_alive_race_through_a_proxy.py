@@ -7,7 +7,7 @@ still on its way when HAProxy sends a request on it, RST answers that request
 - a client's first request, on a connection that an earlier client has left ("http-reuse always"):
   502, and SH-- in the log: the server ended it while HAProxy was waiting for the headers;
 - a later request of a client, on the server connection that it had before: HAProxy closes the
-  connection to the client without an answer or a log line, so that the client repeats it.
+  connection to the client without an answer or a log line, so that the client retries it.
 
 By default ("http-reuse safe") a client's first request always goes over a new connection.
 "retry-on empty-response" sends a request again on a new connection; the server may have executed
@@ -108,7 +108,7 @@ def play(lab, *options, fin="on its way", times=1):
 
 
 def seen(lab):
-    """On a busy host FIN is repeated, every 200 ms."""
+    """On a busy host FIN is retransmitted, every 200 ms."""
     return [segment for segment, _ in itertools.groupby(lab.wire(since="first client: answered"))]
 
 

@@ -5,9 +5,9 @@ greeting, and an error ends that thread alone. If a connection is reset first, a
 without a peer: getpeername() fails with ENOTCONN, the log knows only a "connecting host", and the
 thread closes it.
 
-After a FIN the server has a CLOSE_WAIT, sees nothing wrong, and sends the greeting. No process has
-the client's socket any more, so the client's kernel answers with RST, as data was lost. No program
-learns of it: the server's send() succeeds, and its recv() returns end of stream.
+After a FIN the server has a CLOSE_WAIT, sees nothing wrong, and sends the greeting. No process
+holds the client's socket any more, so the client's kernel answers with RST, as data was lost. No
+program learns of it: the server's send() succeeds, and its recv() returns end of stream.
 
     prober                                  server (mariadbd, stopped, then continued)
     SYN_SENT     ── S, SA, A ────────────▶  ESTABLISHED, no owner, accept queue 1

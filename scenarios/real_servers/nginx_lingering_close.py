@@ -1,6 +1,6 @@
 """nginx resets its own answer if lingering_close is off and it cannot read the request to its end.
 
-nginx reads a body that is too large while it answers 413, whatever lingering_close says, for
+nginx reads a body that is too large while it answers 413, whatever lingering_close is set to, for
 lingering_time at most (ngx_http_discarded_request_body_handler). So a client that is still sending
 finishes, and reads the answer. A request whose headers are too large has no end that nginx knows:
 it answers 400 after the first 8 KB. By default it then shuts down, reads on and closes later

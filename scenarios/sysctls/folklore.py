@@ -3,7 +3,7 @@
 The accept queue is full when it holds more connections than the backlog, so listen(N) lets N + 1
 connections wait; net.core.somaxconn limits the backlog. A SYN that finds the queue full is dropped
 without an answer, whatever tcp_abort_on_overflow is: that sysctl is for the last ACK of a handshake
-that began before. And RST ends a connection but does not take received data away: on Linux the
+that began before. And RST ends a connection but does not discard received data: on Linux the
 receive queue can still be read, although RFC 9293 says that it is flushed. What RST does discard is
 the data that its sender had not sent yet.
 
@@ -145,7 +145,7 @@ def send_and_reset(lab, size):
 
 
 def test_data_before_a_reset_is_read_before_the_error(lab):
-    """Said: RST takes received data away.
+    """Said: RST discards received data.
 
     Shown: false: recv() returns the data first, and then ECONNRESET.
     """

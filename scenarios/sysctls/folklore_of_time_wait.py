@@ -8,7 +8,7 @@ SYN takes it over all the same.
 
     client, closed first                         server
     TIME_WAIT    ◀────────────────────── FA ──   LAST_ACK
-                 ── A ─────────▶ lost            FIN is sent again
+                 ── A ─────────▶ lost            FIN is retransmitted
     TIME_WAIT    ◀────────────────────── FA ──
                  ── A ───────────────────────▶   CLOSED, as it should be
     or, with one TIME_WAIT too many,

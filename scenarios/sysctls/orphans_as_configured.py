@@ -1,12 +1,12 @@
 """After close() no process waits for the peer: the kernel limits each state, each in its own way.
 
-FIN_WAIT1 repeats the FIN until the time that tcp_orphan_retries stands for is over; like
-tcp_retries2 it sets a time, not a number of repetitions. FIN_WAIT2 has nothing to repeat: it ends
-after tcp_fin_timeout. TIME_WAIT ends after 60 s, whatever is set. A socket that a process still has
-stays in FIN_WAIT2 for as long as the process likes: no sysctl limits it. These tests read the
-values in effect, and expect what follows from them.
+In FIN_WAIT1 the kernel retransmits the FIN until the time that tcp_orphan_retries stands for is
+over; like tcp_retries2 it sets a time, not a number of retransmissions. FIN_WAIT2 has nothing to
+retransmit: it ends after tcp_fin_timeout. TIME_WAIT ends after 60 s, whatever is set. A socket that
+a process still holds stays in FIN_WAIT2 for as long as the process keeps it open: no sysctl limits
+it. These tests read the values in effect, and expect what follows from them.
 
-Two values do not mean what they say. tcp_orphan_retries 0 means 8, or no repetition once the RTO is
+Two sysctls have special values. tcp_orphan_retries 0 means 8, or no retransmission once the RTO is
 at its maximum. And tcp_fin_timeout is at least 3.5 RTO; if it is above 60 s, FIN_WAIT2 lasts twice
 as long as the part above 60 s.
 
@@ -33,7 +33,7 @@ import pytest
 from harness.predict import timers
 
 PORT = 40001
-SCHEDULE = {  # of repetitions, apart from what this file is about
+SCHEDULE = {  # of retransmissions, apart from what this file is about
     "tcp_sack": 1,
     "tcp_early_retrans": 3,
     "tcp_thin_linear_timeouts": 0,
@@ -97,7 +97,7 @@ def test_an_orphans_fin_wait2_ends_when_configured(lab):
 
 
 def test_control_nothing_limits_a_fin_wait2_that_a_process_has(lab):
-    """Proves: 004-10, by the process that still has the socket: no timer, whatever is set."""
+    """Proves: 004-10, by the process that still holds the socket: no timer, whatever is set."""
     play_to_fin_wait2(lab)
     assert lab.expect_socket("client", state="FIN_WAIT2").timer.name == "none"
 

@@ -17,7 +17,7 @@ TIME_WAIT is older than tcp_tw_reuse_delay; at 2, the kernel's default, on loopb
 
 Sources: article 004; RFC 9293, section 3.6.1; RFC 6191; RFC 1337. Kernel: __inet_hash_connect,
 tcp_twsk_unique, inet_twsk_alloc and tcp_time_wait (TCPTimeWaitOverflow), tcp_timewait_state_process
-(a RST).
+(an RST).
 """
 
 import errno
@@ -67,7 +67,7 @@ def use_ports(address, most):
 
 
 def take_over(address, for_s):
-    """Try to connect for so many seconds; returns whether there was a port."""
+    """Try to connect for `for_s` seconds; returns whether there was a port."""
     yield "ready"
     began, connected = time.monotonic(), False
     while not connected and time.monotonic() - began < for_s:

@@ -60,7 +60,7 @@ def half_open(lab):
 
 
 def what_became_of_the_rest(lab):
-    """In words. The counters include repeated SYNs."""
+    """In words. The counters include retransmitted SYNs."""
     if lab.counter("TcpExtSyncookiesSent"):
         return "answered with a cookie"
     return "dropped" if lab.counter("TcpExtTCPReqQFullDrop") else "kept"

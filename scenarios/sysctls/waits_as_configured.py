@@ -1,14 +1,15 @@
 """How long an end waits for a silent peer depends on what it waits for: each wait has its sysctls.
 
-connect() repeats its SYN (tcp_syn_retries, tcp_syn_linear_timeouts), a SYN_RECV repeats its SYN-ACK
-(tcp_synack_retries), an ESTABLISHED repeats its data (tcp_retries2). An end without data to send
-sends nothing, unless it has SO_KEEPALIVE (tcp_keepalive_time, _intvl, _probes). tcp_rto_max_ms
-limits the time between two repetitions. With the kernel's defaults the four take two minutes, one
-minute, a quarter of an hour, and for ever (with keepalive 2 h 11 min). These tests read the values
-in effect, and expect what follows from them.
+connect() retransmits its SYN (tcp_syn_retries, tcp_syn_linear_timeouts), an end in SYN_RECV
+retransmits its SYN-ACK (tcp_synack_retries), an end in ESTABLISHED retransmits its data
+(tcp_retries2). An end without data to send sends nothing, unless it has SO_KEEPALIVE
+(tcp_keepalive_time, _intvl, _probes). tcp_rto_max_ms limits the time between two retransmissions.
+With the kernel's defaults the four take two minutes, one minute, a quarter of an hour, and for ever
+(with keepalive 2 h 11 min). These tests read the values in effect, and expect what follows from
+them.
 
-tcp_retries2 sets a time, not a number: the time that so many repetitions take at the smallest RTO.
-TCP_USER_TIMEOUT replaces that time, whether it is shorter or longer.
+tcp_retries2 sets a time, not a number: the time that this number of retransmissions takes at the
+smallest RTO. TCP_USER_TIMEOUT replaces that time, whether it is shorter or longer.
 
     client                                     server
     SYN_SENT     ── S, S, … ──────────▶ lost   LISTEN
@@ -40,7 +41,7 @@ from harness.stock_roles import listen
 
 PORT = 40001
 USER_TIMEOUT_MS = 500
-SCHEDULE = {  # of repetitions, apart from what this file is about
+SCHEDULE = {  # of retransmissions, apart from what this file is about
     "tcp_sack": 1,
     "tcp_early_retrans": 3,
     "tcp_thin_linear_timeouts": 0,
