@@ -36,7 +36,7 @@ FAULT = "test_unread_data_turns_close_into_a_reset"
 RIGHT, WRONG = '== ["server RA"]', '== ["server FA", "client A"]'
 TUNING = "net.ipv4.tcp_keepalive_time = 600\nnet.ipv4.tcp_retries2 = 2\n"
 HEADS = {"en": "| scenario | symptom | cause | cure |", "zh": "| 场景 | 症状 | 原因 | 解决办法 |"}
-ADVICE_HEADS = {"en": "| said | shown | where |", "zh": "| 说法 | 实际 | 出处 |"}
+ADVICE_HEADS = {"en": "| advice | what the kernel does | test |", "zh": "| 说法 | 实际 | 出处 |"}
 TELLS_PYTEST_OF_CI = ("CI", "BUILD_NUMBER")
 """Variables with which pytest would not shorten a difference."""
 COLON = {"en": ": ", "zh": "："}

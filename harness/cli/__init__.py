@@ -4,5 +4,5 @@ Imports: errors, explain, kernel, lab, lessons, output, runs, sysctl_files, view
 needs when it runs: `explain` takes 0.2 s, and must not wait for the libraries of the others.
 
 A new command: a module here, its parser in main.py, its exit statuses in its epilog. A VM runner that boots other
-kernels gets a room of its own, kernels/, on the floor of whatif/; its command is a module here.
+kernels gets a room of its own, vms/, on the floor of whatif/; its command is a module here.
 """

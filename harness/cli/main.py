@@ -24,11 +24,18 @@ _STATUSES = (
     f"exit statuses of every command: {_NO_OUTPUT}: the standard output cannot be written; {_CLOSED_PIPE}: its "
     f"reader has gone (as with `| head`), and no message is printed; {_INTERRUPTED}: interrupted (Ctrl-C)"
 )
+_PASSED_ON = "all other options are passed to pytest (docs/options.md)"
+_LESSON_STATUSES = {
+    "list": None,
+    "lesson": f"exit status: pytest's own; {_PASSED_ON}",
+    "quiz": f"exit status: 6: a wrong answer; otherwise pytest's own; {_PASSED_ON}",
+    "step": f"exit status: pytest's own; {_PASSED_ON}",
+}
 _ABOUT_LESSONS = (
     ("list", cli_lessons.list_all, "list all lessons, and the sysctls that govern them"),
     ("lesson", cli_lessons.show, "play one lesson, draw it and explain it"),
     ("quiz", cli_lessons.quiz, "ask what will happen, then play the lesson, and show the verdict and the diagram"),
-    ("step", cli_lessons.step, "play one lesson, stop before each step until Enter, and show how to look inside"),
+    ("step", cli_lessons.step, "play one lesson, wait for Enter before each step, and show how to look inside"),
 )
 
 
@@ -86,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=_name(), description=__doc__, epilog=_STATUSES)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, run, text in _ABOUT_LESSONS:
-        command = commands.add_parser(name, help=text)
+        command = commands.add_parser(name, help=text, description=text, epilog=_LESSON_STATUSES[name])
         command.set_defaults(run=run)
         if name == "list":
             others = [language for language in lessons.LANGUAGES if language != "en"]
@@ -98,12 +105,13 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--plain", action="store_true",
                 help="for a class: show only what was seen of the fault, not the answer (no claim, cause, cure or "
-                "control, neutral names); --html FILE writes it as a page, --lab-artifacts DIR as .pcapng and .mmd",
+                "control; names are neutral); --html FILE writes it as a page, --lab-artifacts DIR as .pcapng and .mmd",
             )  # fmt: skip
         command.add_argument("--lang", choices=lessons.LANGUAGES, default="en", help="the language of the words")
-    new = commands.add_parser("new", help="write the files of a new scenario; its tests fail until you fill them in")
+    text = "write the files of a new scenario; its tests fail until you fill them in"
+    new = commands.add_parser("new", help=text, description=text)
     new.add_argument("name", help="the fault, as a phrase: reset_before_accept")
-    new.add_argument("--theme", default="closing", help="its folder in scenarios/ (default: closing)")
+    new.add_argument("--theme", default="closing", help="its folder in scenarios/ (default: %(default)s)")
     new.set_defaults(run=_new)
     _about_sysctls(commands)
     return parser
@@ -115,13 +123,15 @@ def _name() -> str:
 
 
 def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
+    text = "report what each sysctl of a file would do here, without playing a story"
     explain = commands.add_parser(
-        "explain", help="report what each sysctl of a file would do here, without playing a story",
+        "explain", help=text, description=text,
         epilog="exit status: 0: everything was read, whatever the verdicts; 2: something cannot be read, and nothing "
         "was used; 3: this machine lacks something; 7: --partial left out what cannot be read",
     )  # fmt: skip
+    text = "play stories before and after a change of sysctls, and report the differences"
     whatif = commands.add_parser(
-        "whatif", help="play stories before and after a change of sysctls, and report the differences",
+        "whatif", help=text, description=text,
         epilog="exit status: 0: nothing changed; 1: something changed, whatever else could not be measured (the last "
         "line has the number); 2: bad input; 3: nothing is known to have changed, but not everything could be "
         "measured, or this machine lacks something; 7: --partial left out what cannot be read, whatever else was found",
@@ -131,7 +141,7 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
             "files",
             nargs="+",
             metavar="FILE",
-            help="sysctl.d, a script, YAML, JSON, TOML, INI; a directory; - for stdin",
+            help="a file (sysctl.d, a script, YAML, JSON, TOML, INI), a directory, or - for stdin",
         )
         command.add_argument(
             "--partial", action="store_true",
@@ -155,14 +165,18 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "--max-wait", type=float, default=DEFAULT_MAX_WAIT_S, metavar="S",
         help=f"do not wait for timers longer than S seconds (default: {DEFAULT_MAX_WAIT_S:g})",
     )  # fmt: skip
-    for form in ("json", "markdown", "html"):
+    for form in ("JSON", "Markdown", "HTML"):
         whatif.add_argument(
-            f"--{form}", default="", metavar="FILE", help=f"also write the report as {form}; - prints it"
+            f"--{form.lower()}", default="", metavar="FILE", help=f"also write the report as {form}; - prints it"
         )
     whatif.add_argument("--all", action="store_true", help="also list what is the same, which is otherwise counted")
     whatif.set_defaults(run=_whatif)
-    compare = commands.add_parser("compare", help="report what changed between two runs saved with --lab-save")
-    compare.add_argument("records", nargs=2, metavar="NAME|FILE")
+    text = "report what changed between two runs saved with --lab-save"
+    compare = commands.add_parser(
+        "compare", help=text, description=text,
+        epilog="exit status: 0: nothing changed; 1: something changed; 2: bad input; 3: nothing could be compared",
+    )  # fmt: skip
+    compare.add_argument("records", nargs=2, metavar="NAME|FILE", help="the run before and the run after")
     compare.set_defaults(run=_compare)
 
 

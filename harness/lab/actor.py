@@ -125,7 +125,7 @@ class Actor(Process):
                 raise LabError(f"{self.name} has not been through {step!r}. Hint: name one of {list(times)}")
         return (self._reached_ns[until] - self._left_ns[since]) / 1e9
 
-    def complain(self) -> None:
+    def raise_unreported_death(self) -> None:
         """ExpectationFailed if it died and no verb has reported it, or if a child that it forked runs on after it."""
         if not self._over and readable(self._channel.fileno(), within_s=0.0):
             self._take(self._received())

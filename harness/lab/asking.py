@@ -31,7 +31,7 @@ class KeeperHandle:
         return value
 
     def ask_for_fds(self, command: str, **arguments: object) -> tuple[Any, list[int]]:
-        """The same for a command whose answer carries fds, which the caller must close."""
+        """Run one of the keeper's commands whose answer carries fds, which the caller must close."""
         if self._channel.fileno() < 0:
             raise LabError(CLOSED)
         self._asked += 1

@@ -45,7 +45,7 @@ class Lab(Observer):
         self._actors: list[Actor | Program] = []
         keeper = nursery.open_lab(roles_from)
         self.pinned: set[str] = set()
-        """The sysctls that the story itself has set, so that this run did not try the profile's values of them."""
+        """The sysctls that the story itself has set: this run did not use the profile's values for them."""
         self.not_set = keeper.not_set
         """Keys of the profile that a network namespace does not have on this kernel, or that cannot be set in one."""
         self.refused = keeper.refused
@@ -63,7 +63,7 @@ class Lab(Observer):
         return addresses.CLIENT, port
 
     def start(self, role: Callable[..., Any], *arguments: Any, name: str | None = None, to: str | None = None) -> Actor:
-        """Start a process that plays `role`, a generator function; it does nothing before its first verb.
+        """Start a process that plays `role`, a generator function; it does nothing until a verb resumes it.
 
         The role is defined in the scenario's own file, or in harness/stock_roles.py. With `to`, also run it to that
         step.
@@ -183,7 +183,10 @@ class Lab(Observer):
         return int(self.sysctl("net.ipv4.tcp_rto_max_ms", default=str(round(timers.RTO_MAX_S * 1000)))) / 1000
 
     def drop(self, match: str) -> None:
-        """Drop every arriving segment that matches (nftables syntax); wire() still shows it."""
+        """Drop every arriving segment that matches, in nftables syntax: drop("tcp flags & fin == fin").
+
+        wire() still shows it. A second drop() does not replace the first; restore() removes all.
+        """
         self._keeper.ask("drop", match=match)
         self.record(Change(time.monotonic_ns(), f"dropped from here on: {match}"))
 
@@ -217,11 +220,11 @@ class Lab(Observer):
         return self.longest_gap if self.longest_gap.seconds > self.allowance_s else None
 
     def close(self) -> None:
-        """End everything and wait until it has ended; then ExpectationFailed if a role died and no verb reported it."""
+        """End everything, and wait until it has ended. ExpectationFailed if a role died and no verb has reported it."""
         try:
             for actor in self._actors:
                 if isinstance(actor, Actor):
-                    actor.complain()
+                    actor.raise_unreported_death()
         finally:
             for actor in reversed(self._actors):
                 actor.close()

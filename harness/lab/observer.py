@@ -59,7 +59,7 @@ class Observer(Recorder):
         return [segment for segment in found if port is None or port in segment.ports]
 
     def wire(self, since: Since = None, until: Since = None, port: int | None = None) -> list[str]:
-        """The same as sender and flags, without ECN's flags: ["client S", "server SA", "client A"]."""
+        """The segments between two steps as sender and flags (without ECN's): ["client S", "server SA", "client A"]."""
         return [
             f"{addresses.HOSTS.get(segment.source[0], segment.source[0])} {segment.flags}"
             for segment in self.segments(since, until, port)
@@ -125,7 +125,7 @@ class Observer(Recorder):
         return rows[0]
 
     def expect(self, what: str, expected: object, look: Callable[[], object]) -> None:
-        """Wait until look() returns what is expected, for what no other verb expects; `what` names it in a failure."""
+        """Wait until look() returns `expected`: for what no other verb covers. `what` names it in a failure."""
         expect.poll(what, expected, look, self.deadline_s)
 
     def expect_timer(self, end: str, name: str, port: int | None = None) -> None:
@@ -198,7 +198,7 @@ class Observer(Recorder):
         return self.listener(end).recv_q
 
     def holders(self, end: str, port: int | None = None) -> list[str]:
-        """The programs (or roles) that have this end's socket open, sorted; empty if no process has."""
+        """The programs (or roles) that have this end's socket open, sorted; empty if no process has it open."""
         row = self.socket(end, port)
         return self._programs_with(row) if row else []
 

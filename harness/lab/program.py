@@ -31,7 +31,7 @@ class Move(NamedTuple):
 
 
 class Recorder(Protocol):
-    """What an actor needs from its lab."""
+    """What an actor needs from its lab (recorder.py and observer.py have it)."""
 
     deadline_s: float
 

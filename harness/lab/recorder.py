@@ -1,4 +1,4 @@
-"""Adds entries to a lab's timeline, and waits for processes. The methods that look at the lab are in observer.py."""
+"""Adds entries to a lab's timeline, and waits for processes. The methods that observe the lab are in observer.py."""
 
 import math
 import select

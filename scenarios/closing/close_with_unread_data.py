@@ -86,7 +86,7 @@ def test_unread_data_turns_close_into_a_reset(lab):
 
 
 def play(lab, server_role, *arguments):
-    """The story above, with the given server, until it is ready to close."""
+    """The story above, with another server, until this is ready to close."""
     server = lab.start(server_role, lab.server_address, *arguments, to="listening")
     client = lab.start(request, lab.server_address, to="sent")
     accepted = server.run_to("accepted")
@@ -136,7 +136,7 @@ def test_shutdown_does_not_help_until_its_fin_is_acknowledged(lab):
     server.run_to("shut down")
     lab.expect_states(client="TIME_WAIT", server="LAST_ACK")
     server.run_to("closed")
-    assert lab.wire()[-1] == "server RA"  # on a busy host, the FIN is retransmitted before
+    assert lab.wire()[-1] == "server RA"  # on a busy host, the FIN is repeated before
     lab.expect_states(client="CLOSED", server="CLOSED")
     assert lab.counter("TcpExtTCPAbortOnClose") == 1
 
