@@ -33,7 +33,7 @@ _LONGEST_WAIT_S = 300.0
 _MOST_READ_AT_ONCE = 1 << 16
 _LINGER_0 = struct.pack("ii", 1, 0)
 _RESET_ONCE_CONNECTED = (errno.ECONNRESET, errno.EPIPE)
-"""The errors of a RST after connecting (EPIPE: in CLOSE_WAIT); a RST in answer to the SYN is ECONNREFUSED instead.
+"""The errors of an RST after connecting (EPIPE: in CLOSE_WAIT); an RST in answer to the SYN is ECONNREFUSED instead.
 net/ipv4/tcp_input.c, tcp_reset."""
 
 _ROW = "{:>6}  {:>5}  {:>13}  {:>10}  {}"

@@ -83,7 +83,7 @@ def _changes(segment: Segment, sender: _End, receiver: _End) -> Iterator[Transit
 
     match "".join(flag for flag in segment.flags if flag in "SFRA"):
         case "R" | "RA":
-            # A socket in SYN_SENT answers an unacceptable ACK with a RST, and stays in SYN_SENT (3.10.7.3, first). A
+            # A socket in SYN_SENT answers an unacceptable ACK with an RST, and stays in SYN_SENT (3.10.7.3, first). A
             # RST that carries an ACK is an abort (tcp_send_active_reset).
             stays = sender.state == State.SYN_SENT and "A" not in segment.flags
             yield from move(sender, State.SYN_SENT if stays else State.CLOSED)

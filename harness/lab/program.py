@@ -30,8 +30,8 @@ class Move(NamedTuple):
     line: int | None
 
 
-class Recorder(Protocol):
-    """What an actor needs from its lab (recorder.py and observer.py have it)."""
+class LabForProcess(Protocol):
+    """What a process needs from its lab: methods of recorder.Recorder and of Lab."""
 
     deadline_s: float
 
@@ -57,7 +57,9 @@ class Recorder(Protocol):
 class Process:
     """A process inside the lab: a role or a real program."""
 
-    def __init__(self, name: str, lab: Recorder, keeper: KeeperHandle, inner_pid: int, pidfd: int, output: int) -> None:
+    def __init__(
+        self, name: str, lab: LabForProcess, keeper: KeeperHandle, inner_pid: int, pidfd: int, output: int
+    ) -> None:
         self.name = name
         self._lab = lab
         self._keeper = keeper

@@ -216,7 +216,7 @@ def keepalive(time_s: float, interval_s: float, probes: int, tick_s: float) -> I
     """The time from the last segment of a peer that has become silent to ETIMEDOUT, with SO_KEEPALIVE.
 
     net/ipv4/tcp_timer.c, tcp_keepalive_timer: the first probe is sent after tcp_keepalive_time, each further one
-    tcp_keepalive_intvl later, and the end (with a RST) comes one more interval after the last. With no probes, the end
+    tcp_keepalive_intvl later, and the end (with an RST) comes one more interval after the last. With no probes, the end
     comes when the first probe would.
     """
     return timers_in_turn([time_s] + [interval_s] * probes, tick_s)
