@@ -82,9 +82,9 @@ def test_what_is_written_is_what_is_parsed(groups):
 
 def test_a_table_that_cannot_be_read_is_a_clear_error(monkeypatch):
     monkeypatch.setattr(counters.Path, "read_text", lambda _: "Tcp: A B\nTcp: 1\n")
-    with pytest.raises(LabError, match=r"/proc/7/net/netstat has a form .* Hint: "):
+    with pytest.raises(LabError, match=r"/proc/7/net/netstat has an unknown form: .* Hint: "):
         counters.numbers(counters.texts(7))
-    with pytest.raises(LabError, match=r"/proc/7/net/sockstat has a form .* Hint: "):
+    with pytest.raises(LabError, match=r"/proc/7/net/sockstat has an unknown form: .* Hint: "):
         memory.sockstat(7)
 
 

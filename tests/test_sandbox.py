@@ -115,7 +115,7 @@ def test_it_has_the_addresses_of_a_lab():
 
 
 def test_the_network_of_the_host_is_refused():
-    with pytest.raises(LabError, match="will not touch it"):
+    with pytest.raises(LabError, match="refuses to change anything there"):
         NetworkKeeper([], os.stat("/proc/self/ns/net").st_ino)
 
 

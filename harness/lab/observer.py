@@ -124,9 +124,9 @@ class Observer(Recorder):
         assert rows[0] is not None
         return rows[0]
 
-    def expect(self, what: str, expected: object, look: Callable[[], object]) -> None:
+    def expect(self, what: str, expected: object, look: Callable[[], object], within_s: float | None = None) -> None:
         """Wait until look() returns `expected`: for what no other verb covers. `what` names it in a failure."""
-        expect.poll(what, expected, look, self.deadline_s)
+        expect.poll(what, expected, look, expect.time_limit_s(within_s, self.deadline_s))
 
     def expect_timer(self, end: str, name: str, port: int | None = None) -> None:
         """Wait until the timer of one end's socket is this one (a name of sockets.TIMERS)."""

@@ -34,6 +34,7 @@ from harness.predict import timers
 
 PORTS = (40001, 40002, 40003)
 NEXT = 40004
+KEEPALIVE_S = 2  # above FIN_WAIT2's 1 s
 REQUEST = b"hello"
 
 
@@ -171,10 +172,11 @@ def test_close_wait_outlives_the_peer_and_has_no_timer(lab):
 @pytest.mark.waits(2)
 def test_keepalive_ends_close_wait_and_not_the_leak(lab):
     """Its probe draws RST once FIN_WAIT2 is over. ss shows nothing, and the fds are in use."""
-    server = start_server(lab, "never looks", 2, fin_timeout=1)
+    server = start_server(lab, "never looks", KEEPALIVE_S, fin_timeout=1)
     before, _ = fds(server)
     close_a_client(lab, server, PORTS[0])
-    lab.expect("the answer to a probe", "client R", lambda: lab.wire()[-1])
+    within_s = KEEPALIVE_S + lab.deadline_s
+    lab.expect("the answer to a probe", "client R", lambda: lab.wire()[-1], within_s)
     lab.expect_states(client="CLOSED", server="CLOSED")
     assert fds(server)[0] == before + 1
 

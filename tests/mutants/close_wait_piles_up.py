@@ -21,7 +21,7 @@ MUTANTS = [
     ),
     Mutant(
         "test_keepalive_ends_close_wait_and_not_the_leak",
-        'server = start_server(lab, "never looks", 2,',
+        'server = start_server(lab, "never looks", KEEPALIVE_S,',
         'server = start_server(lab, "never looks", 0,',
     ),
     Mutant("test_a_clients_pool_leaks_in_the_same_way", "        if closes_first:", "        if pool:"),
