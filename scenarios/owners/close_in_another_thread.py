@@ -27,8 +27,6 @@ import socket
 import struct
 import threading
 
-import pytest
-
 from harness.evidence import blocked
 
 LINGER_0 = struct.pack("ii", 1, 0)
@@ -121,10 +119,9 @@ def play(lab, how, *says):
     return server, client, reading
 
 
-@pytest.mark.parametrize("how", ["close", "linger 0, then close"])
-def test_close_wakes_no_reader_and_sends_nothing(lab, how):
-    """Not even RST, with linger 0."""
-    server, client, reading = play(lab, how)
+def test_close_wakes_no_reader_and_sends_nothing(lab):
+    """The connection has no owner any more, but it has an inode."""
+    server, client, reading = play(lab, "close")
     expect_thread_in(lab, server, "recvfrom")
     client.stay_blocked(in_="recv")
     lab.expect_states(client="ESTABLISHED", server="ESTABLISHED")
@@ -143,6 +140,17 @@ def test_fin_is_sent_once_data_has_woken_the_reader(lab):
     assert wire[0] == "client PA"
     assert "server FA" in wire
     assert "server RA" not in wire
+
+
+def test_with_linger_0_it_is_rst_that_is_sent_then(lab):
+    """And not by close(), either."""
+    server, client, reading = play(lab, "linger 0, then close", b"late")
+    client.run_to("sent")
+    assert server.finish() == b"late"
+    client.fail_with("ECONNRESET")
+    wire = lab.wire(since=reading)
+    assert wire[0] == "client PA"
+    assert wire[-1] == "server RA"
 
 
 def test_the_next_read_may_be_from_another_connection(lab):
@@ -172,6 +180,7 @@ def test_a_listener_closed_in_another_thread_still_listens(lab):
     server = lab.start(accept_in_a_thread, lab.server_address, "close", to="accepting")
     expect_thread_in(lab, server, "accept4")
     server.run_to("closed")
+    lab.expect_listener_holders([])
     expect_thread_in(lab, server, "accept4")
     lab.expect_table(LISTEN=1)
     client = lab.start(call, lab.server_address, to="connected")

@@ -65,7 +65,7 @@ def serve(address, variant, sleep, backlog):
     listener.close()
     yield "listener closed"
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL  # until now it has lived
     yield "child ended"
 
 
@@ -178,10 +178,11 @@ def test_with_reuseport_the_restart_succeeds_and_loses_clients(lab):
 )
 def test_control_the_listener_ends_with_the_server(lab, cure, holders):
     """Clients are refused at once, and a restart succeeds, while the child lives."""
-    play(lab, cure, holders)
+    server = close_listener(lab, cure, holders)
     lab.expect_table()
     lab.start(request, lab.server_address, PORTS[0]).fail_with("ECONNREFUSED")
     lab.start(restart, lab.server_address, [socket.SO_REUSEADDR]).run_to("listening")
+    server.run_to("child ended")
 
 
 def test_control_killing_the_child_frees_the_port_at_once(lab):

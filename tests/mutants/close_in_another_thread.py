@@ -2,16 +2,16 @@
 
 from tests.mutants import Mutant
 
-WAKES_NO_READER = "test_close_wakes_no_reader_and_sends_nothing"
-SHUTS_DOWN = (
-    "    connection.close()\n",
-    "    connection.shutdown(socket.SHUT_RDWR)\n    connection.close()\n",
-)
+SETS_LINGER = "connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)"
 
 MUTANTS = [
-    Mutant(f"{WAKES_NO_READER}[close]", *SHUTS_DOWN),
-    Mutant(f"{WAKES_NO_READER}[linger 0, then close]", *SHUTS_DOWN),
+    Mutant(
+        "test_close_wakes_no_reader_and_sends_nothing",
+        "    connection.close()\n",
+        "    connection.shutdown(socket.SHUT_RDWR)\n    connection.close()\n",
+    ),
     Mutant("test_fin_is_sent_once_data_has_woken_the_reader", "connection.recv(100)", "connection.recv(2)"),
+    Mutant("test_with_linger_0_it_is_rst_that_is_sent_then", SETS_LINGER, "pass"),
     Mutant(
         "test_the_next_read_may_be_from_another_connection",
         '    os.close(number)\n    yield "closed"\n    other, _ = listener.accept()\n',
