@@ -58,7 +58,6 @@ def serve(address, write_limit_s=None):
 def fill(address, user_timeout_ms=0):
     """It sends until its buffer is full, reports its RTO (µs), and then blocks."""
     listener = socket.create_server(address)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     yield "listening"
     connection, _ = listener.accept()
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout_ms)
@@ -155,7 +154,7 @@ def test_a_reader_that_stops_freezes_the_server_for_all(lab):
     assert blocked.send_q > 0
     assert lab.counter("TcpExtTCPToZeroWindowAdv") == 1
 
-    other = lab.start(read, lab.server_address, OTHER, ANSWER_BYTES, BIG_BUFFER, to="connected")
+    other = lab.start(read, lab.server_address, OTHER, ANSWER_BYTES, to="connected")
     other.stay_blocked(in_="recv")
     server.stay_blocked(in_="send")
     lab.expect_socket("server", port=OTHER, state="ESTABLISHED", inode=0)
@@ -265,7 +264,7 @@ def test_control_bounded_buffers_serve_the_others(lab):
     """No call blocks. The reader that stops is cut off at its limit; the other has all."""
     server = lab.start(publish, lab.server_address, to="listening")
     reader = lab.start(read, lab.server_address, READER, RECEIVE_BUFFER, to="connected")
-    other = lab.start(read, lab.server_address, OTHER, len(MESSAGE), BIG_BUFFER, to="connected")
+    other = lab.start(read, lab.server_address, OTHER, len(MESSAGE), to="connected")
     server.run_to("connected")
     for _ in range(MESSAGES):
         server.run_to("published")
