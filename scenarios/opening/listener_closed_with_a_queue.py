@@ -118,7 +118,7 @@ def set_migration(lab, value):
 def test_closing_a_listener_resets_the_clients_in_its_queue(lab):
     """No counter is specific to it: only OutRsts grows."""
     server, accepted, queued, _ = play(lab)
-    before = server.run_to("listener closed")
+    server.run_to("listener closed")
     for port in (QUEUED, ALSO_QUEUED):
         assert lab.wire(port=port)[-2:] == ["server A", "server RA"]
         lab.expect_states(client="CLOSED", server="CLOSED", port=port)
@@ -131,14 +131,13 @@ def test_closing_a_listener_resets_the_clients_in_its_queue(lab):
     accepted.run_to("sent")
     server.run_to("answered")
     assert accepted.finish() == ANSWER
-    assert "server RA" not in lab.wire(since=before, port=ACCEPTED)
+    assert "server RA" not in lab.wire(port=ACCEPTED)
 
 
 def test_a_half_open_client_learns_of_it_when_it_sends(lab):
     """No segment is sent to it when the listener is closed; it stays ESTABLISHED until then."""
     server, _, _, half_open = play(lab)
     server.run_to("listener closed")
-    lab.restore()
     assert set(lab.wire(port=HALF_OPEN)) == {"client S", "server SA", "client A"}
     lab.expect_states(client="ESTABLISHED", port=HALF_OPEN)
     half_open.run_to("sent")
@@ -161,6 +160,7 @@ def test_neither_a_second_listener_nor_the_sysctl_helps_alone(lab, migrate, seco
     for client in queued:
         client.fail_with("ECONNRESET")
     assert lab.counter("TcpOutRsts") == 2
+    assert ("LISTEN" in {row.state for row in lab.sockets()}) == second_listener
 
 
 def test_control_with_tcp_migrate_req_the_queue_moves(lab):
@@ -170,7 +170,6 @@ def test_control_with_tcp_migrate_req_the_queue_moves(lab):
     new = lab.start(take_over, lab.server_address, name="new server", to="listening")
     server.run_to("listener closed")
     assert lab.accept_queue() == lab.counter("TcpExtTCPMigrateReqSuccess") == 2
-    lab.restore()
     half_open.run_to("sent")
     assert lab.accept_queue() == lab.counter("TcpExtTCPMigrateReqSuccess") == 3
     for client in [*queued, half_open]:
@@ -185,7 +184,6 @@ def test_control_a_listener_that_is_handed_over_resets_no_client(lab):
     server, _, queued, half_open = play(lab, "hand over")
     server.run_to("listener closed")
     new.run_to("has the listener")
-    lab.restore()
     half_open.run_to("sent")
     newcomer = lab.start(request, lab.server_address, NEWCOMER, to="sent")
     for client in [*queued, half_open, newcomer]:
@@ -203,6 +201,5 @@ def test_control_draining_helps_the_queue_but_not_the_half_open(lab):
     for client in [accepted, *queued]:
         server.run_to("answered")
         assert client.finish() == ANSWER
-    lab.restore()
     half_open.run_to("sent")
     half_open.fail_with("ECONNRESET")

@@ -58,6 +58,10 @@ def start_service(lab, host=ANY_HOST, reuse=True):
     return lab.start(serve, (host, PORT), reuse, name="service")
 
 
+def listeners(lab):
+    return [row for row in lab.sockets() if row.state == "LISTEN" and row.local[1] == PORT]
+
+
 def take_the_port(lab):
     """The range has just the service's port. (With the default range it is bad luck.)"""
     lab.set_ephemeral_ports([PORT])
@@ -68,7 +72,7 @@ def take_the_port(lab):
 def test_the_service_cannot_listen_and_there_is_no_listener(lab, reuse):
     """The holder is a client, ESTABLISHED, without a timer: waiting does not help."""
     take_the_port(lab)
-    assert [row for row in lab.sockets() if row.state == "LISTEN" and row.local[1] == PORT] == []
+    assert listeners(lab) == []
     start_service(lab, reuse=reuse).fail_with("EADDRINUSE")
     assert lab.holders("client", PORT) == ["agent"]
     assert lab.expect_socket("client", PORT, state="ESTABLISHED").timer.name == "none"
@@ -119,6 +123,7 @@ def test_control_a_range_apart_from_the_service_ports_is_enough(lab):
     lab.set_ephemeral_ports([OTHER_PORT])
     assert start_agent(lab) == OTHER_PORT
     start_service(lab).run_to("listening")
+    assert len(listeners(lab)) == 1
 
 
 def test_control_a_service_that_starts_first_keeps_its_port(lab):

@@ -19,8 +19,8 @@ CONNECTS_WITH_REUSEADDR = (
 MUTANTS = [
     Mutant(
         f"{CANNOT_LISTEN}[without REUSEADDR]",
-        "    take_the_port(lab)\n    assert [",
-        "    lab.set_ephemeral_ports([OTHER_PORT])\n    start_agent(lab)\n    assert [",
+        "    take_the_port(lab)\n    assert listeners",
+        "    lab.set_ephemeral_ports([OTHER_PORT])\n    start_agent(lab)\n    assert listeners",
     ),
     Mutant(f"{CANNOT_LISTEN}[with REUSEADDR]", CONNECTS, CONNECTS_WITH_REUSEADDR),
     Mutant(TIME_WAIT, CONNECTS, CONNECTS_WITH_REUSEADDR),
