@@ -52,7 +52,6 @@ def send(address, sizes):
     """It prints its RTO and its smoothed round-trip time, both in microseconds."""
     connection = socket.socket()
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SEGMENT + 12)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.bind(("", PORT))
     connection.connect(address)
     yield "connected"
@@ -68,20 +67,22 @@ def send(address, sizes):
 def play(lab, *sizes, lost=(DATA,), early_retrans=3):
     """The client writes these sizes in turn; the first packet that matches each of `lost` is lost.
 
-    Returns once all is acknowledged: the client, its RTO and SRTT (s), and the data segments sent.
+    Returns once all is acknowledged and read: the client, its RTO and SRTT (s), and the data
+    segments sent.
     """
     for key, value in (("early_retrans", early_retrans), ("sack", 1), ("dsack", 1)):
         lab.set_sysctl(f"net.ipv4.tcp_{key}", value)
     lab.set_sysctl("net.ipv4.tcp_timestamps", 1)
     server = lab.start(serve, lab.server_address, to="listening")
-    client = lab.start(send, lab.server_address, sizes, to="connected")
+    client = lab.start(send, lab.server_address, sizes)
     server.resume()
     for match in lost:
         lab.drop(f"{match} limit rate 1/hour burst 1 packets")
     client.run_to("sent")
     lab.expect_socket("client", state="ESTABLISHED", send_q=0)
+    lab.expect_socket("server", state="ESTABLISHED", recv_q=0)
     rto_s, srtt_s = (int(word) / 1e6 for word in client.output().split())
-    sent = [each for each in lab.segments(since="connected") if each.length]
+    sent = [each for each in lab.segments() if each.length]
     return client, rto_s, srtt_s, sent
 
 

@@ -108,7 +108,6 @@ def test_the_server_keeps_nothing_until_the_ack_comes(lab):
     client = lab.start(call, lab.server_address, to="connected")
     lab.expect_states(client="ESTABLISHED", server="CLOSED", port=PORT)
     assert lab.counter("TcpExtSyncookiesRecv") == 0
-    lab.restore()
     client.run_to("sent")
     assert lab.wire(since="connected", port=PORT) == ["client PA", "server A"]
     lab.expect_socket("server", port=PORT, state="ESTABLISHED", inode=0, recv_q=5)
