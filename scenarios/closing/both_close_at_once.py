@@ -48,7 +48,6 @@ def call(address):
 
 def connect_to_each_other(own_address, peers_address, listens=False):
     connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     connection.bind(own_address)
     yield "bound"
     if listens:

@@ -36,10 +36,8 @@ FIRST_REPETITION = timers.one_timer(timers.TIMEOUT_INIT_S, timers.tick_s())
 def greet(address):
     listener = socket.create_server(address)
     yield "listening"
-    connections = []
     while True:
         connection, _ = listener.accept()
-        connections.append(connection)
         connection.sendall(GREETING)
         yield "greeted"
 
@@ -76,7 +74,7 @@ def play(lab, role, *arguments):
     client = lab.start(role, lab.server_address, *arguments)
     lab.drop(THIRD_ACK)
     client.run_to("connected")
-    assert lab.wire(port=PORT) == ["client S", "server SA", "client A"]
+    assert lab.wire() == ["client S", "server SA", "client A"]
     return server, client
 
 
@@ -103,7 +101,6 @@ def test_without_synack_retries_the_client_waits_for_ever(lab):
     """tcp_synack_retries = 0: the server gives up silently when it would retransmit its SYN-ACK."""
     lab.set_sysctl("net.ipv4.tcp_synack_retries", 0)
     server, client = play(lab, listen_first)
-    client.resume()
     syn, *_ = lab.segments()
     lifetime = timers.syn_recv(0, lab.rto_max_s(), timers.tick_s())
     lab.expect_lifetime("server", "SYN_RECV", lifetime, syn)
@@ -129,6 +126,7 @@ def expect_the_client_to_wait_for_ever(lab, server, client):
 def test_control_a_client_that_speaks_first_does_not_wait(lab):
     """Its request carries the ACK number that the server waits for."""
     server, client = play(lab, speak_first)
+    lab.expect_states(client="ESTABLISHED", server="SYN_RECV")
     client.run_to("sent")
     assert lab.wire(since="connected") == ["client PA", "server A"]
     lab.expect_socket("server", state="ESTABLISHED", recv_q=len(REQUEST))
@@ -141,6 +139,7 @@ def test_control_a_client_that_tries_again_is_greeted(lab):
     """It reads with a time limit, and a second handshake is not lost."""
     lab.set_sysctl("net.ipv4.tcp_syncookies", 2)
     server, client = play(lab, listen_and_try_again, 0.1)
+    lab.expect_states(client="ESTABLISHED", server="CLOSED")
     client.resume()
     server.run_to("greeted")  # the FIN of the first connection has completed its handshake
     server.run_to("greeted")
