@@ -104,7 +104,7 @@ def keep_in_a_pool(address, closes_first):
             yield errno.errorcode[error.errno]
             continue
         connection.sendall(REQUEST)
-        connection.recv(100)
+        assert connection.recv(100) == REQUEST
         pool.append(connection)
         yield "answered"
         if closes_first:
@@ -118,9 +118,9 @@ def fds(actor):
     return sum(int(number) < at_most for number in os.listdir(f"/proc/{actor.pid}/fd")), at_most
 
 
-def start_server(lab, *arguments, fin_timeout=60):
+def start_server(lab, at_the_end, keepalive_s=0, fin_timeout=60):
     lab.set_sysctl("net.ipv4.tcp_fin_timeout", fin_timeout)
-    return lab.start(serve, lab.server_address, *arguments, to="listening")
+    return lab.start(serve, lab.server_address, at_the_end, keepalive_s, to="listening")
 
 
 def close_a_client(lab, server, port):
@@ -185,7 +185,7 @@ def test_a_clients_pool_leaks_in_the_same_way(lab):
     """The servers have closed; the pool has not looked, until it has no file descriptor left."""
     lab.set_sysctl("net.ipv4.tcp_fin_timeout", 60)
     lab.start(answer_and_close, lab.server_address, to="listening").resume()
-    client = lab.start(keep_in_a_pool, lab.server_address, False, to="ready")
+    client = lab.start(keep_in_a_pool, lab.server_address, False)
     for _ in PORTS:
         client.run_to("answered")
     lab.expect_table(LISTEN=1, CLOSE_WAIT=len(PORTS), FIN_WAIT2=len(PORTS))

@@ -110,7 +110,8 @@ def restart_in_each_way(host, ports):
             try:
                 with bind((host, port), options) as listener:
                     listener.listen()
-                row.append("yes")
+                    listens = listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                row.append("yes" if listens else "only bound")
             except OSError as error:
                 row.append("no" if error.errno == errno.EADDRINUSE else repr(error))
         rows.append(row)
@@ -198,9 +199,10 @@ def test_over_a_connection_one_option_on_both_helps(lab, state):
 def test_with_reuseaddr_both_may_bind_and_one_may_listen(lab):
     """Two servers start at once: the second one's listen() fails, not its bind()."""
     first = lab.start(restart, lab.server_address, ADDR, to="bound")
-    second = lab.start(restart, lab.server_address, ADDR, to="bound")
+    second = lab.start(restart, lab.server_address, ADDR, name="second", to="bound")
     first.run_to("listening")
     second.fail_with("EADDRINUSE")
+    assert lab.timeline.find("second: bound")
 
 
 def test_sysctls_for_time_wait_do_not_free_the_port(lab):
