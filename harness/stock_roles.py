@@ -1,8 +1,11 @@
 """The plainest roles, for a story whose subject is something else: `from harness.stock_roles import listen, call`.
 
-They are what a scenario would write itself: socket code, and a `yield` for each step.
+They are what a scenario would write itself: socket code, and a `yield` for each step. Below them is what roles of
+several scenarios do.
 """
 
+import os
+import resource
 import socket
 from collections.abc import Iterator
 
@@ -46,3 +49,12 @@ def call(address: Address, port: int = 0) -> Iterator[str]:
     connection.shutdown(socket.SHUT_WR)
     yield "half closed"
     connection.close()
+
+
+def leave_fds(count: int) -> None:
+    """Lower this process's RLIMIT_NOFILE so that it can open `count` more file descriptors. At least one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    spare = [os.dup(0) for _ in range(count)]  # the lowest numbers that are free
+    resource.setrlimit(resource.RLIMIT_NOFILE, (spare[-1] + 1, most))
+    for number in spare:
+        os.close(number)

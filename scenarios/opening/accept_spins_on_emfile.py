@@ -32,16 +32,11 @@ import select
 import socket
 from pathlib import Path
 
+from harness.stock_roles import leave_fds
+
 FIRST, SECOND, THIRD = 40001, 40002, 40003
 CALLS = 1000
 LEVEL, EDGE = 0, select.EPOLLET
-
-
-def leave_one_fd():
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    last = os.dup(0)  # the lowest number that is free, and the highest from now on
-    resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, most))
-    os.close(last)
 
 
 def serve(address, trigger, cure=""):
@@ -51,7 +46,7 @@ def serve(address, trigger, cure=""):
     reserve = os.open(os.devnull, os.O_RDONLY)
     epoll = select.epoll()
     epoll.register(listener, select.EPOLLIN | trigger)
-    leave_one_fd()
+    leave_fds(1)
     connections, failures = {}, []
     yield "listening"
     while True:
@@ -100,7 +95,7 @@ def mend(cure, listener, epoll, reserve):
 def accept_in_a_loop(address):
     """Without epoll: it is accept() itself that sleeps in a healthy server."""
     listener = socket.create_server(address)
-    leave_one_fd()
+    leave_fds(1)
     connections, failures = [], []
     yield "listening"
     while True:

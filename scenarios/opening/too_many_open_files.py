@@ -20,13 +20,13 @@ above. What else a full queue does: full_accept_queue.py.
 """
 
 import errno
-import os
 import resource
 import socket
 
 import pytest
 
 from harness.predict import timers
+from harness.stock_roles import leave_fds
 
 FIRST = 40001
 OTHERS = (40002, 40003, 40004)  # they fill a backlog of 2
@@ -37,10 +37,7 @@ FIRST_REPETITION = timers.one_timer(1.0, timers.tick_s())
 def serve(address, cure=None):
     """It has one file descriptor left. After EMFILE it tries again, with a cure or without."""
     listener = socket.create_server(address, backlog=2)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    last = os.dup(listener.fileno())  # the lowest number that is free, and the highest from now on
-    resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, most))
-    os.close(last)
+    leave_fds(1)
     connections = []
     yield "listening"
     while True:
@@ -51,6 +48,7 @@ def serve(address, cure=None):
             if cure == "close":
                 connections.pop(0).close()
             elif cure == "raise the limit":
+                _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
                 resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         else:
             connections.append(connection)

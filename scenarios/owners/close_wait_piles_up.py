@@ -24,26 +24,18 @@ close_wait_without_owner.py.
 import errno
 import os
 import re
-import resource
 import socket
 from pathlib import Path
 
 import pytest
 
 from harness.predict import timers
+from harness.stock_roles import leave_fds
 
 PORTS = (40001, 40002, 40003)
 NEXT = 40004
 KEEPALIVE_S = 2  # above FIN_WAIT2's 1 s
 REQUEST = b"hello"
-
-
-def leave_fds(count):
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    spare = [os.dup(0) for _ in range(count)]  # the lowest numbers that are free
-    resource.setrlimit(resource.RLIMIT_NOFILE, (spare[-1] + 1, most))
-    for number in spare:
-        os.close(number)
 
 
 def serve(address, at_the_end, keepalive_s=0):

@@ -13,8 +13,8 @@ MUTANTS = [
     ),
     Mutant(
         "test_a_blocking_accept_spins_even_with_an_empty_queue",
-        '    leave_one_fd()\n    connections, failures = [], []\n    yield "listening"\n',
-        '    leave_one_fd()\n    connections, failures = [], []\n    yield "listening"\n'
+        '    leave_fds(1)\n    connections, failures = [], []\n    yield "listening"\n',
+        '    leave_fds(1)\n    connections, failures = [], []\n    yield "listening"\n'
         "    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n",
     ),
     Mutant("test_an_edge_triggered_loop_sleeps_and_forgets_who_waits", "play(lab, EDGE)", "play(lab, LEVEL)"),

@@ -7,7 +7,7 @@ CONTROL = "test_control_with_fds_again_connect_is_answered_at_once"
 
 MUTANTS = [
     Mutant(FAULT, "backlog=2", "backlog=3"),
-    Mutant(FAULT, "(last + 1, ", "(last + 2, "),
+    Mutant(FAULT, "leave_fds(1)", "leave_fds(2)"),
     Mutant(f"{CONTROL}[close]", "connections.pop(0).close()", "pass"),
-    Mutant(f"{CONTROL}[raise the limit]", "(most, most)", "(last + 1, most)"),
+    Mutant(f"{CONTROL}[raise the limit]", "_, most = ", "most, _ = "),
 ]
