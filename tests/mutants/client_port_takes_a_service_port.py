@@ -29,5 +29,9 @@ MUTANTS = [
     Mutant(ANOTHER_ADDRESS, "another_host, _ = lab.server_address", "another_host = own_host"),
     Mutant(RESERVED, "lab.set_sysctl(RESERVED, PORT)\n    assert", "lab.set_sysctl(RESERVED, OTHER_PORT)\n    assert"),
     Mutant(APART, "lab.set_ephemeral_ports([OTHER_PORT])", "lab.set_ephemeral_ports([PORT])"),
-    Mutant(STARTS_FIRST, 'start_service(lab).run_to("listening")\n    assert', "start_service(lab)\n    assert"),
+    Mutant(
+        STARTS_FIRST,
+        'OTHER_PORT])\n    start_service(lab).run_to("listening")\n    assert',
+        "OTHER_PORT])\n    start_service(lab)\n    assert",
+    ),
 ]
