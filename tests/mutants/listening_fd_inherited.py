@@ -24,7 +24,7 @@ MUTANTS = [
     Mutant(REUSEPORT, *SHUT_DOWN),
     Mutant(f"{ENDS_WITH_SERVER}[CLOEXEC-holders0]", 'variant not in ("CLOEXEC", "fork")', 'variant != "fork"'),
     Mutant(f"{ENDS_WITH_SERVER}[shutdown-holders1]", "listener.shutdown(socket.SHUT_RDWR)", "listener.fileno()"),
-    Mutant("test_control_killing_the_child_frees_the_port_at_once", CHILD_ENDS, ""),
+    Mutant("test_control_killing_the_child_frees_the_port_at_once", f"{CHILD_ENDS}    assert", "    assert"),
     Mutant(SS_KILL, '    destroy(lab, f"sport = :{lab.server_address[1]}")\n', ""),
     Mutant(
         SS_KILL,
