@@ -7,6 +7,7 @@ several scenarios do.
 import os
 import resource
 import socket
+import struct
 from collections.abc import Iterator
 
 Address = tuple[str, int]
@@ -42,6 +43,23 @@ def serve(address: Address) -> Iterator[str]:
         yield "closed"
 
 
+def close_first(address: Address) -> Iterator[str]:
+    """Accept, shut the sending side down, wait for the client's end, close; then the next connection.
+
+    Steps: "listening"; "accepted", "half closed", "closed", each time.
+    """
+    listener = socket.create_server(address)
+    yield "listening"
+    while True:
+        connection, _ = listener.accept()
+        yield "accepted"
+        connection.shutdown(socket.SHUT_WR)
+        yield "half closed"
+        connection.recv(1)
+        connection.close()
+        yield "closed"
+
+
 def call(address: Address, port: int = 0) -> Iterator[str]:
     """Connect (from `port`, if it is not 0), shut the sending side down, close. Steps: "connected", "half closed"."""
     connection = socket.create_connection(address, source_address=("", port))
@@ -58,3 +76,22 @@ def leave_fds(count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (spare[-1] + 1, most))
     for number in spare:
         os.close(number)
+
+
+def reset_on_close(connection: socket.socket) -> None:
+    """Set SO_LINGER with 0 seconds: close() sends RST, whatever the queues hold (__tcp_close, socket(7))."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def has_ended(connection: socket.socket) -> bool:
+    """Whether the peer has closed and everything before that is read: recv() with MSG_PEEK returns 0 bytes."""
+    try:
+        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+
+
+def rto_us(connection: socket.socket) -> int:
+    """The current retransmission timeout in microseconds (tcpi_rto in include/uapi/linux/tcp.h)."""
+    (rto,) = struct.unpack_from("8xI", connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 12))
+    return int(rto)

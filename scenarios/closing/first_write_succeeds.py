@@ -25,7 +25,6 @@ Sources: RFC 9293, sections 3.6 and 3.10.7.1; signal(7). Kernel: net/ipv4/tcp.c
 (tcp_sendmsg_locked, tcp_recvmsg_locked, tcp_poll), net/core/stream.c, and the functions above.
 """
 
-import contextlib
 import errno
 import http.client
 import select
@@ -36,6 +35,7 @@ import subprocess
 import pytest
 
 from harness.inside.installed import find_program
+from harness.stock_roles import has_ended
 
 UNTIL_CLOSED = ["server FA", "client A"]
 
@@ -86,12 +86,6 @@ def log(address, cat, ignores_sigpipe):
     return program.wait()
 
 
-def peek(connection):
-    with contextlib.suppress(BlockingIOError):
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    return False
-
-
 def poll_for_rdhup(connection):
     poller = select.poll()
     poller.register(connection, select.POLLRDHUP)
@@ -104,7 +98,7 @@ def ask_if_writable(connection):
     return not (connection.getpeername() and writable and error == 0)
 
 
-LOOKS = {"peek": peek, "poll": poll_for_rdhup, "is it writable": ask_if_writable}
+LOOKS = {"peek": has_ended, "poll": poll_for_rdhup, "is it writable": ask_if_writable}
 
 
 def take_from_pool(address, look):

@@ -26,12 +26,12 @@ Kernel: tcp_rcv_state_process (TCPAbortOnData), tcp_timewait_state_process, tcp_
 
 import itertools
 import socket
-import struct
 
 import pytest
 
+from harness.stock_roles import has_ended, reset_on_close
+
 REQUEST, ANSWER = b"a request", b"an answer"
-LINGER_0 = struct.pack("ii", 1, 0)
 
 
 def serve(address, ending):
@@ -48,7 +48,7 @@ def serve(address, ending):
             executed += 1
             yield f"executed {executed}"
             if ending == "dies" and executed == 2:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+                reset_on_close(connection)
                 break
             connection.sendall(ANSWER)
             if ending == "closes":
@@ -77,13 +77,6 @@ def ask_twice(address, cure=""):
     connection = socket.create_connection(address)
     connection.sendall(REQUEST)
     return connection.recv(len(ANSWER))
-
-
-def has_ended(connection):
-    try:
-        return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
 
 
 def play(lab, ending="closes", cure=""):

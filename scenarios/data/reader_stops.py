@@ -27,17 +27,16 @@ tcp_clamp_probe0_to_user_timeout, tcp_ack_probe, __tcp_oow_rate_limited.
 import contextlib
 import itertools
 import socket
-import struct
 import time
 
 from harness.predict import timers
+from harness.stock_roles import reset_on_close, rto_us
 
 READER, OTHER = 40001, 40002
 RECEIVE_BUFFER, BIG_BUFFER, SEND_BUFFER = 4096, 1 << 20, 65536
 ANSWER_BYTES = 1 << 20  # more than the reader's and the server's buffers
 MESSAGE, MESSAGES, UNSENT_LIMIT = bytes(4096), 16, 8192
 USER_TIMEOUT_MS = 600
-RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 def serve(address, write_limit_s=None):
@@ -51,7 +50,7 @@ def serve(address, write_limit_s=None):
         try:
             connection.sendall(bytes(ANSWER_BYTES))
         except OSError:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+            reset_on_close(connection)
         connection.close()
 
 
@@ -66,8 +65,7 @@ def fill(address, user_timeout_ms=0):
         while True:
             connection.send(bytes(SEND_BUFFER))
     yield "full"
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 12)
-    print(struct.unpack_from("8xI", info)[0])
+    print(rto_us(connection))
     yield "measured"
     connection.setblocking(True)
     connection.sendall(bytes(ANSWER_BYTES))
@@ -91,7 +89,7 @@ def publish(address):
                 sent = connection.send(unsent[connection])
                 unsent[connection] = unsent[connection][sent:]
             if len(unsent[connection]) > UNSENT_LIMIT:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+                reset_on_close(connection)
                 connection.close()
                 del unsent[connection]
         yield "published"

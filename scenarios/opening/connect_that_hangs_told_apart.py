@@ -152,7 +152,7 @@ def call(lab, port=PORT):
 
 
 def look(lab, server, port=PORT):
-    [listener] = [row for row in lab.sockets() if row.state == "LISTEN"]
+    listener = lab.listener()
     return {
         "client": lab.state("client", port),
         "server": lab.state("server", port),

@@ -21,14 +21,13 @@ Sources: tcp(7), TCP_DEFER_ACCEPT; RFC 9293, section 3.5. Kernel: the functions 
 """
 
 import socket
-import struct
 
 import pytest
 
 from harness.predict import timers
+from harness.stock_roles import reset_on_close
 
 GREETING, REQUEST = b"220 at your service\r\n", b"hello"
-LINGER_0 = struct.pack("ii", 1, 0)
 FIRST_REPETITION = timers.one_timer(1.0, timers.tick_s())
 
 
@@ -61,7 +60,7 @@ def call(address, sends=""):
     elif sends == "FIN":
         connection.shutdown(socket.SHUT_WR)
     elif sends == "RST":
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+        reset_on_close(connection)
         connection.close()
     yield "sent"
     return connection.recv(100)

@@ -24,10 +24,11 @@ inet_connection_sock.c.
 
 import errno
 import socket
-import struct
 import threading
 
 import pytest
+
+from harness.stock_roles import reset_on_close
 
 GREETING = b"220 at your service\r\n"
 PROBERS = (40001, 40002, 40003)
@@ -91,7 +92,7 @@ def accept_late(address, calls):
 def connect_and_reset(address, port):
     connection = socket.create_connection(address, source_address=("", port))
     yield "connected"
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    reset_on_close(connection)
     connection.close()
     yield "reset"
 

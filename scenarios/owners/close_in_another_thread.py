@@ -24,12 +24,10 @@ fput in fs/file.c and fs/file_table.c, sock_close; inet_shutdown in net/ipv4/af_
 import errno
 import os
 import socket
-import struct
 import threading
 
 from harness.evidence import blocked
-
-LINGER_0 = struct.pack("ii", 1, 0)
+from harness.stock_roles import reset_on_close
 
 
 def serve(address, how):
@@ -44,7 +42,7 @@ def serve(address, how):
     if how == "shutdown, then close":
         connection.shutdown(socket.SHUT_RDWR)
     elif how == "linger 0, then close":
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+        reset_on_close(connection)
     connection.close()
     yield "closed"
     reader.join()

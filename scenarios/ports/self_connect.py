@@ -19,9 +19,9 @@ does not compare the two ports; inet_bind_conflict.
 """
 
 import socket
-import struct
 
 from harness.predict import timers
+from harness.stock_roles import reset_on_close
 
 RESERVED = "net.ipv4.ip_local_reserved_ports"
 PORT, OTHER_PORT = 45000, 45001
@@ -39,8 +39,7 @@ def retry(address, checks=False, closes_by_reset=False):
             yield "refused"
     if checks and connection.getsockname() == connection.getpeername():
         if closes_by_reset:
-            linger = struct.pack("ii", 1, 0)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            reset_on_close(connection)
         connection.close()
         yield "found out"
         return

@@ -26,11 +26,11 @@ import socket
 import pytest
 
 from harness.lessons.docstrings import advice
+from harness.stock_roles import reset_on_close
 
 BACKLOG = 2
 FILL_THE_QUEUE = (40001, 40002, 40003)
 LATE, NEXT = 40004, 40005
-RST_ON_CLOSE = b"\1\0\0\0\0\0\0\0"  # struct linger: on, 0 s
 
 
 def serve(address, backlog=BACKLOG):
@@ -55,7 +55,7 @@ def call(address, port, size=5):
     connection.setblocking(False)
     sent = connection.send(bytes(size))
     yield "sent"
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
+    reset_on_close(connection)
     connection.close()
     return sent
 

@@ -21,25 +21,12 @@ see time_wait_port_exhaustion.py.
 import errno
 import socket
 
-from harness.errors import LabUnavailable
 from harness.lessons.docstrings import advice
+from harness.stock_roles import close_first
 
 PORT = 40001
 THREE_PORTS = (40001, 40002, 40003)
 DELAY = "net.ipv4.tcp_tw_reuse_delay"
-
-
-def serve(address):
-    listener = socket.create_server(address)
-    yield "listening"
-    while True:
-        connection, _ = listener.accept()
-        yield "accepted"
-        connection.shutdown(socket.SHUT_WR)
-        yield "half closed"
-        connection.recv(1)
-        connection.close()
-        yield "closed"
 
 
 def call(address):
@@ -65,7 +52,7 @@ def bind_again(address, reuse_address):
 
 def start_server(lab, address=None):
     lab.protect_time_wait_from_late_acks()
-    return lab.start(serve, address or lab.server_address, to="listening")
+    return lab.start(close_first, address or lab.server_address, to="listening")
 
 
 def leave_time_wait_at_the_client(lab, address=None):
@@ -94,8 +81,7 @@ def leave_three_time_waits_at_the_server(lab):
 
 
 def allow_reuse(lab, delay_ms, timestamps=1):
-    if not lab.sysctl(DELAY, default=""):
-        raise LabUnavailable(f"this kernel has no {DELAY}", "play this on Linux 6.14 or later")
+    lab.require_sysctl(DELAY, since="Linux 6.14")
     lab.set_sysctl("net.ipv4.tcp_timestamps", timestamps)
     lab.set_sysctl("net.ipv4.tcp_tw_reuse", 1)
     lab.set_sysctl(DELAY, delay_ms)

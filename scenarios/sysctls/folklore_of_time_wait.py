@@ -25,21 +25,9 @@ import socket
 from dataclasses import replace
 
 from harness.lessons.docstrings import advice
+from harness.stock_roles import close_first
 
 PORTS = (40001, 40002, 40003)
-
-
-def serve(address):
-    listener = socket.create_server(address)
-    yield "listening"
-    while True:
-        connection, _ = listener.accept()
-        yield "accepted"
-        connection.shutdown(socket.SHUT_WR)
-        yield "half closed"
-        connection.recv(1)
-        connection.close()
-        yield "closed"
 
 
 def call(address):
@@ -52,7 +40,7 @@ def call(address):
 
 def start_server(lab):
     lab.protect_time_wait_from_late_acks()
-    return lab.start(serve, lab.server_address, to="listening")
+    return lab.start(close_first, lab.server_address, to="listening")
 
 
 def close_both_ends(lab, server, port, client_first):
@@ -93,7 +81,7 @@ def test_tcp_fin_timeout_leaves_time_wait_alone(lab):
 def test_control_tcp_fin_timeout_is_for_an_orphans_fin_wait2(lab):
     """Proves: 004-10, and what the sysctl is for."""
     lab.set_sysctl("net.ipv4.tcp_fin_timeout", 30)
-    lab.start(serve, lab.server_address, to="listening")
+    lab.start(close_first, lab.server_address, to="listening")
     client = lab.start(call, lab.server_address, to="half closed")
     lab.expect_states(client="FIN_WAIT2")
     client.kill()

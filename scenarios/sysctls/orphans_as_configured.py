@@ -25,12 +25,12 @@ tcp_write_timeout; __tcp_close, tcp_fin_time, tcp_keepalive_timer; tcp_time_wait
 """
 
 import socket
-import struct
 import time
 
 import pytest
 
 from harness.predict import timers
+from harness.stock_roles import rto_us
 
 PORT = 40001
 SCHEDULE = {  # of retransmissions, apart from what this file is about
@@ -57,8 +57,7 @@ def call(address, port, half_closes=False):
     if half_closes:
         connection.shutdown(socket.SHUT_WR)
         yield "half closed"
-    tcp_info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 12)
-    print(struct.unpack_from("8xI", tcp_info)[0])  # tcpi_rto, µs
+    print(rto_us(connection))
     yield "ready to close"
     connection.close()
 

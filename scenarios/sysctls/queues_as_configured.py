@@ -51,8 +51,7 @@ def call(address, port):
 
 def backlog_of_listener(lab):
     """Its Send-Q, which `ss -ltn` shows."""
-    (backlog,) = [row.send_q for row in lab.sockets() if row.state == "LISTEN"]
-    return backlog
+    return lab.listener().send_q
 
 
 def half_open(lab):

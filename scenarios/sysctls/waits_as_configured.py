@@ -31,13 +31,12 @@ tcp_keepalive_timer.
 """
 
 import socket
-import struct
 import time
 
 import pytest
 
 from harness.predict import timers
-from harness.stock_roles import listen
+from harness.stock_roles import listen, rto_us
 
 PORT = 40001
 USER_TIMEOUT_MS = 500
@@ -58,8 +57,7 @@ def call(address, port):
 def send(address, port, user_timeout_ms=0):
     connection = socket.create_connection(address, source_address=("", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, user_timeout_ms)
-    tcp_info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 12)
-    print(struct.unpack_from("8xI", tcp_info)[0])  # tcpi_rto, µs
+    print(rto_us(connection))
     yield "connected"
     connection.sendall(b"hello")
     connection.recv(1)

@@ -20,11 +20,11 @@ FIN_WAIT2), tcp_recvmsg_locked (data before errors).
 """
 
 import contextlib
-import socket
-import struct
 from http.client import HTTPConnection
 from xmlrpc.client import ServerProxy, Transport
 from xmlrpc.server import SimpleXMLRPCServer
+
+from harness.stock_roles import reset_on_close
 
 REQUEST = "order 1: a bottle of milk"
 PORT = 40001
@@ -53,8 +53,8 @@ def call(address, method, *arguments, port=0, timeout_s=None, resets=False):
     with contextlib.closing(connection):
         connection.connect()
         yield "connected"
-        linger = struct.pack("ii", resets, 0)
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        if resets:
+            reset_on_close(connection.sock)
         return getattr(server, method)(*arguments)
 
 

@@ -2,7 +2,7 @@
 
 from tests.mutants import Mutant
 
-SETS_LINGER = "connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)"
+SETS_LINGER = "reset_on_close(connection)"
 
 MUTANTS = [
     Mutant(

@@ -8,9 +8,9 @@ FREE_IN_TIME = "test_control_a_server_that_is_free_in_time_answers"
 
 MUTANTS = [
     Mutant(GIVEN_UP, "timeout_s=0.2", "timeout_s=60.0"),
-    Mutant(GIVEN_UP, 'pack("ii", resets, 0)', 'pack("ii", 1, 0)'),
+    Mutant(GIVEN_UP, "        if resets:\n", "        if True:\n"),
     Mutant(GIVEN_UP, "executed.append(request)", "pass"),
-    Mutant(RESET, 'pack("ii", resets, 0)', 'pack("ii", 0, 0)'),
+    Mutant(RESET, "        if resets:\n", "        if False:\n"),
     Mutant(RESET, "executed.append(request)", "pass"),
     Mutant(
         "test_a_request_sent_again_after_a_timeout_is_executed_twice",

@@ -15,7 +15,7 @@ MUTANTS = [
     Mutant(f"{REACHES_ACCEPT}[data-hello]", *NOT_DEFERRED),
     Mutant(f"{REACHES_ACCEPT}[data-hello]", 'sends == "data"', 'sends == "more data"'),
     Mutant(f"{REACHES_ACCEPT}[FIN-]", "connection.shutdown(socket.SHUT_WR)", "pass"),
-    Mutant("test_rst_takes_it_away_unseen", "socket.SO_LINGER, LINGER_0", "socket.SO_KEEPALIVE, 1"),
+    Mutant("test_rst_takes_it_away_unseen", "reset_on_close(connection)", "connection.fileno()"),
     Mutant("test_an_idle_client_is_accepted_once_the_time_is_over", "play(lab, 1)", "play(lab, 2)"),
     Mutant(
         "test_an_idle_client_is_accepted_once_the_time_is_over",

@@ -42,7 +42,7 @@ MUTANTS = [
         "play_cat(lab, ignores_sigpipe=False)",
     ),
     Mutant("test_a_pool_hands_out_a_dead_connection", *SEES_RDHUP),
-    Mutant(f"{LOOK}[peek]", 'socket.MSG_DONTWAIT) == b""', 'socket.MSG_DONTWAIT) != b""'),
+    Mutant(f"{LOOK}[peek]", '"peek": has_ended', '"peek": ask_if_writable'),
     Mutant(
         f"{LOOK}[poll]", "poller.register(connection, select.POLLRDHUP)", "poller.register(connection, select.POLLPRI)"
     ),

@@ -36,5 +36,5 @@ MUTANTS = [
         '"net.ipv4.tcp_abort_on_overflow", 0)\n    late = fill_the_queue(lab)\n    late',
     ),
     *(Mutant(test, "sent = connection.send(bytes(size))", "sent = size") for test in RESETS),
-    *(Mutant(test, r'b"\1\0\0\0', r'b"\0\0\0\0') for test in RESETS),
+    *(Mutant(test, "reset_on_close(connection)", "connection.fileno()") for test in RESETS),
 ]

@@ -15,28 +15,28 @@ MUTANTS = [
     ),
     Mutant(
         "test_accept_returns_the_dead_connection_with_its_address[recv-recv-send-send]",
-        'struct.pack("ii", 1, 0)',
-        'struct.pack("ii", 0, 0)',
+        "reset_on_close(connection)",
+        "connection.fileno()",
     ),
     Mutant(
         "test_accept_returns_the_dead_connection_with_its_address[recv-send-recv-send]",
-        'struct.pack("ii", 1, 0)',
-        'struct.pack("ii", 0, 0)',
+        "reset_on_close(connection)",
+        "connection.fileno()",
     ),
     Mutant(
         "test_accept_returns_the_dead_connection_with_its_address[send-send-recv-recv]",
-        'struct.pack("ii", 1, 0)',
-        'struct.pack("ii", 0, 0)',
+        "reset_on_close(connection)",
+        "connection.fileno()",
     ),
     Mutant(
         "test_accept_returns_the_dead_connection_with_its_address[send-recv-send-recv]",
-        'struct.pack("ii", 1, 0)',
-        'struct.pack("ii", 0, 0)',
+        "reset_on_close(connection)",
+        "connection.fileno()",
     ),
     Mutant(
         "test_accept_returns_the_dead_connection_with_its_address[getpeername-SO_ERROR-recv-send]",
-        'struct.pack("ii", 1, 0)',
-        'struct.pack("ii", 0, 0)',
+        "reset_on_close(connection)",
+        "connection.fileno()",
     ),
     Mutant(
         "test_control_without_a_reset_the_queued_connection_works",

@@ -28,8 +28,7 @@ MUTANTS = [
     Mutant(
         CANNOT_START,
         "    connection.sendall(REQUEST)\n",
-        '    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))\n'
-        "    connection.sendall(REQUEST)\n",
+        "    reset_on_close(connection)\n    connection.sendall(REQUEST)\n",
     ),
     Mutant(LEAVES_TIME_WAIT, "        if closes_by_reset:\n", "        if True:\n"),
     Mutant(RESET, "        if closes_by_reset:\n", "        if False:\n"),
