@@ -19,7 +19,13 @@ class Holder:
 
 
 def read(keeper_pid: int) -> list[Holder]:
-    """Every socket fd of every process of the lab, sorted by pid and fd.
+    """Every socket fd of every process of the lab, sorted by pid and fd."""
+    held = [_held(pid) for pid in processes(keeper_pid)]
+    return sorted((each for holders in held for each in holders), key=lambda holder: (holder.pid, holder.fd))
+
+
+def processes(keeper_pid: int) -> list[int]:
+    """The PIDs of every process of the lab but the keeper.
 
     The keeper is PID 1 of the lab's namespace, so a process that loses its parent there becomes its child: its
     descendants are all processes of the lab. (psutil's connection table would read *our* namespace; only its process
@@ -27,8 +33,7 @@ def read(keeper_pid: int) -> list[Holder]:
     """
     import psutil
 
-    held = [_held(process.pid) for process in psutil.Process(keeper_pid).children(recursive=True)]
-    return sorted((each for holders in held for each in holders), key=lambda holder: (holder.pid, holder.fd))
+    return [process.pid for process in psutil.Process(keeper_pid).children(recursive=True)]
 
 
 def _held(pid: int) -> list[Holder]:

@@ -75,19 +75,25 @@ class Actor(Process):
     def stay_blocked(self, in_: str, for_s: float = 0.0) -> None:
         """Resume the role, and expect it to sleep in a system call: accept, connect, recv, send, poll, wait or close.
 
-        A blocked process stays blocked until something else acts or a timer expires, so one look at a quiet wire is
-        enough. For a timer that must not expire, `for_s` keeps looking for that many seconds.
+        A blocked process stays blocked until something else acts or a timer expires. So one look is enough once the
+        wire is quiet and every other process of the lab sleeps, too: a server that waits for a processor may still be
+        about to answer. For a timer that must not expire, `for_s` keeps looking for that many seconds.
         """
         self.resume()
         deadline = time.monotonic() + self._lab.deadline_s
-        until = None
+        acting = self._lab.acting()
+        until: float | None = None
+        others: list[str] | None = None
         while until is None or time.monotonic() < until:
+            if until is None and blocked.same_call(in_, self.blocked_in()):
+                others = next(acting)
             seen = self.blocked_in()
             ended_or_stepped = bool(readable(self._channel.fileno(), self._pidfd, within_s=0.0))
-            if blocked.same_call(in_, seen) and not ended_or_stepped:
+            if blocked.same_call(in_, seen) and not ended_or_stepped and others == []:
                 until = until or time.monotonic() + for_s
             elif until is not None or ended_or_stepped or time.monotonic() > deadline:
-                raise self._not_blocked(f"asleep in {in_}()", for_s, self._received() if ended_or_stepped else None)
+                report = self._received() if ended_or_stepped else None
+                raise self._not_blocked(f"asleep in {in_}()", for_s, report, others or [])
             self._lab.drain()
             time.sleep(POLL_S)
         self._lab.record(Step(time.monotonic_ns(), self.name, f"blocked in {in_}"))
@@ -236,7 +242,7 @@ class Actor(Process):
         seen = f"{error}, after step {self._last_step!r}{hint}\n{trouble.traceback}"
         return failure(f"{self.name} died", expected, f"{seen}{self._output_tail()}", 0.0)
 
-    def _not_blocked(self, expected: str, for_s: float, report: Report | None) -> ExpectationFailed:
+    def _not_blocked(self, expected: str, for_s: float, report: Report | None, others: list[str]) -> ExpectationFailed:
         if report:
             self._take(report)
         match report:
@@ -245,7 +251,8 @@ class Actor(Process):
             case Reached():
                 seen = f"step {report.step!r}"
             case _:
-                what = "the role's end" if report else f"it {self.doing()}"
+                acting = f", but {', '.join(others)} may still act" if others else ""
+                what = "the role's end" if report else f"it {self.doing()}{acting}"
                 seen = f"{what}, after step {self._last_step!r}"
         return failure(f"{self.name} stays blocked", expected, seen, for_s)
 

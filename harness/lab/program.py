@@ -5,7 +5,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from harness.errors import LabError
@@ -46,6 +46,9 @@ class LabForProcess(Protocol):
 
     def drain(self) -> None:
         """Take what was captured so far out of the ring, for loops that do not wait in wait_for()."""
+
+    def acting(self) -> Iterator[list[str]]:
+        """The programs that may act without being woken, anew at each next()."""
 
     def never_moved(self) -> list[str]:
         """The names of the actors that have never been resumed."""

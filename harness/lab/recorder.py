@@ -3,10 +3,11 @@
 import math
 import select
 import time
+from collections.abc import Iterator
 from typing import NoReturn
 
 from harness.errors import NotMeasured
-from harness.evidence import holders, sockets
+from harness.evidence import holders, rest, sockets
 from harness.evidence.starvation import Gap, RunDelay
 from harness.lab import waiting
 from harness.lab.nursery import LabKeeper
@@ -83,6 +84,19 @@ class Recorder:
     def drain(self) -> None:
         """Take what was captured so far out of the ring, for loops that do not wait in wait_for()."""
         self._watch.drain()
+
+    def acting(self) -> Iterator[list[str]]:
+        """The programs that may act without being woken, anew at each next(): none once all sleep on a quiet wire.
+
+        Nobody ran between two looks at all threads that show the same numbers of switches, and the wire was quiet in
+        between: so nothing that a process sent before can still wake another.
+        """
+        first = before = rest.threads(self._keeper.pid)
+        while True:
+            self._watch.settle()
+            now = rest.threads(self._keeper.pid)
+            yield rest.still_acting(first, before, now)
+            before = now
 
     @property
     def keeper_pid(self) -> int:
