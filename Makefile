@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE # without cached bytecode every worker would co
 
 WHICH = test -n "$(S)" || { echo "Which? Hint: make $@ S=close_with_unread_data (make list shows all)" >&2; exit 2; }
 
-.PHONY: scenarios named lesson quiz step list explain whatif large test check stress ablate bench screenshot readme ladders \
+.PHONY: scenarios named lesson quiz step list explain whatif diagnose large test check stress ablate bench screenshot readme ladders \
 	setup tools help clean
 
 scenarios: named setup ## play all scenarios, or one: S=close_with_unread_data
@@ -45,6 +45,9 @@ explain: setup ## report what each sysctl in FILE would do here; BEFORE=host, ke
 whatif: setup ## report what the sysctls in FILE would change here; BEFORE=host, kernel, reference or a file
 	@test -n "$(FILE)" || { echo "Which file? Hint: make whatif FILE=99-tuning.conf" >&2; exit 2; }
 	@$(RUN) harness whatif --before "$(BEFORE)" $(ARGS) $(FILE) || { s=$$?; test $$s = 1 || exit $$s; } # 1: something changed, which is not an error of make
+
+diagnose: setup ## report which of the lessons' faults this machine has now; ARGS="--pid PID", "--netns NAME", "--from DIR"
+	@$(RUN) harness diagnose $(ARGS) || { s=$$?; test $$s = 1 -o $$s = 3 || exit $$s; } # 1: found, 3: possible; no errors of make
 
 named:
 	@test -z "$(S)" || test -n "$(wildcard scenarios/*/$(S).py)" || { \

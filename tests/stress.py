@@ -7,9 +7,9 @@ import sys
 import time
 from collections import Counter
 
-BUSY = (
-    "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"  # ends with this process, however that ends
-)
+BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"
+"""A loop that ends with the process whose PID it is given, however that ends."""
+
 PYTEST = [sys.executable, "-m", "pytest", "-q", "--lab-strict", "-n"]
 SCENARIOS = [*PYTEST, "auto", "scenarios/"]
 TESTS = [*PYTEST, str(2 * len(os.sched_getaffinity(0))), "tests/"]
@@ -17,7 +17,7 @@ TESTS = [*PYTEST, str(2 * len(os.sched_getaffinity(0))), "tests/"]
 
 def main(asked: argparse.Namespace) -> int:
     command = TESTS if asked.tests else SCENARIOS
-    loops = [subprocess.Popen([sys.executable, "-S", "-c", BUSY]) for _ in range(asked.loops)]
+    loops = [subprocess.Popen([sys.executable, "-S", "-c", BUSY, str(os.getpid())]) for _ in range(asked.loops)]
     outcomes: Counter[str] = Counter()
     longest_s = 0.0
     try:

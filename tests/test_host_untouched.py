@@ -112,6 +112,7 @@ COMMANDS = {
     "explain the same": [*HARNESS, "explain", "--json", "--before", "{changed}", "{same}"],
     "whatif": [*HARNESS, "whatif", "--plays", "1", "--max-wait", "1", "--json", "-", "{for_a_story}"],
     "whatif --before FILE": [*HARNESS, "whatif", "--plays", "1", "--json", "-", "--before", "{same}", "{for_no_story}"],
+    "diagnose": [*HARNESS, "diagnose", "--interval", "0.1", "--json"],
     "compare": [*HARNESS, "compare", "{record}", "{record}"],
     "list": [*HARNESS, "list"],
     "lesson": [*HARNESS, "lesson", SCENARIO],
@@ -123,8 +124,16 @@ COMMANDS = {
                "--lab-sysctl-file={for_a_story}", "-k", "unread_data_turns"],
 }  # fmt: skip
 GIVES_A_VERDICT = {"explain", "explain the same", "whatif", "whatif --before FILE"}
-AS_ORDINARY_USER = {"explain", "whatif --before FILE", "lesson"}
-STATUSES = {"whatif": {1, 3}, "whatif --before FILE": {1, 3}, "quiz": {0, 6}, "prober": {1}, "compare": {3}, "new": {2}}
+AS_ORDINARY_USER = {"diagnose", "explain", "whatif --before FILE", "lesson"}
+STATUSES = {
+    "diagnose": {0, 1, 3},
+    "whatif": {1, 3},
+    "whatif --before FILE": {1, 3},
+    "quiz": {0, 6},
+    "prober": {1},
+    "compare": {3},
+    "new": {2},
+}
 
 
 def test_no_command_is_forgotten() -> None:

@@ -171,6 +171,28 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
         )
     whatif.add_argument("--all", action="store_true", help="also list what is the same, which is otherwise counted")
     whatif.set_defaults(run=_whatif)
+    text = "report which of the lessons' faults this machine has now; it only reads, and sends nothing"
+    diagnose = commands.add_parser(
+        "diagnose", help=text, description=text,
+        epilog="exit status: 0: nothing found; 1: a fault found; 2: bad input; 3: a fault is possible, but something "
+        "is missing to be sure, or this user may not look, or --from has neither sockets nor counters",
+    )  # fmt: skip
+    diagnose.add_argument("--pid", type=int, help="look at the network namespace of this process")
+    diagnose.add_argument("--netns", metavar="NAME", help="look at a namespace made by `ip netns add`")
+    diagnose.add_argument("--interval", type=float, metavar="S", help="seconds between the two looks (default: 5)")
+    diagnose.add_argument(
+        "--from", action="append", default=[], dest="sources", metavar="PATH",
+        help="look at saved text instead: an unpacked sosreport, a directory, a file, or - for stdin, with the output "
+        "of ss -tanpeimo, nstat -az or netstat, or files of /proc/net; for two looks, give it twice, the earlier first",
+    )  # fmt: skip
+    diagnose.add_argument("--watch", action="store_true", help="keep looking, and print what changes, until Ctrl-C")
+    diagnose.add_argument("--json", action="store_true", help="print JSON (harness/diagnose/diagnosis.schema.json)")
+    diagnose.add_argument(
+        "--prometheus-rules",
+        action="store_true",
+        help="print alert rules for node_exporter's counters instead of looking",
+    )
+    diagnose.set_defaults(run=_diagnose)
     text = "report what changed between two runs saved with --lab-save"
     compare = commands.add_parser(
         "compare", help=text, description=text,
@@ -183,6 +205,18 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
 def _new(asked: argparse.Namespace) -> int:
     _nothing_else(asked)
     return cli_lessons.new(asked)
+
+
+def _diagnose(asked: argparse.Namespace) -> int:
+    from harness.cli import diagnose
+
+    _nothing_else(asked)
+    return diagnose.run(
+        diagnose.Asked(
+            pid=asked.pid, netns=asked.netns, interval_s=asked.interval, as_json=asked.json, watch=asked.watch,
+            sources=tuple(asked.sources), prometheus_rules=asked.prometheus_rules,
+        )
+    )  # fmt: skip
 
 
 def _compare(asked: argparse.Namespace) -> int:

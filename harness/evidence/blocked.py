@@ -15,13 +15,14 @@ __tracebackhide__ = True
 # include/uapi/asm-generic/unistd.h (aarch64 and others), arch/x86/entry/syscalls/syscall_64.tbl.
 _NUMBERS = {
     "x86_64": {
-        0: "read", 1: "write", 3: "close", 7: "poll", 42: "connect", 43: "accept", 44: "sendto", 45: "recvfrom",
-        47: "recvmsg", 61: "wait4", 202: "futex", 232: "epoll_wait", 247: "waitid", 270: "pselect6", 271: "ppoll",
-        288: "accept4",
+        0: "read", 1: "write", 3: "close", 7: "poll", 34: "pause", 35: "nanosleep", 42: "connect", 43: "accept",
+        44: "sendto", 45: "recvfrom", 47: "recvmsg", 61: "wait4", 202: "futex", 230: "clock_nanosleep",
+        232: "epoll_wait", 247: "waitid", 270: "pselect6", 271: "ppoll", 288: "accept4",
     },
     "aarch64": {
         22: "epoll_pwait", 57: "close", 63: "read", 64: "write", 72: "pselect6", 73: "ppoll", 95: "waitid", 98: "futex",
-        202: "accept", 203: "connect", 206: "sendto", 207: "recvfrom", 212: "recvmsg", 242: "accept4", 260: "wait4",
+        101: "nanosleep", 115: "clock_nanosleep", 202: "accept", 203: "connect", 206: "sendto", 207: "recvfrom",
+        212: "recvmsg", 242: "accept4", 260: "wait4",
     },
 }  # fmt: skip
 

@@ -6,12 +6,12 @@ from typing import NamedTuple
 from harness.evidence import holders
 
 _SPINS_AFTER_TICKS = 5
-"""A thread that has used this much processor time (in clock ticks) and still runs is taken to run for ever."""
+"""A thread that has used this much processor time (in clock ticks) and still runs is assumed never to sleep."""
 
 
 class Thread(NamedTuple):
-    """One thread: whether it is runnable (state R or D in proc(5)), how often it has given up or lost a processor
-    (both `ctxt_switches` of /proc/PID/status), and its processor time in clock ticks."""
+    """One thread: whether it is runnable (state R or D in proc(5)), the number of its context switches (voluntary and
+    not, /proc/PID/status), and its processor time in clock ticks."""
 
     program: str
     runnable: bool
@@ -20,7 +20,7 @@ class Thread(NamedTuple):
 
 
 def threads(keeper_pid: int) -> dict[int, Thread]:
-    """Every thread of every process of the lab but the keeper, by its TID."""
+    """Every thread of every process of the lab except the keeper, by TID."""
     found = {}
     for pid in holders.processes(keeper_pid):
         try:
@@ -34,7 +34,7 @@ def threads(keeper_pid: int) -> dict[int, Thread]:
 
 
 def _thread(folder: str) -> Thread | None:
-    """One thread; None if it ended meanwhile."""
+    """One thread; None if it has ended meanwhile."""
     try:
         with open(f"{folder}/status", errors="replace") as file:
             status = dict(line.partition(":\t")[::2] for line in file.read().splitlines())
@@ -47,10 +47,10 @@ def _thread(folder: str) -> Thread | None:
 
 
 def still_acting(first: dict[int, Thread], before: dict[int, Thread], now: dict[int, Thread]) -> list[str]:
-    """The programs that may act without being woken, by two looks; `first` is the look with which the wait began.
+    """The programs that may act without being woken, from two looks; `first` is the look with which the wait began.
 
-    A thread rests if it sleeps in both looks and has not run between them. One that has used processor time since the
-    first look, and never sleeps, is left out: it spins, and has shown what it does.
+    A thread rests if it sleeps in both looks and has not run between them. A thread that does not rest, but has used
+    more than _SPINS_AFTER_TICKS of processor time since the first look, is left out: it spins, and would never rest.
     """
     acting = []
     for tid, thread in now.items():

@@ -9,8 +9,10 @@ import socket
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from harness.errors import Inconclusive
+from harness.evidence import tcp_info
 from harness.kernel import netlink
 
 
@@ -73,7 +75,7 @@ class Timer:
 class Socket:
     """One row, with the field names of `ss`. Queues are in bytes; for LISTEN: connections not yet accepted, backlog.
 
-    inode 0: no process has the socket open (orphan, minisock, or not yet accepted).
+    inode 0: no process has the socket open (orphan, minisock, or not yet accepted). details: only if asked for.
     """
 
     state: State
@@ -84,6 +86,7 @@ class Socket:
     timer: Timer
     inode: int
     uid: int
+    details: tcp_info.Details | None = None
 
 
 _SOCK_DIAG_BY_FAMILY = 20
@@ -102,25 +105,26 @@ def open_table() -> socket.socket:
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, getattr(socket, "NETLINK_SOCK_DIAG", 4))
 
 
-def read(table: socket.socket) -> list[Socket]:
+def read(table: socket.socket, *, detailed: bool = False) -> list[Socket]:
     """Every TCP socket of the namespace, of both address families, including minisocks (TIME_WAIT, SYN_RECV).
 
     Inconclusive if the table changes during every read.
     """
+    extensions = tcp_info.EXTENSIONS if detailed else 0
     for _ in range(_MAX_READS):
         with contextlib.suppress(netlink.DumpInterrupted):
-            return [decode(answer) for family in _FAMILIES for answer in _dump(table, family)]
+            return [decode(each, detailed) for family in _FAMILIES for each in _dump(table, family, extensions)]
     raise Inconclusive(
         f"the socket table changed during each of {_MAX_READS} reads. Hint: run it again with fewer connections"
     )
 
 
-def _dump(table: socket.socket, family: int) -> list[bytes]:
-    request = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, _EVERY_STATE)
+def _dump(table: socket.socket, family: int, extensions: int) -> list[bytes]:
+    request = _REQUEST.pack(family, socket.IPPROTO_TCP, extensions, _EVERY_STATE)
     return netlink.ask(table, _SOCK_DIAG_BY_FAMILY, netlink.NLM_F_DUMP, request)
 
 
-def decode(answer: bytes) -> Socket:
+def decode(answer: bytes, detailed: bool = False) -> Socket:
     """Decode one `struct inet_diag_msg`. ValueError if it is too short, or has an unknown address family.
 
     States and timers that this program does not know are given by their numbers.
@@ -140,6 +144,7 @@ def decode(answer: bytes) -> Socket:
         Timer(TIMERS[timer] if timer < len(TIMERS) else f"timer {timer}", expires_ms / 1000, retransmits),
         inode,
         uid,
+        tcp_info.decode(answer[_ROW.size :]) if detailed else None,
     )
 
 
@@ -149,5 +154,30 @@ def state_of(number: int) -> State:
 
 
 def _endpoint(family: int, address: bytes, port: int) -> Endpoint:
+    return _host(family, address), socket.ntohs(port)
+
+
+@lru_cache(maxsize=1024)
+def _host(family: int, address: bytes) -> str:
+    """An address as text: the rows of a table mostly have the same few."""
     size = 4 if family == socket.AF_INET else 16
-    return socket.inet_ntop(family, address[:size]), socket.ntohs(port)
+    return socket.inet_ntop(family, address[:size])
+
+
+@lru_cache(maxsize=1 << 14)
+def host_of_text(text: str) -> str:
+    """An address as the kernel's rows have it here; empty if the text is not an address."""
+    try:
+        family = socket.AF_INET6 if ":" in text else socket.AF_INET
+        return socket.inet_ntop(family, socket.inet_pton(family, text))
+    except (OSError, ValueError):
+        return ""
+
+
+@lru_cache(maxsize=1 << 14)
+def host_of_words(digits: str) -> str:
+    """An address of /proc/net/tcp: 32-bit words in hexadecimal, in the byte order of a little-endian machine."""
+    words = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
+    return socket.inet_ntop(
+        socket.AF_INET if len(words) == 1 else socket.AF_INET6, struct.pack(f"<{len(words)}I", *words)
+    )

@@ -6,13 +6,15 @@ which tcpdump needs to capture.
 
 import os
 import sys
+from pathlib import Path
 
 from harness.kernel import namespace
 
 
 def main(pid: str, *command: str) -> None:
     """Become `command`, in the user and network namespaces of process `pid`."""
-    namespace.enter(int(pid), namespace.CLONE_NEWUSER | namespace.CLONE_NEWNET)
+    is_ours = Path(f"/proc/{pid}/ns/user").samefile("/proc/self/ns/user")  # setns(2) refuses to enter it again
+    namespace.enter(int(pid), namespace.CLONE_NEWNET | (0 if is_ours else namespace.CLONE_NEWUSER))
     namespace.keep_capabilities_over_exec()
     os.execvp(command[0], command)  # noqa: S606
 

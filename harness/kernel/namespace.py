@@ -41,6 +41,11 @@ def enter(pid: int, flags: int) -> None:
     _check(_libc.setns(os.pidfd_open(pid), flags))
 
 
+def enter_open(fd: int, flags: int) -> None:
+    """setns(2): enter the namespace that an open file of /proc/PID/ns, or of /run/netns, stands for."""
+    _check(_libc.setns(fd, flags))
+
+
 def keep_capabilities_over_exec() -> None:
     """Make all capabilities of this process ambient, so that a program that it executes has them without being root.
 

@@ -59,6 +59,12 @@ class Lesson:
     table: str = ""
     """The name of a test without a lab that prints a table, shown below the stories; few lessons have one."""
 
+    seen_at: str = ""
+    """The step of the fault's story after which `recognise` shows the fault; empty: at the end of the story."""
+
+    signature: str = ""
+    """The signature that sees its fault (harness/diagnose/signatures/), if not the one of the same name."""
+
     @property
     def stories(self) -> tuple[str, ...]:
         """The tests to run: the fault, its control, and the table if there is one."""

@@ -1,8 +1,10 @@
 """The standard output: whether it is a terminal, what its encoding can show, and the error if it cannot be written."""
 
 import contextlib
+import errno
 import os
 import re
+import select
 import shutil
 import sys
 from functools import cache
@@ -69,6 +71,19 @@ def complain(text: str) -> None:
         sys.stderr.flush()
     except (OSError, AttributeError):  # Python has no sys.stderr if it was closed
         return
+
+
+def can_redraw() -> bool:
+    """Whether the standard error is a terminal that understands what draw() writes."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def check_reader() -> None:
+    """OutputFailed if the standard output is a pipe whose reader has gone; a write would notice it only later."""
+    poller = select.poll()
+    poller.register(sys.stdout.fileno(), 0)  # POLLERR is always reported (poll(2))
+    if any(events & select.POLLERR for _, events in poller.poll(0)):
+        raise OutputFailed(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
 
 
 def draw(line: str) -> None:

@@ -1,7 +1,5 @@
 """The progress of a what-if on the standard error: a bar on a terminal, lines in a log."""
 
-import os
-import sys
 import time
 
 from harness.output import terminal
@@ -19,7 +17,7 @@ class Progress:
         self._what = what
         self._began = time.monotonic()
         self._tenth = -1
-        self._has_bar = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._has_bar = terminal.can_redraw()
 
     def __call__(self, done: int, total: int) -> None:
         """Redraw the bar, or write a line if another tenth has been played."""
