@@ -33,11 +33,11 @@ def test_allowed(reason):
 def test_only_the_reasons_that_are_listed_may_skip_a_test(play: Play) -> None:
     source = STORIES.format(reasons=MAY_BE_SKIPPED)
     done = play(source, "-p", "tests.conftest", "--lab-strict", "-rs")
-    assert "1 failed, 3 skipped, 1 xfailed, 2 errors" in done.stdout, done.stdout
+    assert f"1 failed, {len(MAY_BE_SKIPPED)} skipped, 1 xfailed, 2 errors" in done.stdout, done.stdout
     for reason in ("no such program", "no namespaces", "no tracepoint"):
         assert f"{reason} (--lab-strict does not allow this reason" in done.stdout
 
 
 def test_without_the_option_every_reason_may_skip(play: Play) -> None:
     done = play(STORIES.format(reasons=MAY_BE_SKIPPED), "-p", "tests.conftest")
-    assert "6 skipped, 1 xfailed" in done.stdout, done.stdout
+    assert f"{3 + len(MAY_BE_SKIPPED)} skipped, 1 xfailed" in done.stdout, done.stdout
