@@ -98,7 +98,7 @@ def _finding(finding: Finding, indent: str, width: int) -> Iterator[str]:
     parts += [("missing", finding.missing)] if finding.missing else []
     parts += [("look-alike", finding.unlike), ("cause", lesson.texts.cause), ("cure", lesson.texts.cure)]
     looks = zip(lesson.recognise, lesson.texts.look, strict=True)
-    parts += [("look next", f"{command}: {look}") for command, look in looks]
+    parts += [("look next", f"{command} (in the lesson: {look})") for command, look in looks]
     parts += [("lesson", f"make lesson S={finding.lesson}")]
     before = ""
     for name, text in parts:
