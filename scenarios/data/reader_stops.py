@@ -29,6 +29,8 @@ import itertools
 import socket
 import time
 
+import pytest
+
 from harness.predict import timers
 from harness.stock_roles import reset_on_close, rto_us
 
@@ -36,7 +38,7 @@ READER, OTHER = 40001, 40002
 RECEIVE_BUFFER, BIG_BUFFER, SEND_BUFFER = 4096, 1 << 20, 65536
 ANSWER_BYTES = 1 << 20  # more than the reader's and the server's buffers
 MESSAGE, MESSAGES, UNSENT_LIMIT = bytes(4096), 16, 8192
-USER_TIMEOUT_MS = 600
+USER_TIMEOUT_MS = 1000
 
 
 def serve(address, write_limit_s=None):
@@ -219,6 +221,7 @@ def read_slowly(lab, reader):
     assert sum(each.length for each in since_window_closed(lab)) > received
 
 
+@pytest.mark.waits(1)
 def test_user_timeout_ends_a_live_but_slow_reader(lab):
     """Its answers, and the data that it takes, do not count. It gets no notice."""
     server, reader, rto_s = fill_the_queues(lab, USER_TIMEOUT_MS)
@@ -231,6 +234,7 @@ def test_user_timeout_ends_a_live_but_slow_reader(lab):
     assert not [each for each in lab.segments() if "R" in each.flags]
 
 
+@pytest.mark.waits(1)
 def test_control_without_user_timeout_the_slow_reader_is_served(lab):
     """The same reader, and after as long a time both ends are alive."""
     server, reader, rto_s = fill_the_queues(lab)
