@@ -245,7 +245,7 @@ def test_control_without_user_timeout_the_slow_reader_is_served(lab):
     def probed_late():
         return any(lab.gap_s(closed, each) > over_s for each in probes(lab))
 
-    lab.expect("a probe when the time is over", True, probed_late)
+    lab.expect("a probe when the time is over", True, probed_late, within_s=5)
     server.stay_blocked(in_="send")
     lab.expect_states(client="ESTABLISHED", server="ESTABLISHED")
 
