@@ -157,6 +157,14 @@ def test_proc_net_tcp_shows_the_same_but_no_backlog(busy, name):
     assert sorted(map(known, read_rows), key=str) == sorted(told, key=str)
 
 
+def test_what_netstat_tells_an_ordinary_user_is_no_row():
+    told = (
+        "(Not all processes could be identified, non-owned process info\n will not be shown, you would have to be root"
+    )
+    row = "tcp        0      0 192.0.2.2:80            0.0.0.0:*               LISTEN"
+    assert len(rows(f"{told}\nActive Internet connections (servers and established)\n{row}\n")) == 1
+
+
 def test_netstat_shows_the_same_but_no_backlog(busy):
     read_rows = rows(printed_by(busy, "netstat", "-tanpeoW"))
     told = [known(row, backlog=False) for row in busy.sockets()]

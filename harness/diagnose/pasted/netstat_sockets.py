@@ -25,6 +25,8 @@ _ROW = re.compile(
     r"(?:\s+(off|on|keepalive|timewait|probe|unkn-\d+) \((\d{1,12}[.,]\d\d)/(\d{1,10})/(\d{1,10})\))?\s*"
 )
 _BEGINNING_OF_ROW = re.compile(r"tcp6?\s+\d+\s+\d+\s+\S+\s+\S+\s+[A-Z]")
+_NOT_ROOT = ("(Not all processes could be identified", " will not be shown, you would have to be root")
+"""prg_cache_load(): what an ordinary user is told on the standard error, before the table."""
 _CUT_OFF = 23
 """addr_do_one(): without -W, a longer address and port are shortened to this many characters."""
 
@@ -44,7 +46,8 @@ class NetstatSockets:
     @staticmethod
     def begins(line: str) -> bool:
         """The title, the header, or a row of TCP."""
-        return line.startswith(("Active Internet", "Proto Recv-Q")) or _BEGINNING_OF_ROW.match(line) is not None
+        is_title = line.startswith(("Active Internet", "Proto Recv-Q", *_NOT_ROOT))
+        return is_title or _BEGINNING_OF_ROW.match(line) is not None
 
     @staticmethod
     def is_header(line: str) -> bool:
@@ -53,7 +56,7 @@ class NetstatSockets:
 
     def read(self, line: str) -> str:
         """A header, or a row; those of other protocols are not needed."""
-        if line.partition(" ")[0] in _OTHERS:
+        if line.partition(" ")[0] in _OTHERS or line.startswith(_NOT_ROOT):
             return ""
         found = _ROW.fullmatch(line)
         if found is None or found[5] not in _STATES:
