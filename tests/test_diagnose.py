@@ -347,10 +347,9 @@ def test_without_sock_diag_it_reads_proc(full, monkeypatch):
 # The report ----------------------------------------------------------------------------------------------------------
 
 
-def finding(lesson, *texts, certainty=Certainty.FOUND, because_of=()):
-    return Finding(
-        lesson, tuple(Evidence(text) for text in texts or ("a row",)), "a look-alike", certainty, "", because_of
-    )
+def finding(lesson, *texts, because_of=()):
+    evidence = tuple(Evidence(text) for text in texts or ("a row",))
+    return Finding(lesson, evidence, "a look-alike", because_of=because_of)
 
 
 NOTHING = Snapshot(1.0, ())

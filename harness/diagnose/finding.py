@@ -38,6 +38,10 @@ class Finding:
     lesson: str
     evidence: tuple[Evidence, ...]
     unlike: str
-    certainty: Certainty = Certainty.FOUND
     missing: str = ""
     because_of: tuple[str, ...] = ()
+
+    @property
+    def certainty(self) -> Certainty:
+        """POSSIBLE if anything is missing to be sure."""
+        return Certainty.POSSIBLE if self.missing else Certainty.FOUND

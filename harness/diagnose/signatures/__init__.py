@@ -41,5 +41,4 @@ def findings(before: Snapshot, after: Snapshot) -> list[Finding]:
 
 
 def _of_one_look(finding: Finding) -> Finding:
-    missing = f"{finding.missing}; {ONE_LOOK}" if finding.missing else ONE_LOOK
-    return replace(finding, certainty=Certainty.POSSIBLE, missing=missing)
+    return replace(finding, missing=f"{finding.missing}; {ONE_LOOK}" if finding.missing else ONE_LOOK)

@@ -1,6 +1,6 @@
 """Signatures of the lessons in scenarios/closing/."""
 
-from harness.diagnose.finding import Certainty, Finding
+from harness.diagnose.finding import Finding
 from harness.diagnose.signatures.common import (
     connection,
     grown,
@@ -15,6 +15,7 @@ _OPEN_RESETS = "TcpEstabResets"
 """Connections that went from ESTABLISHED or CLOSE_WAIT to CLOSED (tcp_set_state): by a reset that was sent or received,
 or by a timeout."""
 _RESETS_FOR_DATA = "TcpExtTCPAbortOnData"
+_UNLIKE_UNREAD_DATA = "if data that had arrived before close() is unread, TcpExtTCPAbortOnClose grows"
 _FLAGS_SHOW_WHICH = (
     "which one it was, as TcpExtTCPAbortOnData counts both a close() with SO_LINGER 0 and data that arrives after "
     "close(). `tcpdump -ni any 'tcp[tcpflags] & tcp-rst != 0'` tells them apart: the former sends [R.] "
@@ -61,8 +62,7 @@ def keep_alive_race(before: Snapshot, after: Snapshot) -> Finding | None:
     In a timewait socket (TIME_WAIT, or FIN_WAIT2 without an owner), data is not counted (tcp_timewait_state_process).
     """
     resets = grown(_RESETS_FOR_DATA, before, after)
-    unlike = "if data that had arrived before close() is unread, TcpExtTCPAbortOnClose grows"
-    return Finding("keep_alive_race", resets, unlike, Certainty.POSSIBLE, _FLAGS_SHOW_WHICH) if resets else None
+    return Finding("keep_alive_race", resets, _UNLIKE_UNREAD_DATA, _FLAGS_SHOW_WHICH) if resets else None
 
 
 def linger_zero_truncates(before: Snapshot, after: Snapshot) -> Finding | None:
@@ -74,8 +74,7 @@ def linger_zero_truncates(before: Snapshot, after: Snapshot) -> Finding | None:
     resets = grown(_RESETS_FOR_DATA, before, after)
     if not resets or (_OPEN_RESETS in before.counters and not growth(_OPEN_RESETS, before, after)):
         return None
-    unlike = "if data that had arrived before close() is unread, TcpExtTCPAbortOnClose grows"
-    return Finding("linger_zero_truncates", resets, unlike, Certainty.POSSIBLE, _FLAGS_SHOW_WHICH)
+    return Finding("linger_zero_truncates", resets, _UNLIKE_UNREAD_DATA, _FLAGS_SHOW_WHICH)
 
 
 SIGNATURES = (

@@ -1,6 +1,6 @@
 """Signatures of the lessons in scenarios/data/."""
 
-from harness.diagnose.finding import Certainty, Finding
+from harness.diagnose.finding import Finding
 from harness.diagnose.signatures.common import (
     connection,
     grown,
@@ -45,7 +45,7 @@ def reader_stops(before: Snapshot, after: Snapshot) -> Finding | None:
     if is_sure:
         return Finding("reader_stops", tuple(rows), unlike)
     missing = "whether the peer takes anything: see whether bytes_acked grows in `ss -tino`"
-    return Finding("reader_stops", tuple(rows), unlike, Certainty.POSSIBLE, missing)
+    return Finding("reader_stops", tuple(rows), unlike, missing)
 
 
 def _probes(row: Socket) -> str:
@@ -78,7 +78,7 @@ def last_segment_lost(before: Snapshot, after: Snapshot) -> Finding | None:
         "tcpdump which segment is retransmitted after 200 ms"
     )
     evidence = probes + (grown(_TIMEOUTS, before, after) if timeouts > 0 else ())
-    return Finding("last_segment_lost", evidence, unlike, Certainty.POSSIBLE, missing)
+    return Finding("last_segment_lost", evidence, unlike, missing)
 
 
 def nagle_meets_delayed_ack(before: Snapshot, after: Snapshot) -> Finding | None:
@@ -94,7 +94,7 @@ def nagle_meets_delayed_ack(before: Snapshot, after: Snapshot) -> Finding | None
         "whether TCP_CORK or MSG_MORE holds it: if it is Nagle's algorithm, `tcpdump -ttt` shows a small segment, a "
         "bare ACK about 40 ms later, and the next small segment immediately after that"
     )
-    return Finding("nagle_meets_delayed_ack", rows, unlike, Certainty.POSSIBLE, missing) if rows else None
+    return Finding("nagle_meets_delayed_ack", rows, unlike, missing) if rows else None
 
 
 def _holds_a_small_segment(row: Socket) -> bool:

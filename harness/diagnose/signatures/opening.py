@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from harness.diagnose.finding import Certainty, Evidence, Finding
+from harness.diagnose.finding import Evidence, Finding
 from harness.diagnose.signatures.common import (
     Group,
     apart_s,
@@ -64,8 +64,7 @@ def full_accept_queue(before: Snapshot, after: Snapshot) -> Finding | None:
         missing = "no client was turned away meanwhile: see whether `nstat -azs TcpExtListenOverflows` grows"
     elif not overflows:
         missing = "/proc/net/tcp does not show the backlog: see whether Recv-Q is above Send-Q in `ss -ltn`"
-    certainty = Certainty.POSSIBLE if missing else Certainty.FOUND
-    return Finding("full_accept_queue", rows + overflows, unlike, certainty, missing, CAUSES_OF_A_FULL_QUEUE)
+    return Finding("full_accept_queue", rows + overflows, unlike, missing, CAUSES_OF_A_FULL_QUEUE)
 
 
 def _backlog(row: Socket) -> str:
@@ -85,8 +84,8 @@ def reset_before_accept(before: Snapshot, after: Snapshot) -> Finding | None:
     the queue. A look is not atomic: listeners are read first, so a connection may be accepted before its own row is
     read. It is certain only if accept() took nothing out in between, so that the queue has grown by all the handshakes
     that any listener has completed (TcpPassiveOpens, tcp_create_openreq_child). Connections that wait, but whose local
-    end no listener has (IP_TRANSPARENT, BPF sk_lookup), may be in any queue. A text
-    without connections (`ss -l`) shows none of these rows, so it proves nothing.
+    end no listener has (IP_TRANSPARENT, BPF sk_lookup), may be in any queue. A text without connections (`ss -l`) shows
+    none of these rows, so it proves nothing.
     """
     if not (before.has_all_states and after.has_all_states):
         return None
@@ -109,7 +108,7 @@ def reset_before_accept(before: Snapshot, after: Snapshot) -> Finding | None:
         "whether connections were accepted during a look: see whether Recv-Q in `ss -ltn` stays above the number of "
         "the port's rows without users in `ss -tanp`"
     )
-    return Finding("reset_before_accept", tuple(dead), unlike, Certainty.POSSIBLE, missing_)
+    return Finding("reset_before_accept", tuple(dead), unlike, missing_)
 
 
 def _length(listeners: list[Socket]) -> int:
@@ -136,19 +135,14 @@ def too_many_open_files(before: Snapshot, after: Snapshot) -> Finding | None:
         return None
     rows = tuple(_at_the_limit(row, after, owner) for row, owner in found)
     unlike = "a server that is merely slow has file descriptors left; one that spins on EMFILE never sleeps"
-    if _no_owner_can_accept([row for row, _ in found], after):
-        return Finding("too_many_open_files", rows, unlike)
-    return Finding("too_many_open_files", rows, unlike, Certainty.POSSIBLE, _ANOTHER_MAY_ACCEPT)
+    return Finding("too_many_open_files", rows, unlike, _another_may_accept([row for row, _ in found], after))
 
 
-_ANOTHER_MAY_ACCEPT = (
-    "whether another process that has the listener open accepts: see whether its Recv-Q in `ss -ltnp` falls"
-)
-
-
-def _no_owner_can_accept(rows: list[Socket], after: Snapshot) -> bool:
-    """Whether one of these listeners has only owners that are at their limit of file descriptors."""
-    return any(all(is_at_its_limit(owner) for owner in after.owners_of(row)) for row in rows)
+def _another_may_accept(rows: list[Socket], after: Snapshot) -> str:
+    """What is missing to be sure; nothing if one of these listeners has only owners at their limit of descriptors."""
+    if any(all(is_at_its_limit(owner) for owner in after.owners_of(row)) for row in rows):
+        return ""
+    return "whether another process that has the listener open accepts: see whether its Recv-Q in `ss -ltnp` falls"
 
 
 def accept_spins_on_emfile(before: Snapshot, after: Snapshot) -> Finding | None:
@@ -163,9 +157,7 @@ def accept_spins_on_emfile(before: Snapshot, after: Snapshot) -> Finding | None:
         _at_the_limit(row, after, owner, f", and was awake for {share:.0%} of the time") for row, owner, share in found
     )
     unlike = "a server that is merely busy has file descriptors left; one that sleeps after EMFILE uses no CPU time"
-    if _no_owner_can_accept([row for row, _, _ in found], after):
-        return Finding("accept_spins_on_emfile", rows, unlike)
-    return Finding("accept_spins_on_emfile", rows, unlike, Certainty.POSSIBLE, _ANOTHER_MAY_ACCEPT)
+    return Finding("accept_spins_on_emfile", rows, unlike, _another_may_accept([row for row, _, _ in found], after))
 
 
 def _at_the_limit(row: Socket, after: Snapshot, owner: Owner, and_: str = "") -> Evidence:
@@ -218,11 +210,11 @@ def cookies_forget_options(before: Snapshot, after: Snapshot) -> Finding | None:
         if growth("TcpPassiveOpens", before, after) <= growth("TcpExtSyncookiesRecv", before, after):
             return Finding("cookies_forget_options", rows + received, unlike)
         missing = "whether these began with a cookie: see whether the client's SYN has options in `tcpdump -v`"
-        return Finding("cookies_forget_options", rows + received, unlike, Certainty.POSSIBLE, missing)
+        return Finding("cookies_forget_options", rows + received, unlike, missing)
     if new and not unknown:
         return None
     missing = "the options of a connection that began with a cookie: see whether `ss -tino` shows its wscale and sack"
-    return Finding("cookies_forget_options", sent + received, unlike, Certainty.POSSIBLE, missing)
+    return Finding("cookies_forget_options", sent + received, unlike, missing)
 
 
 def defer_accept_hides_idle_clients(before: Snapshot, after: Snapshot) -> Finding | None:
@@ -314,7 +306,7 @@ def third_ack_lost(before: Snapshot, after: Snapshot) -> Finding | None:
         "whether the client is ESTABLISHED: see `ss -tan` on its host. In SYN_SENT, it was the SYN-ACK that was lost; "
         "without a row, that host has not sent the SYN, or has given up"
     )
-    return Finding("third_ack_lost", rows, unlike, Certainty.POSSIBLE, missing)
+    return Finding("third_ack_lost", rows, unlike, missing)
 
 
 def _half_open_row(row: Socket) -> Evidence:

@@ -1,6 +1,6 @@
 """Signatures of the lessons in scenarios/owners/."""
 
-from harness.diagnose.finding import Certainty, Evidence, Finding
+from harness.diagnose.finding import Evidence, Finding
 from harness.diagnose.signatures.common import (
     connection,
     connections,
@@ -58,15 +58,11 @@ def close_wait_piles_up(before: Snapshot, after: Snapshot) -> Finding | None:
             Evidence(connection(row, what).text, row, pid=pid) for row in group
         )
     unlike = "CLOSE_WAITs without an owner wait for accept(), not for close()"
-    if certain:
-        return Finding("close_wait_piles_up", tuple(certain), unlike)
-    if possible:
-        missing = (
-            "whether they stay: repeat `ss -tnp state close-wait`; a program that closes late has different ones each "
-            "time"
-        )
-        return Finding("close_wait_piles_up", tuple(possible), unlike, Certainty.POSSIBLE, missing)
-    return None
+    missing = (
+        "whether they stay: repeat `ss -tnp state close-wait`; a program that closes late has different ones each time"
+    )
+    rows = tuple(certain or possible)
+    return Finding("close_wait_piles_up", rows, unlike, "" if certain else missing) if rows else None
 
 
 def _established(snapshot: Snapshot) -> dict[int, int]:
@@ -130,7 +126,7 @@ def listening_fd_inherited(before: Snapshot, after: Snapshot) -> Finding | None:
         return None
     unlike = "a server that is merely slow or busy runs between the looks, or waits in accept() or a poll"
     missing = "whether that program is the server: `ps -o pid,ppid,lstart,args -p PID`, `ls -l /proc/PID/fd`"
-    return Finding("listening_fd_inherited", rows, unlike, Certainty.POSSIBLE, missing)
+    return Finding("listening_fd_inherited", rows, unlike, missing)
 
 
 def socket_leaks_into_a_child(before: Snapshot, after: Snapshot) -> Finding | None:
@@ -158,7 +154,7 @@ def socket_leaks_into_a_child(before: Snapshot, after: Snapshot) -> Finding | No
         return None
     unlike = "a server's workers run the same program; a connection that was handed over is a standard stream"
     missing = "whether that program uses the connection: `ls -l /proc/PID/fd`, `strace -f -p PID`"
-    return Finding("socket_leaks_into_a_child", tuple(evidence), unlike, Certainty.POSSIBLE, missing)
+    return Finding("socket_leaks_into_a_child", tuple(evidence), unlike, missing)
 
 
 def _other_program_above(owner: Owner, row: Socket, before: Snapshot, after: Snapshot) -> Owner | None:

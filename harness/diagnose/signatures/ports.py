@@ -4,7 +4,7 @@ from collections.abc import Iterator, Set
 from functools import lru_cache
 from ipaddress import ip_address
 
-from harness.diagnose.finding import Certainty, Evidence, Finding
+from harness.diagnose.finding import Evidence, Finding
 from harness.diagnose.signatures.common import (
     apart_s,
     connection,
@@ -51,11 +51,8 @@ def time_wait_port_exhaustion(before: Snapshot, after: Snapshot) -> Finding | No
         (possible if why else certain).append(Evidence(text, waits[0]))
         missing = missing or why
     unlike = "TIME_WAITs towards different servers share the ports, and those at a server's own port take none"
-    if certain:
-        return Finding("time_wait_port_exhaustion", tuple(certain), unlike)
-    if possible:
-        return Finding("time_wait_port_exhaustion", tuple(possible), unlike, Certainty.POSSIBLE, missing)
-    return None
+    rows = tuple(certain or possible)
+    return Finding("time_wait_port_exhaustion", rows, unlike, "" if certain else missing) if rows else None
 
 
 def _will_be_exhausted(waits: list[Socket], ports: int, elapsed_s: float) -> bool:
@@ -123,7 +120,7 @@ def bind_before_connect_exhausts(before: Snapshot, after: Snapshot) -> Finding |
         return None
     unlike = "connect() without bind() uses the same ports for each server, and fails with EADDRNOTAVAIL"
     missing = "whether the program calls bind() before connect(): `strace -f -e trace=bind,connect -p PID`"
-    return Finding("bind_before_connect_exhausts", tuple(evidence), unlike, Certainty.POSSIBLE, missing)
+    return Finding("bind_before_connect_exhausts", tuple(evidence), unlike, missing)
 
 
 def address_in_use_at_restart(before: Snapshot, after: Snapshot) -> Finding | None:
@@ -131,8 +128,8 @@ def address_in_use_at_restart(before: Snapshot, after: Snapshot) -> Finding | No
 
     inet_bind_conflict() then refuses the port unless both sockets set SO_REUSEADDR (or both SO_REUSEPORT). The table
     shows neither these options nor whether a server is to start at all, so it is only possible. A connection counts as
-    accepted if its own port is not in ip_local_port_range and its peer's port is. A text may be
-    without listeners (`ss` without -a); then nothing is known.
+    accepted if its own port is not in ip_local_port_range and its peer's port is. A text may be without listeners (`ss`
+    without -a); then nothing is known.
     """
     if not after.has_all_states:
         return None
@@ -151,7 +148,7 @@ def address_in_use_at_restart(before: Snapshot, after: Snapshot) -> Finding | No
     missing = (
         "whether a server fails to start there: see its log, or `strace -f -e trace=setsockopt,bind,listen SERVER`"
     )
-    return Finding("address_in_use_at_restart", evidence, unlike, Certainty.POSSIBLE, missing)
+    return Finding("address_in_use_at_restart", evidence, unlike, missing)
 
 
 def close_wait_meets_reused_port(before: Snapshot, after: Snapshot) -> Finding | None:
@@ -179,7 +176,7 @@ def close_wait_meets_reused_port(before: Snapshot, after: Snapshot) -> Finding |
     if not kept:
         return None
     missing = "which connection the SYN reached: `tcpdump 'tcp[tcpflags] & (tcp-syn|tcp-rst) != 0'`"
-    return Finding("close_wait_meets_reused_port", challenges + kept, unlike, Certainty.POSSIBLE, missing)
+    return Finding("close_wait_meets_reused_port", challenges + kept, unlike, missing)
 
 
 def self_connect(before: Snapshot, after: Snapshot) -> Finding | None:
