@@ -23,6 +23,7 @@ from harness.diagnose.signatures.common import growth
 from harness.diagnose.snapshot import Snapshot
 from harness.evidence.sockets import State
 from harness.lessons import lessons
+from harness.output.wording import counted
 from tests.diagnosis import Pair, judged, matching, played, truths
 from tests.diagnosis_plugin import Taken
 from tests.popular_rules import Rule, Source, catpaw, hotsos, nagios, netdata, nettrace, pcp, prometheus
@@ -129,7 +130,7 @@ def conclusion(scored: Score) -> str:
     if not scored.claims:
         if not scored.any_size:
             return "no lesson has its fault, and it raises no alarm"
-        return f"no lesson has its fault, and it raises {_count(len(scored.any_size), 'alarm')}"
+        return f"no lesson has its fault, and it raises {counted(len(scored.any_size), 'alarm')}"
     if not scored.any_size:
         return "sees nothing, at any size"
     if not seen:
@@ -155,10 +156,6 @@ def _how_many(scored: Score) -> str:
     most = "most" if 2 * false > len(scored.any_size) else "some"
     sees_any = scored.plays & scored.any_size
     return f", {'but' if sees_any else 'and'} {most} of its alarms are false" if false else ""
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _all(false: frozenset[str]) -> str:
@@ -233,7 +230,7 @@ def _wolf(stories: frozenset[str]) -> str:
     ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{name} {count}" for name, count in ranked[:_MOST_NAMES]]
     left_out = len(ranked) - len(shown)
-    return _names([*shown, *([f"and {_count(left_out, 'other scenario')}"] if left_out else [])])
+    return _names([*shown, *([f"and {counted(left_out, 'other scenario')}"] if left_out else [])])
 
 
 def attempt_fails(stories: dict[str, Taken]) -> str:

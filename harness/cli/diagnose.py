@@ -1,6 +1,5 @@
 """`python -m harness diagnose`: which of the lessons' faults a live network namespace has now."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -65,10 +64,6 @@ def _from_text(asked: Asked) -> int:
         raise LabError(
             "--from reads text; --pid, --netns, --interval and --watch look at a live namespace. Hint: use --from alone"
         )
-    if asked.sources.count("-") > 1:
-        raise LabError("the standard input can be read only once. Hint: name a file instead of the second -")
-    if "-" in asked.sources and sys.stdin is None:
-        raise LabError("the standard input is closed. Hint: name a file")
     before, after = looks.take(asked.sources)
     place = " and ".join(lines.shown("the standard input" if each == "-" else each) for each in asked.sources)
     diagnosis = Diagnosis(tuple(signatures.findings(before, after)), before, after, place)

@@ -1,4 +1,7 @@
-"""Play lessons about TCP's faults, and check changes of sysctls. To run scenarios as tests, use pytest."""
+"""Play lessons about TCP's faults, find such faults on a machine, and check changes of sysctls.
+
+To run scenarios as tests, use pytest.
+"""
 
 import argparse
 import os
@@ -114,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("--theme", default="closing", help="its folder in scenarios/ (default: %(default)s)")
     new.set_defaults(run=_new)
     _about_sysctls(commands)
+    _about_diagnosis(commands)
     return parser
 
 
@@ -171,6 +175,16 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
         )
     whatif.add_argument("--all", action="store_true", help="also list what is the same, which is otherwise counted")
     whatif.set_defaults(run=_whatif)
+    text = "report what changed between two runs saved with --lab-save"
+    compare = commands.add_parser(
+        "compare", help=text, description=text,
+        epilog="exit status: 0: nothing changed; 1: something changed; 2: bad input; 3: nothing could be compared",
+    )  # fmt: skip
+    compare.add_argument("records", nargs=2, metavar="NAME|FILE", help="the run before and the run after")
+    compare.set_defaults(run=_compare)
+
+
+def _about_diagnosis(commands: "argparse._SubParsersAction[_Parser]") -> None:
     text = "report which of the lessons' faults this machine has now; it only reads, and sends nothing"
     diagnose = commands.add_parser(
         "diagnose", help=text, description=text,
@@ -193,13 +207,6 @@ def _about_sysctls(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help="print alert rules for node_exporter's counters instead of looking",
     )
     diagnose.set_defaults(run=_diagnose)
-    text = "report what changed between two runs saved with --lab-save"
-    compare = commands.add_parser(
-        "compare", help=text, description=text,
-        epilog="exit status: 0: nothing changed; 1: something changed; 2: bad input; 3: nothing could be compared",
-    )  # fmt: skip
-    compare.add_argument("records", nargs=2, metavar="NAME|FILE", help="the run before and the run after")
-    compare.set_defaults(run=_compare)
 
 
 def _new(asked: argparse.Namespace) -> int:
@@ -211,6 +218,7 @@ def _diagnose(asked: argparse.Namespace) -> int:
     from harness.cli import diagnose
 
     _nothing_else(asked)
+    _stdin_once(asked.sources)
     return diagnose.run(
         diagnose.Asked(
             pid=asked.pid, netns=asked.netns, interval_s=asked.interval, as_json=asked.json, watch=asked.watch,
@@ -232,7 +240,7 @@ def _explain(asked: argparse.Namespace) -> int:
     _nothing_else(asked)
     if len(asked.before or ["host"]) > 1:
         raise LabError("explain compares with one set of values. Hint: give --before once")
-    _stdin_once(asked.files, asked.before or [])
+    _stdin_once([*asked.files, *(asked.before or [])])
     return explain.run(asked.files, (asked.before or ["host"])[0], as_json=asked.json, partial=asked.partial)
 
 
@@ -243,17 +251,17 @@ def _whatif(asked: argparse.Namespace) -> int:
     if asked.plays < 1:
         raise LabError(f"--plays {asked.plays} would measure nothing. Hint: use --plays 1 or more")
     check_max_wait("--max-wait", asked.max_wait)
-    _stdin_once(asked.files, asked.before or [])
+    _stdin_once([*asked.files, *(asked.before or [])])
     return whatif.run(
         asked.files, asked.before or ["host"], plays=asked.plays, max_wait_s=asked.max_wait, json=asked.json,
         markdown=asked.markdown, html=asked.html, partial=asked.partial, lists_all=asked.all,
     )  # fmt: skip
 
 
-def _stdin_once(files: list[str], before: list[str]) -> None:
-    if "-" in (*files, *before) and sys.stdin is None:
+def _stdin_once(files: list[str]) -> None:
+    if "-" in files and sys.stdin is None:
         raise LabError("the standard input is closed. Hint: name a file")
-    if [*files, *before].count("-") > 1:
+    if files.count("-") > 1:
         raise LabError("the standard input can be read only once. Hint: name a file instead of the second -")
 
 

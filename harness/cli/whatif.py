@@ -8,8 +8,8 @@ from harness.explain.profile import governing
 from harness.lessons import lessons
 from harness.output import terminal
 from harness.output.files import check, temporary_folder, write
+from harness.output.wording import counted
 from harness.sysctl_files.read import LEFT_OUT
-from harness.views import comparison
 from harness.whatif import playing
 from harness.whatif.forms import as_json, as_markdown, as_text
 from harness.whatif.governing import governed
@@ -64,7 +64,7 @@ def _play(
 ) -> Played | None:
     if not lessons_of:
         return None
-    progress = Progress(comparison.counted(len(lessons_of), "scenario"))
+    progress = Progress(counted(len(lessons_of), "scenario"))
     chosen = list(lessons_of.values())
     try:
         return playing.play(

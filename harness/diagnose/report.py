@@ -8,8 +8,9 @@ from typing import Any
 
 from harness.diagnose.finding import Certainty, Evidence, Finding
 from harness.diagnose.pasted.reading import UNKNOWN_BACKLOG
-from harness.diagnose.snapshot import Snapshot, counted
+from harness.diagnose.snapshot import Snapshot
 from harness.lessons import lessons
+from harness.output.wording import counted
 
 VERSION = 1
 """Of the JSON (diagnosis.schema.json)."""

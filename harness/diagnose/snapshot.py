@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.evidence import blocked, counters, memory
+from harness.evidence import blocked, counters, holders, memory
 from harness.evidence.sockets import Socket, State
+from harness.output.wording import counted
 
 SYSCTLS = (
     "net.ipv4.ip_local_port_range", "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_max_tw_buckets",
@@ -137,11 +138,6 @@ def _unseen(rows: Sequence[Socket], owners: dict[int, tuple[Owner, ...]], unread
     )
 
 
-def counted(number: int, one: str, several: str = "") -> str:
-    """A number and its noun: "1 socket", "2 sockets"."""
-    return f"{number} {one if number == 1 else several or f'{one}s'}"
-
-
 def pids_in_namespace_of(pid: int) -> list[int]:
     """The processes that are in the network namespace of process `pid`, or whose namespace this user may not see."""
     namespace = os.readlink(f"/proc/{pid}/ns/net")
@@ -168,7 +164,7 @@ def _owners(pids: Iterable[int]) -> tuple[dict[int, tuple[Owner, ...]], int]:
     unreadable = 0
     for pid in pids:
         try:
-            inodes, fds = _sockets_of(pid)
+            inodes, fds = holders.sockets_of(pid)
             if inodes:
                 owner = _owner(pid, inodes, fds)
                 for inode in set(inodes.values()):
@@ -220,16 +216,6 @@ def _calls(pid: int) -> dict[str, tuple[str, int]]:
         words = text.split()
         found[task] = (call or "", int(words[1], 16) & 0xFFFFFFFF if call and len(words) > 1 else -1)
     return found
-
-
-def _sockets_of(pid: int) -> tuple[dict[int, int], int]:
-    """The inode of each descriptor that is a socket, and the number of all descriptors."""
-    inodes, names = {}, os.listdir(f"/proc/{pid}/fd")
-    for name in names:
-        target = _link(f"/proc/{pid}/fd/{name}") or ""
-        if target.startswith("socket:["):
-            inodes[int(name)] = int(target[8:-1])
-    return inodes, len(names)
 
 
 def _text(pid: int, name: str) -> str:

@@ -40,7 +40,8 @@ def _held(pid: int) -> list[Holder]:
     """The sockets of one process; empty if it ended meanwhile."""
     try:
         program = Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
-        return [Holder(pid, fd, program, inode) for fd, inode in _sockets(pid)]
+        inodes, _ = sockets_of(pid)
+        return [Holder(pid, fd, program, inode) for fd, inode in inodes.items()]
     except (FileNotFoundError, ProcessLookupError):
         return []
     except PermissionError:
@@ -49,14 +50,18 @@ def _held(pid: int) -> list[Holder]:
         raise LabUnavailable(f"no permission to read the fds of {program}", "run as root") from None
 
 
-def _sockets(pid: int) -> list[tuple[int, int]]:
+def sockets_of(pid: int) -> tuple[dict[int, int], int]:
+    """The inode of each file descriptor that is a socket, and the number of all descriptors of one process.
+
+    FileNotFoundError or ProcessLookupError if it has ended, PermissionError if this user may not look into it.
+    """
     folder = f"/proc/{pid}/fd"
-    pairs = []
-    for name in os.listdir(folder):
+    inodes, names = {}, os.listdir(folder)
+    for name in names:
         try:
             target = os.readlink(f"{folder}/{name}")
         except FileNotFoundError:
             continue
         if target.startswith("socket:["):
-            pairs.append((int(name), int(target[8:-1])))
-    return pairs
+            inodes[int(name)] = int(target[8:-1])
+    return inodes, len(names)

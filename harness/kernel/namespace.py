@@ -38,7 +38,7 @@ def unshare(flags: int) -> None:
 
 def enter(pid: int, flags: int) -> None:
     """setns(2): enter these namespaces of process `pid` in one call."""
-    _check(_libc.setns(os.pidfd_open(pid), flags))
+    enter_open(os.pidfd_open(pid), flags)
 
 
 def enter_open(fd: int, flags: int) -> None:

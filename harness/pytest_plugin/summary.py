@@ -11,6 +11,7 @@ from harness.evidence import starvation
 from harness.explain import profile
 from harness.inside.installed import find_program
 from harness.kernel import sysctls
+from harness.output.wording import counted
 from harness.pytest_plugin.keeping import plain_names, unwritten
 from harness.pytest_plugin.labs import effective_values, nursery_for
 from harness.pytest_plugin.verdicts import PROFILE, gap_of, message_of, verdict_of
@@ -107,7 +108,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("tcp-fault-lab")
     passed, failed, inconclusive, unmeasured = (verdicts[each] for each in _COUNTED)
     terminalreporter.line(
-        f"{_count(len(played), 'story', 'stories')} from {_count(len(modules), 'file', 'files')}: "
+        f"{counted(len(played), 'story', 'stories')} from {counted(len(modules), 'file', 'files')}: "
         f"{passed} as expected, {failed} not, {inconclusive} inconclusive, {skipped.total()} skipped"
         + (f", {unmeasured} not measured" if unmeasured else "")
     )
@@ -123,7 +124,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in stats.get(StoryVerdict.INCONCLUSIVE, []):
         why = "; ".join(filter(None, (gap_of(report), report.longrepr.reprcrash.message)))
         terminalreporter.line(f"inconclusive: {report.nodeid}: {why}")
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from harness.output.wording import counted
 from harness.runs.compare import ENDING, Row, Verdict, in_only_one, sysctls
 from harness.runs.record import Run
 from harness.views.rows import printable
@@ -63,11 +64,6 @@ def with_story_names(rows: Sequence[Row]) -> list[Row]:
         return replace(row, observable=f"{row.observable}: “{spoken(row.story)}”")
 
     return [named(row) for row in rows]
-
-
-def counted(count: int, one: str, many: str = "") -> str:
-    """A number with its noun: 1 story, 2 stories."""
-    return f"{count} {one if count == 1 else many or f'{one}s'}"
 
 
 def summary(rows: Iterable[Row]) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 from harness.output import terminal
+from harness.output.wording import counted
 from harness.runs.compare import Row
 from harness.views import comparison
 from harness.views.rows import printable
@@ -20,7 +21,7 @@ def as_text(report: Report) -> str:
     trial = report.trial
     parts = [
         Text(f"Linux {report.kernel}. Before: {printable(trial.before.name)}. After: {printable(trial.after.name)}. "
-             f"Each story {comparison.counted(report.plays, 'time')}."),
+             f"Each story {counted(report.plays, 'time')}."),
         *(Padding(Text(printable(line)), (0, 0, 0, 2)) for line in report.settings()),
         *([comparison.table(rows)] if (rows := report.shown()) else [Text("")]),
         *(Text(line) for line in report.counts()),
@@ -41,7 +42,7 @@ def as_markdown(report: Report) -> Iterator[str]:
     trial, safe = report.trial, comparison.escaped
     yield f"**{safe(headline(report))}**"
     yield ""
-    yield f"Linux {safe(report.kernel)}. Each story {comparison.counted(report.plays, 'time')}."
+    yield f"Linux {safe(report.kernel)}. Each story {counted(report.plays, 'time')}."
     yield f"Before: {safe(trial.before.name)}. After: {safe(trial.after.name)}."
     yield ""
     yield from (f"- {safe(line)}" for line in report.settings())

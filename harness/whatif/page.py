@@ -9,6 +9,7 @@ from html import escape
 from itertools import groupby, islice
 from pathlib import Path
 
+from harness.output.wording import counted
 from harness.runs import timelines
 from harness.runs.compare import Row, Verdict
 from harness.story.verdicts import StoryVerdict
@@ -127,7 +128,7 @@ def _header(report: Report) -> str:
     trial, settings = report.trial, report.settings()
     title = settings[0] if len(settings) == 1 else f"{len(settings)} sysctls change" if settings else trial.after.name
     facts = (("Kernel", f"Linux {report.kernel}"), ("Before", trial.before.name), ("After", trial.after.name),
-             ("Each story", comparison.counted(report.plays, "time")))  # fmt: skip
+             ("Each story", counted(report.plays, "time")))  # fmt: skip
     terms = "".join(f"<div><dt>{name}</dt><dd>{_safe(fact)}</dd></div>" for name, fact in facts)
     keys = _list(settings, "keys") if len(settings) > 1 else ""
     return (

@@ -13,6 +13,7 @@ from harness.explain.folding import fold
 from harness.kernel.sysctls import short
 from harness.lessons.docstrings import observed_by
 from harness.lessons.lessons import Lesson
+from harness.output.wording import counted
 from harness.runs.compare import ENDING, NOT_AS_EXPECTED, Row, Verdict
 from harness.views import comparison
 from harness.whatif.trial import Trial
@@ -114,11 +115,11 @@ class Report:
         same = [row for row in self.rows if row.verdict is Verdict.SAME]
         lines = []
         if same:
-            scenarios = comparison.counted(len({row.scenario for row in same}), "scenario")
-            observables = comparison.counted(len(same), "observable is", "observables are")
+            scenarios = counted(len({row.scenario for row in same}), "scenario")
+            observables = counted(len(same), "observable is", "observables are")
             lines.append(f"{observables} the same, in {scenarios}{how}")
         if self.not_compared:
-            stories = comparison.counted(len(self.not_compared), "story was", "stories were")
+            stories = counted(len(self.not_compared), "story was", "stories were")
             lines.append(f"{stories} not compared, because they set the changed keys themselves{how}")
         return lines
 
@@ -176,11 +177,11 @@ class Report:
         if len(waits) < 2:
             return ""  # its own line has it
         soonest, longest = min(waits), max(waits)
-        all_of_them = f"--max-wait {longest} would measure {comparison.counted(len(waits), 'observable')} more"
+        all_of_them = f"--max-wait {longest} would measure {counted(len(waits), 'observable')} more"
         if soonest == longest:
             return f"{all_of_them}."
         some = sum(wait == soonest for wait in waits)
-        return f"--max-wait {soonest} would measure {comparison.counted(some, 'observable')} more; {all_of_them}."
+        return f"--max-wait {soonest} would measure {counted(some, 'observable')} more; {all_of_them}."
 
     def not_as_expected(self) -> Iterator[tuple[Row, str]]:
         """Each story that did not end as expected, and what happened instead."""
@@ -233,7 +234,7 @@ def _together_by_scenario(endings: Sequence[Row]) -> Iterator[Row]:
     for row in endings:
         groups[row.scenario, row.before] = groups.get((row.scenario, row.before), 0) + 1
     for (scenario, ending), count in groups.items():
-        what = comparison.counted(count, "story", "stories")
+        what = counted(count, "story", "stories")
         yield Row(f"{scenario}.py::", what, ending, ending, Verdict.SAME)
 
 
@@ -260,9 +261,9 @@ def headline(report: Report) -> str:
         result = "Nothing to try: no value would change"
     parts = [result]
     if left_out := report.trial.left_out:
-        parts.append(f"Left out: {comparison.counted(len(left_out), 'place')} that cannot be read")
+        parts.append(f"Left out: {counted(len(left_out), 'place')} that cannot be read")
     if lines := report.trial.not_tried():
-        parts.append(f"{comparison.counted(len(lines), 'line')} could not be tried")
+        parts.append(f"{counted(len(lines), 'line')} could not be tried")
     if report.untried:
         parts.append(f"Keys not tried: {len(report.untried)}")
     if report.rows:

@@ -8,8 +8,9 @@ from harness.diagnose.signatures.common import (
     pairs,
     window_stays_shut,
 )
-from harness.diagnose.snapshot import Snapshot, counted
+from harness.diagnose.snapshot import Snapshot
 from harness.evidence.sockets import State
+from harness.output.wording import counted
 
 _OPEN_RESETS = "TcpEstabResets"
 """Connections that went from ESTABLISHED or CLOSE_WAIT to CLOSED (tcp_set_state): by a reset that was sent or received,

@@ -10,8 +10,9 @@ from harness.diagnose.signatures.common import (
     tuple_of,
     window_stays_shut,
 )
-from harness.diagnose.snapshot import Snapshot, counted
+from harness.diagnose.snapshot import Snapshot
 from harness.evidence.sockets import Socket, State
+from harness.output.wording import counted
 
 _SENDING = (State.ESTABLISHED, State.CLOSE_WAIT)
 """The states in which a program may still write."""

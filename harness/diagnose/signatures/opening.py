@@ -24,9 +24,10 @@ from harness.diagnose.signatures.common import (
     tuple_of,
     waiting,
 )
-from harness.diagnose.snapshot import Owner, Snapshot, counted
+from harness.diagnose.snapshot import Owner, Snapshot
 from harness.evidence import tcp_info
 from harness.evidence.sockets import Socket, State
+from harness.output.wording import counted
 
 CAUSES_OF_A_FULL_QUEUE = ("accept_spins_on_emfile", "too_many_open_files", "reset_before_accept")
 

@@ -11,8 +11,9 @@ from harness.diagnose.signatures.common import (
     waiting,
 )
 from harness.diagnose.signatures.opening import CAUSES_OF_A_FULL_QUEUE
-from harness.diagnose.snapshot import Owner, Snapshot, counted
+from harness.diagnose.snapshot import Owner, Snapshot
 from harness.evidence.sockets import Socket, State
+from harness.output.wording import counted
 
 _CONNECTED = (State.SYN_SENT, State.ESTABLISHED, State.CLOSE_WAIT)
 """The states of a connection that this end has not closed."""

@@ -14,8 +14,9 @@ from harness.diagnose.signatures.common import (
     pairs,
     unmapped,
 )
-from harness.diagnose.snapshot import Snapshot, counted
+from harness.diagnose.snapshot import Snapshot
 from harness.evidence.sockets import Endpoint, Socket, State
+from harness.output.wording import counted
 
 _TIME_WAIT_S = 60.0
 """TCP_TIMEWAIT_LEN (include/net/tcp.h)."""
