@@ -22,7 +22,7 @@ from harness.lab.program import Process
 from harness.lessons import lessons
 from harness.lessons.lessons import Lesson
 from harness.story.timeline import Moment as Timed
-from harness.story.timeline import Step
+from tests.moments import at_each_rest, inside, last_step
 from tests.playing import GENEROUS_S
 
 RUNS = ("ss", "nstat", "netstat")
@@ -53,14 +53,13 @@ def _take(lab: Lab, *, at_the_end: bool, step: str = "") -> None:
         lab._watch.settle()
     except LabError:
         return  # an ACK storm
-    steps = [event.name for event in lab.timeline.entered() if isinstance(event, Step)]
-    step = step or (steps[-1] if steps else "")
-    pid = lab._keeper.pid
+    step = step or last_step(lab)
+    pid = lab.keeper_pid
     now = snapshot.take(
         sockets.read(lab._keeper.table, detailed=True), pid, holders.processes(pid), dict(_sysctls(lab))
     )
     is_seen = _playing and (_playing[0].seen_at == step if _playing[0].seen_at else at_the_end)
-    _taken.append(Moment(step, now, _printed(_playing[0].recognise, pid) if is_seen else {}))
+    _taken.append(Moment(step, now, _printed(_playing[0].recognise, lab) if is_seen else {}))
 
 
 _sysctls_of: WeakKeyDictionary[Lab, dict[str, str]] = WeakKeyDictionary()
@@ -85,25 +84,18 @@ def _set_sysctl_watched(lab: Lab, key: str, *arguments: object, **options: bool)
 Lab.set_sysctl = _set_sysctl_watched  # type: ignore[method-assign]
 
 
-def _printed(commands: tuple[str, ...], pid: int) -> dict[str, str]:
-    """The output of the commands that can be run here, in the network of process `pid`.
+def _printed(commands: tuple[str, ...], lab: Lab) -> dict[str, str]:
+    """The output of the commands that can be run here, in the lab's network.
 
     One shell runs them all: a story may have only a second until a timer expires.
     """
     run = [command for command in commands if command.split()[0] in RUNS]
     script = "\n".join(f"{command}; printf '\\0'" for command in run)
-    user = [] if Path(f"/proc/{pid}/ns/user").samefile("/proc/self/ns/user") else ["--user", "--preserve-credentials"]
-    inside = ["nsenter", *user, "--net", "--target", str(pid), "sh", "-c", script]
-    done = subprocess.run(inside, capture_output=True, text=True, timeout=GENEROUS_S)
+    done = subprocess.run([*inside(lab), "sh", "-c", script], capture_output=True, text=True, timeout=GENEROUS_S)
     return dict(zip(run, done.stdout.split("\0"), strict=False))
 
 
-def _about_to_move(lab: Lab, move: object) -> None:
-    del move
-    _take(lab, at_the_end=False)
-
-
-Lab.about_to_move = _about_to_move  # type: ignore[method-assign, assignment]
+at_each_rest(lambda lab, at_the_end: _take(lab, at_the_end=at_the_end))
 _stay_blocked = Actor.stay_blocked
 
 
@@ -137,17 +129,6 @@ def _kill_watched(process: Process) -> Timed:
 
 Process.resume_process = _resume_process_watched  # type: ignore[method-assign]
 Process.kill = _kill_watched  # type: ignore[method-assign]
-_close = Lab.close
-
-
-def _close_watched(lab: Lab) -> None:
-    try:
-        _take(lab, at_the_end=True)
-    finally:
-        _close(lab)
-
-
-Lab.close = _close_watched  # type: ignore[method-assign]
 
 
 @pytest.hookimpl(wrapper=True)

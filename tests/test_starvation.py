@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.evidence.starvation import RunDelay, is_counted
+from tests.stress import BUSY
 
 STARVED = """
 import time
@@ -68,8 +69,8 @@ def test_the_scheduler_counts_waits_for_a_processor():
     """Two processes compete for one processor: each waits for half of the time."""
     allowed = os.sched_getaffinity(0)
     one = min(allowed)
-    spin = f"import os\nos.sched_setaffinity(0, {{{one}}})\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
-    other = subprocess.Popen([sys.executable, "-I", "-S", "-c", spin])
+    spin = f"import os\nos.sched_setaffinity(0, {{{one}}})\n{BUSY}"
+    other = subprocess.Popen([sys.executable, "-I", "-S", "-c", spin, str(os.getpid())])
     delay = RunDelay("self")
     try:
         os.sched_setaffinity(0, {one})
