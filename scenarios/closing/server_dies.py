@@ -151,10 +151,10 @@ def test_while_it_is_stopped_its_kernel_goes_on(lab):
     server.stay_blocked(in_="accept")
     server.stop()
     client = lab.start(call, lab.server_address, to="sent")
-    lab.expect_wire(["client S", "server SA", "client A", "client PA", "server A"])
+    client.stay_blocked(in_="recv")
+    assert lab.wire() == ["client S", "server SA", "client A", "client PA", "server A"]
     lab.expect_socket("server", state="ESTABLISHED", inode=0, recv_q=5)
     assert lab.accept_queue() == 1
-    client.stay_blocked(in_="recv")
     server.resume_process()
     server.finish()
     assert client.finish() == (5, "0 bytes")

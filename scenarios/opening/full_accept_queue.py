@@ -113,6 +113,7 @@ def test_a_syn_that_finds_the_queue_full_is_dropped(lab, abort, ends):
     late.run_to("sent")
     client_state, server_state = ends
     lab.expect_states(client=client_state, server=server_state, port=LATE)
+    assert ("server R" in lab.wire(port=LATE)) == bool(abort)
 
 
 @pytest.mark.waits(1)
