@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from harness.inside import role_runner, roles
+from harness.inside import default_family, role_runner, roles
 from harness.inside.channel import Channel
 from harness.network import addresses
 
@@ -36,6 +36,8 @@ class Part(NamedTuple):
     """A pickled tuple."""
     title: str
     """The name of its process."""
+    family: addresses.Family
+    """Of its sockets, unless it names one."""
 
 
 def fork(*, ahead: bool = False) -> ForkedActor:
@@ -74,7 +76,7 @@ def rehearse() -> None:
 
 
 def _rehearsal() -> Iterator[str]:
-    socket.getaddrinfo(addresses.SERVER, 1, 0, socket.SOCK_STREAM)
+    socket.getaddrinfo(addresses.ADDRESSES[4][addresses.SERVER], 1, 0, socket.SOCK_STREAM)
     for end in socket.socketpair():
         end.close()
     yield "rehearsed"
@@ -89,6 +91,7 @@ def _play(channel: Channel) -> int:
     assert isinstance(part, Part)
     role_runner.set_title(part.title)
     roles.load(part.path)
+    default_family.use(addresses.AF[part.family])
     return role_runner.run(channel, roles.find(part.path, part.role), pickle.loads(part.arguments))
 
 

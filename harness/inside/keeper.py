@@ -25,6 +25,9 @@ from harness.network import addresses
 _FOLDERS = ("/mnt", "/media", "/srv")
 """The lab mounts its own file system on one that has nothing below that it needs: /mnt is for mounting (FHS, 3.12)."""
 
+_PROVOKED = 1
+"""The firewall mark of provoked segments: the kernel's own have none."""
+
 _SPARE_ACTORS = 2
 """The number of actors to fork ahead of use, as most stories have a server and a client; others are forked later."""
 
@@ -37,14 +40,20 @@ def main(channel: Channel, request: dict[str, Any]) -> int:
 class Keeper(NetworkKeeper):
     """The commands of a lab."""
 
-    def __init__(self, profile: list[sysctls.Setting], host_network: int) -> None:
+    def __init__(self, profile: list[sysctls.Setting], host_network: int, family: addresses.Family) -> None:
         super().__init__(profile, host_network)
         self._statuses: dict[int, int] = {}
         self._folder = ""
         self._spare_actors: list[forked_actor.ForkedActor] = []
         self._capture = ring.open_capture()
         self._table = sockets.open_table()
-        self._raw = socket.socket(addresses.FAMILY, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        if family not in self.families:
+            raise LabUnavailable(
+                f"this kernel has no IPv{family}", "boot it without ipv6.disable=1, or load the module ipv6"
+            )
+        self._family = family
+        self._raw = socket.socket(addresses.AF[family], socket.SOCK_RAW, socket.IPPROTO_RAW)
+        self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, _PROVOKED)
 
     def fds(self) -> tuple[int, ...]:
         """The fds of the capture, the socket table, a raw socket for provoked segments, and the keeper's own pidfd."""
@@ -60,7 +69,7 @@ class Keeper(NetworkKeeper):
         roles.find(path, role)
         _check_unpickles(arguments)
         actor = self._spare_actors.pop(0) if self._spare_actors else forked_actor.fork()
-        actor.channel.send(forked_actor.Part(path, role, arguments, title))
+        actor.channel.send(forked_actor.Part(path, role, arguments, title, self._family))
         return actor.pid, (actor.channel.detach(), os.pidfd_open(actor.pid), actor.output)
 
     def start_program(self, argv: list[str]) -> Reply:

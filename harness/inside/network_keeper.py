@@ -19,7 +19,7 @@ class NetworkKeeper:
     def __init__(self, profile: list[sysctls.Setting], host_network: int) -> None:
         if os.stat("/proc/self/ns/net").st_ino == host_network:
             raise LabError("the lab is in the host's network namespace, and refuses to change anything there")
-        addresses.set_up_loopback()
+        self.families = addresses.set_up_loopback()
         self.not_set: list[str] = []
         self.refused: list[str] = []
         for setting in profile:

@@ -38,8 +38,13 @@ class Lab(Observer):
 
     def __init__(self, nursery: Nursery, roles_from: str, allowance_s: float) -> None:
         port = FIRST_SERVER_PORT + nursery.slot
-        self.server_address: Endpoint = (addresses.SERVER, port)
-        self.other_server_address: Endpoint = (addresses.OTHER_SERVER, port)
+        self.family = nursery.family
+        """4 or 6: the version of IP that this story is played over."""
+        hosts = addresses.ADDRESSES[self.family]
+        self.server_address: Endpoint = (hosts[addresses.SERVER], port)
+        self.other_server_address: Endpoint = (hosts[addresses.OTHER_SERVER], port)
+        self.loopback_address: Endpoint = (addresses.LOOPBACK[self.family], port)
+        """For sysctls that treat loopback otherwise (tcp_tw_reuse=2): the hosts' addresses do not count as loopback."""
         self._roles_from = roles_from
         self._processors = nursery.processors
         self._actors: list[Actor | Program] = []
@@ -60,7 +65,15 @@ class Lab(Observer):
 
     def client_address(self, port: int) -> Endpoint:
         """The client's host with any port: nothing else uses ports in this network."""
-        return addresses.CLIENT, port
+        return addresses.ADDRESSES[self.family][addresses.CLIENT], port
+
+    def server_address_over(self, family: addresses.Family) -> Endpoint:
+        """The server's address of either family, for stories that use both at once."""
+        return addresses.ADDRESSES[family][addresses.SERVER], self.server_address[1]
+
+    def from_host(self, end: str) -> str:
+        """What a host sends, as the match of a rule for drop(), in this lab's family."""
+        return addresses.sent_by(end, self.family)
 
     def start(self, role: Callable[..., Any], *arguments: Any, name: str | None = None, to: str | None = None) -> Actor:
         """Start a process that plays `role`, a generator function; it does nothing until a verb resumes it.
@@ -127,6 +140,8 @@ class Lab(Observer):
 
     def provoke(self, segment: Segment, payload: bytes = b"") -> None:
         """Send a made-up segment, to prove by the answer what the kernel remembers or has forgotten.
+
+        It carries a mark, so that a rule can spare it: "meta mark 0" matches what the kernel itself has sent.
 
         The first call in a worker takes 300 ms to import scapy, so do not make it while a timer is measured.
         """

@@ -13,6 +13,7 @@ from harness.evidence import transitions
 from harness.inside.channel import Channel
 from harness.kernel.sysctls import Setting
 from harness.lab.asking import CLOSED, KeeperHandle, died, received
+from harness.network.addresses import Family
 
 __tracebackhide__ = True
 
@@ -79,12 +80,13 @@ class LabKeeper(KeeperHandle):
 class Nursery:
     """The helper process, one for each worker. Opening a lab costs two forks and two namespaces."""
 
-    def __init__(self, profile: list[Setting], also_watch: list[int] | None = None) -> None:
+    def __init__(self, profile: list[Setting], also_watch: list[int] | None = None, family: Family = 4) -> None:
         """Start the helper, whose labs will have the sysctls of `profile`, and receive its greeting.
 
         It ends with this process, or with any of `also_watch` (pids).
         """
         self._profile = profile
+        self.family = family
         ours, theirs = Channel.pair()
         boot = json.dumps([theirs.fileno(), [os.getpid(), *(also_watch or [])], sys.path])
         try:
@@ -143,7 +145,12 @@ class Nursery:
     def _order(self, roles_from: str) -> LabKeeper:
         ours, theirs = Channel.pair()
         host_network = os.stat("/proc/self/ns/net").st_ino
-        request = {"profile": self._profile, "roles_from": roles_from, "host_network": host_network}
+        request = {
+            "profile": self._profile,
+            "family": self.family,
+            "roles_from": roles_from,
+            "host_network": host_network,
+        }
         try:
             self._channel.send(request, (theirs.fileno(),))
         except BaseException as error:

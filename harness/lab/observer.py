@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import ExpectationFailed, Inconclusive, LabError
 from harness.evidence import counters, holders, memory, sockets
-from harness.evidence.sockets import Socket, State
+from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.wire import Segment
 from harness.lab import expect
 from harness.lab.nursery import LabKeeper
@@ -23,7 +23,6 @@ from harness.story.timeline import Counted, Duration, Moment, Timeline
 
 __tracebackhide__ = True
 
-_HOSTS = {name: host for host, name in addresses.HOSTS.items()}
 Since = str | Moment | None
 _LOOKS_APART_S = 0.02
 
@@ -225,7 +224,7 @@ class Observer(Recorder):
         )
 
     def _listeners(self, end: str) -> list[Socket]:
-        return [row for row in self.sockets() if row.state == State.LISTEN and row.local[0] == _host(end)]
+        return [row for row in self.sockets() if row.state == State.LISTEN and _is_at(end, row.local)]
 
     def _programs_with(self, *rows: Socket) -> list[str]:
         inodes = {row.inode for row in rows} - {0}
@@ -237,7 +236,7 @@ class Observer(Recorder):
         changes = [
             change
             for change in self.timeline.transitions()
-            if change.local[0] == _host(end) and port in (None, change.local[1], change.remote[1])
+            if _is_at(end, change.local) and port in (None, change.local[1], change.remote[1])
         ]
         return [change.new for change in changes]
 
@@ -302,11 +301,10 @@ def _pause_s(to_earliest_s: float, expires_s: float) -> float:
 
 
 def _row_of(end: str, port: int | None, rows: Sequence[Socket]) -> Socket | None:
-    host = _host(end)
     found = [
         row
         for row in rows
-        if row.state != State.LISTEN and row.local[0] == host and port in (None, row.local[1], row.remote[1])
+        if row.state != State.LISTEN and _is_at(end, row.local) and port in (None, row.local[1], row.remote[1])
     ]
     if len(found) > 1:
         which = ", ".join(f"{row.local[1]}→{row.remote[1]} {row.state}" for row in found)
@@ -314,10 +312,11 @@ def _row_of(end: str, port: int | None, rows: Sequence[Socket]) -> Socket | None
     return found[0] if found else None
 
 
-def _host(end: str) -> str:
-    if end not in _HOSTS:
-        raise LabError(f"no host is called {end!r}. Hint: use one of {', '.join(_HOSTS)}")
-    return _HOSTS[end]
+def _is_at(end: str, endpoint: Endpoint) -> bool:
+    """Whether an address is that host's, of either family."""
+    if end not in addresses.ADDRESSES[4]:
+        raise LabError(f"no host is called {end!r}. Hint: use one of {', '.join(addresses.ADDRESSES[4])}")
+    return addresses.HOSTS.get(endpoint[0]) == end
 
 
 def _state(name: str) -> State:

@@ -1,7 +1,7 @@
 """Everything that uses pytest: options, the fixture `lab`, verdicts, selection, saved runs, reports, stepping.
 
-Imports: errors, evidence, explain, inside, kernel, lab, lessons, output, runs, story, views. No other room imports
-pytest. Modules that few runs need are imported only when needed, to keep collection quick.
+Imports: errors, evidence, explain, inside, kernel, lab, lessons, network, output, runs, story, views. No other room
+imports pytest. Modules that few runs need are imported only when needed, to keep collection quick.
 
 A new option: in the module that acts on it. A longer wait for the kernel's timers: lab/waiting.py; the options here
 only pass it on.

@@ -11,6 +11,7 @@ import pytest
 from harness.errors import LabError, LabUnavailable
 from harness.explain import profile
 from harness.explain.profile import Profile
+from harness.network.addresses import Family
 from harness.pytest_plugin.verdicts import EFFECTIVE_VALUES, LAB, PROFILE, profile_of, was_interrupted
 
 if TYPE_CHECKING:  # imported when a lab is opened: collection does not need them
@@ -22,7 +23,10 @@ __tracebackhide__ = True
 ALLOWANCE_S = 0.25
 SLOW_ALLOWANCE_S = 5.0
 """Seconds that the scheduler may take to wake a process whose timer has expired; the second under `--lab-slow`."""
-_nurseries: "pytest.StashKey[dict[str, Nursery]]" = pytest.StashKey()
+_nurseries: "pytest.StashKey[dict[tuple[str, Family], Nursery]]" = pytest.StashKey()
+
+FAMILIES: dict[str, list[Family]] = {"4": [4], "6": [6], "both": [4, 6]}
+"""By the value of `--lab-family`."""
 
 TEMPORARY = pytest.StashKey[pytest.TempPathFactory]()
 """An item's: the factory of its temporary folders."""
@@ -59,21 +63,34 @@ def effective_values(config: pytest.Config) -> dict[str, str]:
     return config.stash[EFFECTIVE_VALUES]
 
 
+def families_of(config: pytest.Config) -> list[Family]:
+    """The versions of IP that each story of this run is played over."""
+    return FAMILIES[config.option.lab_family]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """With `--lab-family both`, each story is two tests; otherwise their names are as ever."""
+    families = families_of(metafunc.config)
+    if "lab_family" in metafunc.fixturenames and len(families) > 1:
+        metafunc.parametrize("lab_family", families, ids=[f"IPv{family}" for family in families], indirect=True)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     for nursery in config.stash.get(_nurseries, {}).values():
         nursery.close()
 
 
-def nursery_for(config: pytest.Config, under: Profile) -> "Nursery":
-    """This process's nursery for a profile, started when it is first needed."""
+def nursery_for(config: pytest.Config, under: Profile, family: Family | None = None) -> "Nursery":
+    """This process's nursery for a profile and a family (the run's first), started when it is first needed."""
     from harness.lab.nursery import Nursery
 
     nurseries = config.stash.setdefault(_nurseries, {})
-    if under.name in nurseries and not nurseries[under.name].alive:
-        nurseries.pop(under.name).close()
-    if under.name not in nurseries:
-        nurseries[under.name] = Nursery(list(under.settings), _controller(config))
-    return nurseries[under.name]
+    key = under.name, family or families_of(config)[0]
+    if key in nurseries and not nurseries[key].alive:
+        nurseries.pop(key).close()
+    if key not in nurseries:
+        nurseries[key] = Nursery(list(under.settings), _controller(config), key[1])
+    return nurseries[key]
 
 
 def _controller(config: pytest.Config) -> list[int]:
@@ -82,13 +99,22 @@ def _controller(config: pytest.Config) -> list[int]:
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator["Lab"]:
+def lab_family(request: pytest.FixtureRequest) -> Family:
+    """The version of IP that this story is played over."""
+    family: Family = getattr(request, "param", families_of(request.config)[0])
+    return family
+
+
+@pytest.fixture
+def lab(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, lab_family: Family
+) -> Iterator["Lab"]:
     """One private network, clean, under the run's sysctls; everything in it ends with the test."""
     from harness.lab.lab import Lab
 
     option = request.config.option
     allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
-    nursery = nursery_for(request.config, profile_of(request.node))
+    nursery = nursery_for(request.config, profile_of(request.node), lab_family)
     lab = Lab(nursery, str(request.path), allowance_s)
     lab.max_wait_s = option.lab_max_wait
     lab.looks_closely = any(

@@ -7,10 +7,11 @@ import pytest
 
 from harness.errors import ASSERTS_ARE_NEEDED, LabError
 from harness.explain import profile
+from harness.explain.profile import Profile
 from harness.lab.waiting import check_max_wait
 from harness.lessons import lessons
 from harness.output import files, terminal
-from harness.pytest_plugin.labs import ALLOWANCE_S, SLOW_ALLOWANCE_S
+from harness.pytest_plugin.labs import ALLOWANCE_S, FAMILIES, SLOW_ALLOWANCE_S
 from harness.pytest_plugin.verdicts import PROFILE
 
 __tracebackhide__ = True
@@ -23,6 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--lab-slow", action="store_true",
         help=f"allow the scheduler {SLOW_ALLOWANCE_S:g} s instead of {ALLOWANCE_S:g} s to wake a process whose timer "
         "has expired; states and segments are checked as strictly as before",
+    )  # fmt: skip
+    group.addoption(
+        "--lab-family", choices=FAMILIES, default="4",
+        help="play each story over IPv4 (4, the default), over IPv6 (6), or over each of them in turn (both)",
     )  # fmt: skip
     group.addoption(
         "--lab-show", action="store_true",
@@ -64,6 +69,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 
+_OVER = {"4": "", "6": " over IPv6", "both": " over IPv4 and IPv6"}
+"""What the name of a run's profile says of the family, so that its output and its records do."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
@@ -72,9 +81,10 @@ def pytest_configure(config: pytest.Config) -> None:
             raise LabError(ASSERTS_ARE_NEEDED)
         _check_what_is_shown(option)
         check_max_wait("--lab-max-wait", option.lab_max_wait)
-        config.stash[PROFILE] = profile.chosen(
+        under = profile.chosen(
             option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl, tried=not hasattr(config, "workerinput")
         )
+        config.stash[PROFILE] = Profile(under.name + _OVER[option.lab_family], under.settings)
         if hasattr(config, "workerinput"):
             return
         if option.lab_step:

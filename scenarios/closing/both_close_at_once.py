@@ -27,7 +27,7 @@ tcp_rcv_synsent_state_process in net/ipv4/tcp_input.c.
 import socket
 
 PORT = 40001
-BY_THE_KERNEL = "tcp sport > 0 ip frag-off & 0x4000 != 0"
+BY_THE_KERNEL = "tcp sport > 0 meta mark 0"
 
 
 def serve(address):

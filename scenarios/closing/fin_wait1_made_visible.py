@@ -130,7 +130,7 @@ def test_control_a_server_that_reads_takes_the_fin(lab):
 
 def lose_acks_until_fin_is_sent_again(lab):
     _, client = play(lab, size=1)
-    lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")
+    lab.drop(f"{lab.from_host('server')} tcp dport {PORT}")
     client.finish()
 
     def fin_was_sent_again():

@@ -167,7 +167,7 @@ def test_control_a_client_that_reads_after_the_failure_sees_it(lab):
 def lose_the_answer(lab, limits):
     server, client = play_paused(lab, 0, limits)
     client.stay_blocked(in_="recv")
-    lab.drop(f"tcp sport {lab.server_address[1]} ip length > 60")  # none but the answer is so long
+    lab.drop(f"tcp sport {lab.server_address[1]} meta length > 90")  # only the answer is so long
     return server, client
 
 

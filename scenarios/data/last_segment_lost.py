@@ -34,7 +34,7 @@ from harness.predict import timers
 
 PORT = 40001
 SEGMENT, SMALLER = 1000, 500  # bytes
-DATA, ACKS = f"tcp sport {PORT} ip length > {SEGMENT}", f"tcp dport {PORT} tcp flags == ack"
+DATA, ACKS = f"tcp sport {PORT} meta length > {SEGMENT}", f"tcp dport {PORT} tcp flags == ack"
 PROBE_MARGIN_S = 0.002  # include/net/tcp.h, TCP_TIMEOUT_MIN_US
 RTO_MIN = "net.ipv4.tcp_rto_min_us"
 SHORT_RTO_MIN_S, RTO_MIN_BY_ROUTE = 0.02, "20ms"

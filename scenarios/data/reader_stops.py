@@ -200,7 +200,7 @@ def test_the_connection_lives_as_long_as_probes_are_answered(lab):
 def test_unanswered_probes_end_the_connection(lab):
     """The same tcp_retries2 where no probe arrives."""
     lab.set_sysctl("net.ipv4.tcp_retries2", 1)
-    lab.drop(f"tcp dport {READER} tcp flags == ack ip length < 100")
+    lab.drop(f"tcp dport {READER} tcp flags == ack meta length < 100")
     server, _, rto_s = fill_the_queues(lab)
     server.fail_with("ETIMEDOUT")
     lifetime = timers.timers_in_turn([rto_s, 2 * rto_s], timers.tick_s())

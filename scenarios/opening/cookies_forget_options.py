@@ -1,10 +1,10 @@
 """A SYN cookie, sent when the SYN queue is full, forgets the options if there are no timestamps.
 
 A server that answers a SYN with a cookie keeps nothing: what it must know when the ACK comes is in
-the sequence number of its SYN-ACK, a hash and 2 bits for the MSS (one of four, 1460 at most). The
-window scale, SACK and ECN fit only into the lowest 6 bits of the SYN-ACK's timestamp, which the ACK
-echoes. Without timestamps, neither end uses them: windows stay below 64 KiB, and a lost segment
-costs more. The connection works, and is slow for all its life.
+the sequence number of its SYN-ACK, a hash and 2 bits for the MSS: one of four, at most 1460 over
+IPv4 and 8940 over IPv6. The window scale, SACK and ECN fit only into the lowest 6 bits of the
+SYN-ACK's timestamp, which the ACK echoes. Without timestamps, neither end uses them: windows stay
+below 64 KiB, and a lost segment costs more. The connection works, and is slow for all its life.
 
 The queue holds backlog + 1 requests. With cookies on, tcp_max_syn_backlog changes nothing.
 
@@ -14,7 +14,7 @@ The queue holds backlog + 1 requests. With cookies on, tcp_max_syn_backlog chang
                  ── A ────────────────────▶    ESTABLISHED: the cookie is right
 
 Sources: RFC 4987, section 3.6; RFC 7323; RFC 2018. Kernel: tcp_conn_request, tcp_syn_flood_action;
-cookie_init_timestamp, cookie_timestamp_decode, __cookie_v4_init_sequence, cookie_v4_check.
+cookie_init_timestamp, cookie_timestamp_decode, __cookie_v4_init_sequence, cookie_v4_check (and v6).
 """
 
 import socket
@@ -25,7 +25,7 @@ FLOOD_PORTS = range(10001, 10009)
 SMALL, LARGE = 4, 128  # backlogs
 TIMESTAMPS, SACK, SCALING = 1, 2, 4  # include/uapi/linux/tcp.h, TCPI_OPT_…
 ALL_OPTIONS = TIMESTAMPS | SACK | SCALING
-COOKIE_MSS = 1460  # the largest of msstab in net/ipv4/syncookies.c
+COOKIE_MSS = {4: 1460, 6: 8940}  # by family: the largest of msstab in net/ipv*/syncookies.c
 
 
 def report(connection):
@@ -98,7 +98,7 @@ def test_without_timestamps_a_cookie_forgets_the_options(lab):
     assert lab.counter("TcpExtSyncookiesRecv") == 1
     assert lab.counter("TcpExtTCPReqQFullDoCookies") == lab.counter("TcpExtSyncookiesSent")
     assert client["options"] == server["options"] == 0
-    assert server["mss"] == COOKIE_MSS < client["mss"]
+    assert server["mss"] == COOKIE_MSS[lab.family] < client["mss"]
 
 
 def test_the_server_keeps_nothing_until_the_ack_comes(lab):
@@ -133,7 +133,7 @@ def test_control_timestamps_carry_the_options(lab):
     cookies, client, server = connect(lab, play(lab, timestamps=1))
     assert cookies == 1
     assert client["options"] & ALL_OPTIONS == server["options"] & ALL_OPTIONS == ALL_OPTIONS
-    assert server["mss"] < COOKIE_MSS < client["mss"]  # less the timestamps
+    assert server["mss"] < COOKIE_MSS[lab.family] < client["mss"]  # less the timestamps
 
 
 def test_control_a_larger_queue_needs_no_cookie(lab):
@@ -141,4 +141,4 @@ def test_control_a_larger_queue_needs_no_cookie(lab):
     cookies, client, server = connect(lab, play(lab, backlog=LARGE))
     assert cookies == lab.counter("TcpExtSyncookiesRecv") == 0
     assert client["options"] & ALL_OPTIONS == server["options"] & ALL_OPTIONS == SACK | SCALING
-    assert server["mss"] == client["mss"] > COOKIE_MSS
+    assert server["mss"] == client["mss"] > COOKIE_MSS[lab.family]

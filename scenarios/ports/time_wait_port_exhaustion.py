@@ -120,7 +120,7 @@ def test_two_time_waits_use_up_two_ports_towards_one_server(lab):
     assert [lab.state("client", port) for port in TWO_PORTS] == ["TIME_WAIT", "TIME_WAIT"]
     lab.start(two_port_client, lab.server_address).run_to("EADDRNOTAVAIL")
     assert lab.wire(since="two_port_client 2: finished") == []
-    for elsewhere in (lab.other_server_address, ("192.0.2.2", 9999)):
+    for elsewhere in (lab.other_server_address, (lab.server_address[0], 9999)):
         lab.start(serve, elsewhere).run_to("listening")
         lab.start(two_port_client, elsewhere).run_to("connected")
 
@@ -209,14 +209,19 @@ def test_reuse_takes_a_time_wait_over_once_the_delay_is_over(lab):
     assert lab.counter("TcpExtTWRecycled") == 1
 
 
-@pytest.mark.parametrize(("mode", "timestamps", "host"), [(2, 1, "127.0.0.2"), (1, 0, "192.0.2.3")])
-def test_control_reuse_needs_timestamps_and_at_2_loopback(lab, mode, timestamps, host):
-    """Proves: 004-5. The TIME_WAITs of `host` are newer, so the others are older than the delay."""
+@pytest.mark.parametrize(
+    ("mode", "timestamps", "at"),
+    [(2, 1, "loopback_address"), (1, 0, "other_server_address")],
+    ids=["2-1-loopback", "1-0-other server"],
+)
+def test_control_reuse_needs_timestamps_and_at_2_loopback(lab, mode, timestamps, at):
+    """Proves: 004-5. The TIME_WAITs towards `at` are newer: the others are older than the delay."""
+    newer = getattr(lab, at)
     lab.set_sysctl("net.ipv4.tcp_timestamps", timestamps)
     play(lab, lab.server_address, first_to_close="client")
     lab.set_sysctl("net.ipv4.tcp_timestamps", 1)
-    play(lab, (host, 9999), first_to_close="client")
+    play(lab, newer, first_to_close="client")
     set_reuse(lab, mode, delay_ms=1)
-    lab.start(two_port_client, (host, 9999)).run_to("connected")
+    lab.start(two_port_client, newer).run_to("connected")
     lab.start(two_port_client, lab.server_address).run_to("EADDRNOTAVAIL")
     assert lab.counter("TcpExtTWRecycled") == 1

@@ -40,7 +40,7 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     server {{
-        listen {host}:{port};
+        listen {address};
         client_max_body_size 1m;
         large_client_header_buffers 4 8k;
         lingering_close {lingering_close};
@@ -70,7 +70,8 @@ def request(address, first, rest_bytes=0):
 def start_nginx(lab, lingering_close):
     lab.protect_time_wait_from_late_acks()
     host, port = lab.server_address
-    values = {"folder": lab.folder(), "host": host, "port": port}
+    address = f"[{host}]:{port}" if lab.family == 6 else f"{host}:{port}"
+    values = {"folder": lab.folder(), "address": address}
     config = lab.write_file("nginx.conf", NGINX.format(lingering_close=lingering_close, **values))
     nginx = lab.run_program([find_program("nginx", "nginx-light"), "-c", config])
     lab.expect_table(LISTEN=1)

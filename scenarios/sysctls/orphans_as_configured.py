@@ -111,7 +111,7 @@ def test_an_orphans_fin_wait1_ends_when_configured(lab):
     shortest = timers.fin_wait1_orphan(retries, timers.RTO_MIN_S, *others)
     lab.skip_if_longer_than_max_wait("the client's FIN_WAIT1 lasts", shortest)
     interval = timers.fin_wait1_orphan(retries, rto_s(client), *others)
-    lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")
+    lab.drop(f"{lab.from_host('server')} tcp dport {PORT}")
     client.finish()
     fin, *_ = lab.segments(since="ready to close")
     lab.expect_lifetime("client", "FIN_WAIT1", interval, since=fin)

@@ -36,7 +36,6 @@ DELAY = "net.ipv4.tcp_tw_reuse_delay"
 TIMESTAMPS = "net.ipv4.tcp_timestamps"
 RFC1337 = "net.ipv4.tcp_rfc1337"
 BUCKETS = "net.ipv4.tcp_max_tw_buckets"
-LOOPBACK = "127.0.0.2"
 MOST = 1000
 
 
@@ -92,19 +91,18 @@ def leave_time_wait(lab, address):
     lab.start(use_ports, address, 1).finish()
 
 
-@pytest.mark.parametrize("host", [None, LOOPBACK], ids=["off loopback", "on loopback"])
-def test_a_time_wait_is_taken_over_as_configured(lab, host):
+@pytest.mark.parametrize("loopback", [False, True], ids=["off loopback", "on loopback"])
+def test_a_time_wait_is_taken_over_as_configured(lab, loopback):
     """Observes: net.ipv4.tcp_tw_reuse, net.ipv4.tcp_timestamps"""
     set_sysctls(lab, {RANGE: "45000 45000", DELAY: 1}, observed=REUSE)
-    own_host, port = lab.server_address
-    address = (host or own_host, port)
+    address = lab.loopback_address if loopback else lab.server_address
     leave_time_wait(lab, address)
     assert lab.sockstat("TCP tw") == 1
     taken = lab.start(take_over, address, 0.05 if lab.sysctl(DELAY, default="") else 1.1).finish()
-    name = f"a TIME_WAIT {'on' if host else 'off'} loopback is taken over"
+    name = f"a TIME_WAIT {'on' if loopback else 'off'} loopback is taken over"
     lab.finding(name, "yes" if taken else "no")
     reuse, timestamps = int(lab.sysctl(REUSE)), int(lab.sysctl(TIMESTAMPS))
-    assert taken == limits.takes_time_wait_over(reuse, timestamps, loopback=bool(host))
+    assert taken == limits.takes_time_wait_over(reuse, timestamps, loopback=loopback)
     assert lab.counter("TcpExtTWRecycled") == taken
 
 

@@ -81,7 +81,7 @@ def play(lab, role, *arguments, to="connected"):
 def expect_timeout(lab, name, client, since, interval):
     """The client continues from its step, and receives nothing until its kernel gives up."""
     lab.skip_if_longer_than_max_wait(name, interval)
-    lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")
+    lab.drop(f"{lab.from_host('server')} tcp dport {PORT}")
     client.fail_with("ETIMEDOUT", within_s=interval.at_most_s + lab.deadline_s)
     lab.expect_duration(name, client.elapsed_s(since, "failed"), interval)
     assert lab.state("client") == "CLOSED"
