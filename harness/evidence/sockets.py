@@ -95,6 +95,8 @@ _ROW = struct.Struct("=4BHH16s16sI8xIIIII")  # struct inet_diag_msg
 _EVERY_STATE = (1 << 13) - 1
 """Without bit 13, TCP_BOUND_INACTIVE: Linux 6.8 and later would add each socket that is only bound, as CLOSED."""
 
+_MAPPED = "::ffff:"
+
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 _MAX_READS = 100
 """How often to try to read a table that changes during each read; a read takes about a millisecond."""
@@ -162,6 +164,11 @@ def _host(family: int, address: bytes) -> str:
     """An address as text: the rows of a table mostly have the same few."""
     size = 4 if family == socket.AF_INET else 16
     return socket.inet_ntop(family, address[:size])
+
+
+def unmapped(host: str) -> str:
+    """The IPv4 address of an IPv4-mapped one (RFC 4291, 2.5.5.2), which a listener on [::] has for its IPv4 peers."""
+    return host[len(_MAPPED) :] if host.startswith(_MAPPED) and "." in host else host
 
 
 @lru_cache(maxsize=1 << 14)

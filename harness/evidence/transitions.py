@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.evidence.sockets import Endpoint, State, state_of
+from harness.evidence.sockets import Endpoint, State, state_of, unmapped
 from harness.kernel import namespace
 
 _TRACEFS = Path("/sys/kernel/tracing")
@@ -205,8 +205,8 @@ def decode(sample: bytes) -> tuple[int, Transition] | None:
     source, destination = addresses[:2] if family == socket.AF_INET else addresses[2:]
     return address, Transition(
         time_ns,
-        (socket.inet_ntop(family, source), sport),
-        (socket.inet_ntop(family, destination), dport),
+        (unmapped(socket.inet_ntop(family, source)), sport),
+        (unmapped(socket.inet_ntop(family, destination)), dport),
         state_of(old),
         state_of(new),
         inferred=False,

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.errors import ExpectationFailed, Inconclusive, LabError
-from harness.evidence import counters, holders, memory, sockets
+from harness.evidence import counters, holders, memory
 from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.wire import Segment
 from harness.lab import expect
@@ -78,7 +78,7 @@ class Observer(Recorder):
     def sockets(self) -> list[Socket]:
         """The whole TCP socket table, once the wire is quiet."""
         self._watch.settle()
-        rows = sockets.read(self._keeper.table)
+        rows = self._socket_table()
         self._watch.looked(rows)
         return rows
 

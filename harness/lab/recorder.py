@@ -4,10 +4,12 @@ import math
 import select
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NoReturn
 
 from harness.errors import NotMeasured
 from harness.evidence import holders, rest, sockets
+from harness.evidence.sockets import Socket, unmapped
 from harness.evidence.starvation import Gap, RunDelay
 from harness.lab import waiting
 from harness.lab.nursery import LabKeeper
@@ -53,9 +55,12 @@ class Recorder:
         moment = self.timeline.add(entry)
         if self.looks_closely:
             owners = sorted({(holder.inode, holder.program) for holder in holders.read(self._keeper.pid)})
-            rows = sockets.read(self._keeper.table)
-            self.timeline.add(Look(time.monotonic_ns(), tuple(rows), tuple(owners)))
+            self.timeline.add(Look(time.monotonic_ns(), tuple(self._socket_table()), tuple(owners)))
         return moment
+
+    def _socket_table(self) -> list[Socket]:
+        """The rows of the kernel's table, with the addresses that the segments have: IPv4, not IPv4-mapped IPv6."""
+        return [_unmapped(row) for row in sockets.read(self._keeper.table)]
 
     def wait_for(self, *fds: int, within_s: float) -> list[int]:
         """The readable ones of `fds`, as soon as there is one; empty after `within_s` seconds.
@@ -118,3 +123,11 @@ class Recorder:
         if why := waiting.exceeds(interval, self.max_wait_s):
             self.not_measured(name, interval, why)
         return interval
+
+
+def _unmapped(row: Socket) -> Socket:
+    """The row of a socket of a listener on [::] and its IPv4 peer, as of two IPv4 addresses; any other row itself."""
+    (host, port), (remote, remote_port) = row.local, row.remote
+    if host == (plain := unmapped(host)):
+        return row
+    return replace(row, local=(plain, port), remote=(unmapped(remote), remote_port))

@@ -5,13 +5,13 @@ from ipaddress import IPv4Address
 
 from harness.diagnose.finding import Evidence
 from harness.diagnose.snapshot import Owner, Snapshot
-from harness.evidence.sockets import Endpoint, Socket, State
+from harness.evidence.sockets import Endpoint, Socket, State, unmapped
 
 _SPINNING = 0.5
 """A share of the elapsed time. A thread that never sleeps runs, or waits for a processor, for all of it. Below a
 half, it has slept for longer than it was awake."""
 
-_ANY, _MAPPED = str(IPv4Address(0)), "::ffff:"
+_ANY = str(IPv4Address(0))
 _WAITING = (State.ESTABLISHED, State.CLOSE_WAIT)
 
 
@@ -73,11 +73,6 @@ def waiting(before: Snapshot, after: Snapshot) -> list[Socket]:
 def identity(row: Socket) -> tuple[State, Endpoint, Endpoint, int]:
     """What makes two rows, in two snapshots, the same socket in the same state."""
     return row.state, row.local, row.remote, row.inode
-
-
-def unmapped(host: str) -> str:
-    """The IPv4 address of an IPv4-mapped one (::ffff:…), which a listener on [::] has for its IPv4 peers."""
-    return host[len(_MAPPED) :] if host.startswith(_MAPPED) and "." in host else host
 
 
 def tuple_of(row: Socket) -> tuple[str, int, str, int]:

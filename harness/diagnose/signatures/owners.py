@@ -7,12 +7,11 @@ from harness.diagnose.signatures.common import (
     lasting,
     listener,
     queues,
-    unmapped,
     waiting,
 )
 from harness.diagnose.signatures.opening import CAUSES_OF_A_FULL_QUEUE
 from harness.diagnose.snapshot import Owner, Snapshot
-from harness.evidence.sockets import Socket, State
+from harness.evidence.sockets import Socket, State, unmapped
 from harness.output.wording import counted
 
 _CONNECTED = (State.SYN_SENT, State.ESTABLISHED, State.CLOSE_WAIT)

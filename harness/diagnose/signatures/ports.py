@@ -12,10 +12,9 @@ from harness.diagnose.signatures.common import (
     growth,
     host_and_port,
     pairs,
-    unmapped,
 )
 from harness.diagnose.snapshot import Snapshot
-from harness.evidence.sockets import Endpoint, Socket, State
+from harness.evidence.sockets import Endpoint, Socket, State, unmapped
 from harness.output.wording import counted
 
 _TIME_WAIT_S = 60.0
