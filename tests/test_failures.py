@@ -169,6 +169,9 @@ def test_missing_rule_syntax(lab):
 def test_unknown_port_in_a_rule(lab):
     lab.drop("tcp dport 70000")
 
+def test_unknown_answer(lab):
+    lab.reject("tcp dport 9", with_="icmp type nobody-home")
+
 def test_unknown_errno(lab):
     lab.start(crash).fail_with("ECONRESET")
 
@@ -224,6 +227,7 @@ WANTED = {
     "test_two_connections": ["2 sockets at the client", "Hint: select one with port="],
     "test_missing_rule_syntax": ["nft refuses 'tcp flogs rst'", "syntax error"],
     "test_unknown_port_in_a_rule": ["nft refuses 'tcp dport 70000'", "Hint: correct the rule"],
+    "test_unknown_answer": ["nft refuses 'tcp dport 9' (reject with icmp type nobody-home)", "Hint: correct the rule"],
     "test_unknown_errno": ["no error is called 'ECONRESET'", "Hint: name an errno"],
     "test_unknown_field": ["a socket has no recvq", "recv_q"],
     "test_unsendable_argument": ["the role's arguments cannot be sent", "Hint: pass plain values"],

@@ -9,10 +9,12 @@ import sys
 import pytest
 
 from harness.errors import LabUnavailable
+from harness.evidence.wire import Segment
 from harness.inside.installed import find_program
 from harness.lab.lab import Lab
 from harness.lab.nursery import Nursery
 from harness.network import addresses
+from harness.story.timeline import Change
 from tests.playing import AS_ROOT_OF_A_USER_NAMESPACE, ROOT, clean_environment, run_pytest
 
 STORY = """
@@ -111,6 +113,42 @@ def test_a_server_is_reached_from_the_clients_address(opened, family):
 def test_from_host_is_a_rule_that_nft_takes(opened, family):
     opened.drop(f"{opened.from_host('server')} tcp dport 1 meta length > 40 meta mark 0")
     assert opened.from_host("server") == {4: "ip saddr 192.0.2.2", 6: "ip6 saddr 2001:db8::2"}[family]
+
+
+@pytest.mark.parametrize(
+    ("with_", "shown"),
+    [
+        ("tcp reset", ["client S", "server RA"]),
+        ("icmpx type host-unreachable", ["client S"]),
+        ("icmp type prot-unreachable", {4: ["client S"], 6: ["client S", "server RA"]}),
+        ("icmpv6 type no-route", {4: ["client S", "server RA"], 6: ["client S"]}),
+    ],
+)
+def test_a_rejected_segment_is_answered_and_the_answer_is_captured(opened, family, with_, shown):
+    """Two frames each, also if wire() does not show the answer. A rule for the other family only matches nothing."""
+    syn = Segment(0, opened.client_address(40001), opened.server_address, "S", 1, 0, 0, 0, None)
+    opened.reject("tcp dport 8000-9000", with_=with_)
+    opened.provoke(syn)
+    assert opened.wire() == (shown if isinstance(shown, list) else shown[family])
+    assert opened.evidence() == (2, 0)
+    matches_nothing = isinstance(shown, dict) and len(shown[family]) == 2
+    assert opened.counter("TcpOutRsts") == matches_nothing
+
+
+def test_restore_removes_a_reject_and_says_so(opened, family):
+    changes = []
+    for change in (lambda: opened.drop("tcp dport 1"), lambda: opened.reject("tcp dport 8000-9000", with_="tcp reset")):
+        change()
+        opened.restore()
+        changes += [entry.text for entry in opened.timeline.entered() if isinstance(entry, Change)][-2:]
+    assert changes == [
+        "dropped from here on: tcp dport 1",
+        "nothing is dropped from here on",
+        "rejected with tcp reset from here on: tcp dport 8000-9000",
+        "nothing is dropped or rejected from here on",
+    ]
+    listed = opened.run_program([find_program("nft", "nftables"), "list", "ruleset"])
+    assert (listed.finish(), listed.output()) == (0, "")
 
 
 DEFAULT = """

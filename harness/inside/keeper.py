@@ -150,12 +150,11 @@ class Keeper(NetworkKeeper):
 
     def drop(self, match: str) -> Reply:
         """Drop segments that match. LabUnavailable if nft does not work here, LabError if the rule is wrong."""
-        trouble = _nft(f"{_TABLE}add rule inet lab input {match} counter drop\n")
-        if trouble and _nft(_TABLE):
-            raise LabUnavailable(f"nft fails here: {trouble}", "load nf_tables, or run on a kernel that has it")
-        if trouble:
-            raise LabError(f"nft refuses {match!r}. Hint: correct the rule (man nft):\n{trouble}")
-        return None, ()
+        return _add_rule(match, "drop", _TABLE, "nf_tables")
+
+    def reject(self, match: str, with_: str) -> Reply:
+        """Answer segments that match with an error instead of delivering them; errors as for drop()."""
+        return _add_rule(match, f"reject with {with_}", _TABLE_WITH_A_REJECT, "nft_reject_inet")
 
 
 def _is_above(folder: str, paths: list[str]) -> bool:
@@ -166,6 +165,23 @@ _TABLE = """
 add table inet lab
 add chain inet lab input { type filter hook input priority 0; }
 """
+
+_TABLE_WITH_A_REJECT = f"""{_TABLE}
+add chain inet lab trial
+add rule inet lab trial reject
+flush chain inet lab trial
+delete chain inet lab trial
+"""
+
+
+def _add_rule(match: str, verdict: str, certain: str, module: str) -> Reply:
+    """Add a rule. `certain` is a script without a mistake: if it fails as well, the kernel lacks the module."""
+    trouble = _nft(f"{_TABLE}add rule inet lab input {match} counter {verdict}\n")
+    if trouble and _nft(certain):
+        raise LabUnavailable(f"nft fails here: {trouble}", f"load {module}, or run on a kernel that has it")
+    if trouble:
+        raise LabError(f"nft refuses {match!r} ({verdict}). Hint: correct the rule (man nft):\n{trouble}")
+    return None, ()
 
 
 def _nft(script: str) -> str:

@@ -48,6 +48,7 @@ class Lab(Observer):
         self._roles_from = roles_from
         self._processors = nursery.processors
         self._actors: list[Actor | Program] = []
+        self._rejects = False
         keeper = nursery.open_lab(roles_from)
         self.pinned: set[str] = set()
         """The sysctls that the story itself has set: this run did not use the profile's values for them."""
@@ -205,10 +206,24 @@ class Lab(Observer):
         self._keeper.ask("drop", match=match)
         self.record(Change(time.monotonic_ns(), f"dropped from here on: {match}"))
 
+    def reject(self, match: str, with_: str) -> None:
+        """Answer every arriving segment that matches with an error instead of delivering it, as a firewall does.
+
+        `with_` is nft's: reject("tcp dport 9", with_="tcp reset"), or "icmpx type host-unreachable", for both families;
+        "icmp type ..." matches IPv4 only, "icmpv6 type ..." IPv6 only. restore() removes it. wire() still shows the
+        segment, and RST, but no ICMP message. That comes back before the sending system call has released its socket,
+        which then only notes the error (tcp_v4_err, sock_owned_by_user), unless a timer has sent the segment.
+        """
+        self._keeper.ask("reject", match=match, with_=with_)
+        self._rejects = True
+        self.record(Change(time.monotonic_ns(), f"rejected with {with_} from here on: {match}"))
+
     def restore(self) -> None:
-        """Let all segments through again, by removing every drop()."""
+        """Let all segments through again, by removing every drop() and reject()."""
         self._keeper.ask("restore")
-        self.record(Change(time.monotonic_ns(), "nothing is dropped from here on"))
+        what = "dropped or rejected" if self._rejects else "dropped"
+        self._rejects = False
+        self.record(Change(time.monotonic_ns(), f"nothing is {what} from here on"))
 
     def connect_timeout(self, first_s: float = timers.TIMEOUT_INIT_S) -> timers.Interval:
         """How long an unanswered connect() takes under the current sysctls (timers.connect_timeout).
