@@ -232,3 +232,11 @@ def test_a_kernel_that_makes_no_routes_is_reported(monkeypatch):
 def test_a_story_may_use_both_families_at_once(opened, family):
     assert {each: opened.server_address_over(each)[0] for each in (4, 6)} == {4: "192.0.2.2", 6: "2001:db8::2"}
     assert opened.server_address == opened.server_address_over(family)
+
+
+def test_without_ipv6_a_story_that_uses_both_families_is_not_available(opened, family, monkeypatch):
+    """Simulated: the kernel has no sysctl of IPv6."""
+    monkeypatch.setattr(opened, "sysctl", lambda key, default: default)
+    assert opened.server_address_over(4)[0] == "192.0.2.2"
+    with pytest.raises(LabUnavailable, match="this kernel has no IPv6"):
+        opened.server_address_over(6)

@@ -69,7 +69,9 @@ class Lab(Observer):
         return addresses.ADDRESSES[self.family][addresses.CLIENT], port
 
     def server_address_over(self, family: addresses.Family) -> Endpoint:
-        """The server's address of either family, for stories that use both at once."""
+        """The server's address of either family, for stories that use both at once. LabUnavailable without IPv6."""
+        if family == 6 and not self.sysctl("net.ipv6.bindv6only", default=""):
+            raise LabUnavailable("this kernel has no IPv6", "boot it without ipv6.disable=1, or load the module ipv6")
         return addresses.ADDRESSES[family][addresses.SERVER], self.server_address[1]
 
     def from_host(self, end: str) -> str:
