@@ -224,6 +224,7 @@ class Observer(Recorder):
         )
 
     def _listeners(self, end: str) -> list[Socket]:
+        _check_name(end)
         return [row for row in self.sockets() if row.state == State.LISTEN and _is_at(end, row.local)]
 
     def _programs_with(self, *rows: Socket) -> list[str]:
@@ -232,6 +233,7 @@ class Observer(Recorder):
 
     def path(self, end: str, port: int | None = None) -> list[str]:
         """The states that one end went through, in order, as its segments imply them (evidence/inferred.py)."""
+        _check_name(end)
         self.segments()
         changes = [
             change
@@ -301,6 +303,7 @@ def _pause_s(to_earliest_s: float, expires_s: float) -> float:
 
 
 def _row_of(end: str, port: int | None, rows: Sequence[Socket]) -> Socket | None:
+    _check_name(end)
     found = [
         row
         for row in rows
@@ -312,10 +315,13 @@ def _row_of(end: str, port: int | None, rows: Sequence[Socket]) -> Socket | None
     return found[0] if found else None
 
 
-def _is_at(end: str, endpoint: Endpoint) -> bool:
-    """Whether an address is that host's, of either family."""
+def _check_name(end: str) -> None:
     if end not in addresses.ADDRESSES[4]:
         raise LabError(f"no host is called {end!r}. Hint: use one of {', '.join(addresses.ADDRESSES[4])}")
+
+
+def _is_at(end: str, endpoint: Endpoint) -> bool:
+    """Whether an address is that host's, of either family."""
     return addresses.HOSTS.get(endpoint[0]) == end
 
 
