@@ -7,7 +7,8 @@ the moment at which a lesson's fault is to be seen, it also runs the lesson's `r
 import os
 import pickle
 import subprocess
-from dataclasses import dataclass, field
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -15,7 +16,7 @@ import pytest
 
 from harness.diagnose import snapshot
 from harness.errors import LabError
-from harness.evidence import holders, sockets
+from harness.evidence import counters, holders, memory, sockets
 from harness.lab.actor import Actor
 from harness.lab.lab import Lab
 from harness.lab.program import Process
@@ -54,12 +55,22 @@ def _take(lab: Lab, *, at_the_end: bool, step: str = "") -> None:
     except LabError:
         return  # an ACK storm
     step = step or last_step(lab)
-    pid = lab.keeper_pid
-    now = snapshot.take(
-        sockets.read(lab._keeper.table, detailed=True), pid, holders.processes(pid), dict(_sysctls(lab))
-    )
+    now = _snapshot(lab)
     is_seen = _playing and (_playing[0].seen_at == step if _playing[0].seen_at else at_the_end)
     _taken.append(Moment(step, now, _printed(_playing[0].recognise, lab) if is_seen else {}))
+
+
+def _snapshot(lab: Lab) -> snapshot.Snapshot:
+    """Of every host of the lab together, as if all were in one namespace, as on loopback."""
+    places = list(lab._keeper.places.values())
+    rows = [row for place in places for row in sockets.read(place.table, detailed=True)]
+    of_first = snapshot.take(rows, places[0].pid, holders.processes(lab.keeper_pid), dict(_sysctls(lab)))
+    totals: Counter[str] = Counter(of_first.counters)
+    stats: Counter[str] = Counter(of_first.sockstat)
+    for place in places[1:]:
+        totals.update(counters.numbers(counters.texts(place.pid)))
+        stats.update(memory.sockstat(place.pid))
+    return replace(of_first, counters=dict(totals), sockstat=dict(stats))
 
 
 _sysctls_of: WeakKeyDictionary[Lab, dict[str, str]] = WeakKeyDictionary()

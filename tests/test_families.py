@@ -98,7 +98,8 @@ def test_every_host_of_a_lab_has_both_families_and_the_set_up_sends_nothing(open
     assert opened.evidence() == (0, 0)
     shown = opened.run_program([find_program("ip", "iproute2"), "-brief", "address", "show", "lo"], "ip")
     assert shown.finish() == 0
-    assert set(addresses.HOSTS) <= {word.partition("/")[0] for word in shown.output().split()}
+    hosts = {host for of in addresses.ADDRESSES.values() for host in of.values()}
+    assert hosts <= {word.partition("/")[0] for word in shown.output().split()}
 
 
 def test_a_server_is_reached_from_the_clients_address(opened, family):

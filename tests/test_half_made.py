@@ -80,11 +80,11 @@ def test_a_lab_whose_spare_lab_cannot_be_ordered(nursery, monkeypatch):
     before = held()
     order, orders = nursery._order, []
 
-    def order_once(roles_from):
+    def order_once(roles_from, network):
         if orders:
             raise LabError("no second one")
         orders.append(roles_from)
-        return order(roles_from)
+        return order(roles_from, network)
 
     monkeypatch.setattr(nursery, "_order", order_once)
     with pytest.raises(LabError, match="no second one") as seen:

@@ -90,8 +90,11 @@ def test_an_empty_story_is_a_file_of_three_blocks():
     assert (interface.kind, interface.body) == (INTERFACE, struct.pack("<HHI", 1, 0, 0))
     assert interface.options[1:] == [(2, b"lo"), (9, b"\x09")]
     assert b"since the lab's start" in interface.options[0][1]
-    hosts = [bytes([192, 0, 2, 1]) + b"client\0", bytes([192, 0, 2, 2]) + b"server\0"]
-    assert names.options == [(1, host) for host in [*hosts, bytes([192, 0, 2, 3]) + b"other-server\0"]]
+    hosts = [b"client\0", b"server\0", b"other-server\0"]
+    assert names.options == [
+        *((1, bytes([192, 0, 2, number]) + host) for number, host in enumerate(hosts, 1)),
+        *((2, bytes.fromhex("20010db8") + bytes(11) + bytes([number]) + host) for number, host in enumerate(hosts, 1)),
+    ]
 
 
 @given(st.text(), st.text(), st.lists(st.tuples(st.binary(max_size=190), st.integers(0, 2**32 - 1))))

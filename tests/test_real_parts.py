@@ -110,11 +110,11 @@ def test_restore_without_a_drop_harms_nothing(lab):
 def test_a_kernel_without_a_kind_of_rule_is_reported(monkeypatch):
     """It is simulated: nft fails on each script that needs it."""
     inside = object.__new__(keeper.Keeper)
-    monkeypatch.setattr(keeper, "_nft", lambda script: "No such file" if "reject" in script else "")
+    monkeypatch.setattr(keeper, "run_nft", lambda script: "No such file" if "reject" in script else "")
     assert inside.drop("tcp dport 1") == (None, ())
     with pytest.raises(LabUnavailable, match=r"nft fails here: No such file. Hint: load nft_reject_inet, or run on"):
         inside.reject("tcp dport 1", "tcp reset")
-    monkeypatch.setattr(keeper, "_nft", lambda script: "No such file")
+    monkeypatch.setattr(keeper, "run_nft", lambda script: "No such file")
     with pytest.raises(LabUnavailable, match=r"nft fails here: No such file. Hint: load nf_tables, or run on"):
         inside.drop("tcp dport 1")
 

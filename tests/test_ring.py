@@ -202,7 +202,7 @@ class Capture:
     def read(self, _offset_ns):
         frames = self.reads.pop(0) if self.reads else []
         self.captured += len(frames)
-        yield from (frame if isinstance(frame, Frame) else (0, frame, 60) for frame in frames)
+        yield from (frame if isinstance(frame, Frame) else (0, frame, 60, 1) for frame in frames)
 
     def wait(self, _within_s):
         return True

@@ -4,7 +4,8 @@ For users who may not trace the kernel, and for minisocks, which no tracepoint r
 such; states that last are confirmed by the socket table.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass
 
 from harness.evidence.sockets import Endpoint, State
@@ -35,8 +36,11 @@ class _End:
 _Move = Callable[[_End, State | None], Iterator[Transition]]
 
 
-def infer(segments: Iterable[Segment]) -> Iterator[Transition]:
-    """Every state change that the segments imply, each at the time of the segment that implies it."""
+def infer(segments: Iterable[Segment], lost: Container[int] = ()) -> Iterator[Transition]:
+    """Every state change that the segments imply, each at the time of the segment that implies it.
+
+    `lost`: the segments that change nothing at their receivers, by id().
+    """
     in_order = list(segments)
     crossing = _crossing_fins(in_order)
     ends: dict[tuple[Endpoint, Endpoint], _End] = {}
@@ -45,6 +49,10 @@ def infer(segments: Iterable[Segment]) -> Iterator[Transition]:
         receiver = ends.setdefault((segment.destination, segment.source), _End())
         if "S" in segment.flags:
             sender.fin_end, sender.late_fin = None, False
+        if id(segment) in lost:
+            changes = _changes(segment, sender, copy(receiver))
+            yield from (change for change in changes if change.local == segment.source)
+            continue
         receiver.late_fin |= place in crossing
         yield from _changes(segment, sender, receiver)
 

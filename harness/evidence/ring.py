@@ -23,9 +23,13 @@ FRAMES = 32768
 """The number of frames that the ring has room for."""
 _BLOCK_BYTES = 1 << 17
 _RING_BYTES = _FRAME_BYTES * FRAMES
-_SLOT = struct.Struct("=4xIIH2xII232x")  # struct tpacket2_hdr: status, len, snaplen, mac, net, sec, nsec; the frame
+_SLOT = struct.Struct("=4xIIH2xII12xi2xB213x")
+"""struct tpacket2_hdr: status, len, snaplen, mac, net, sec, nsec; struct sockaddr_ll: index, type; the frame."""
 _WORDS = _FRAME_BYTES // 4
 _TP_STATUS_KERNEL, _TP_STATUS_USER = 0, 1
+_PACKET_OUTGOING = 4
+_LOOPBACK = 1
+"""The index of `lo` in every network namespace (net/core/dev.h, LOOPBACK_IFINDEX)."""
 _FEW, _MANY = 16, 1024
 """The number of slots to examine at once: at first, and as long as all of them are full."""
 
@@ -41,20 +45,25 @@ class Frame(NamedTuple):
     time_ns: int
     data: bytes
     length: int
+    link: int = 0
+    """The interface that captured it, negative if it left there: its index in the namespace of the capture."""
 
 
-def open_capture() -> socket.socket:
-    """Open, inside the namespace, a socket that captures each frame on `lo` once, and through which marks are sent.
+def open_capture(interface: str) -> socket.socket:
+    """Open, inside the namespace, a socket that captures frames, and through which marks are sent.
 
-    Without PACKET_IGNORE_OUTGOING, each frame of a loopback would be captured twice. Making the ring waits for an RCU
+    It captures each frame that arrives at this interface; if that is empty, each frame that arrives at any interface,
+    or leaves any but `lo`, whose frames would be captured twice. Making the ring waits for an RCU
     grace period (packet_set_ring, synchronize_net), 8 to 18 ms here, and so does closing the socket (packet_release).
     """
-    capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0 if interface else socket.htons(_ETH_P_ALL))
     capture.setsockopt(_SOL_PACKET, _PACKET_VERSION, _TPACKET_V2)
-    capture.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+    if interface:
+        capture.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
     ring = struct.pack("=IIII", _BLOCK_BYTES, _RING_BYTES // _BLOCK_BYTES, _FRAME_BYTES, FRAMES)
     capture.setsockopt(_SOL_PACKET, _PACKET_RX_RING, ring)
-    capture.bind(("lo", _ETH_P_ALL))
+    if interface:
+        capture.bind((interface, _ETH_P_ALL))
     return capture
 
 
@@ -88,7 +97,8 @@ class Marks:
         try:
             for processor in self._processors:
                 if _moved_to(processor):
-                    self._capture.send(_MARKER.pack(socket.htons(MARKER_ETHERTYPE), self._round, processor))
+                    mark = _MARKER.pack(socket.htons(MARKER_ETHERTYPE), self._round, processor)
+                    self._capture.sendto(mark, ("lo", MARKER_ETHERTYPE))
                     marks.add((self._round, processor))
         finally:
             self.sent += len(marks)
@@ -105,12 +115,15 @@ def _moved_to(processor: int) -> bool:
     return True
 
 
-def _frames(slots: bytes, real_minus_monotonic_ns: int) -> Iterator[tuple[int, bytes, int]]:
+def _frames(slots: bytes, real_minus_monotonic_ns: int) -> Iterator[tuple[int, bytes, int, int]]:
     at = 0
-    for length, kept, mac, sec, nsec in _SLOT.iter_unpack(slots):
+    for length, kept, mac, sec, nsec, index, kind in _SLOT.iter_unpack(slots):
         begin = at + mac
-        yield sec * 1_000_000_000 + nsec - real_minus_monotonic_ns, slots[begin : begin + kept], length
         at += _FRAME_BYTES
+        if kind != _PACKET_OUTGOING:
+            yield sec * 1_000_000_000 + nsec - real_minus_monotonic_ns, slots[begin : begin + kept], length, index
+        elif index != _LOOPBACK:
+            yield sec * 1_000_000_000 + nsec - real_minus_monotonic_ns, slots[begin : begin + kept], length, -index
 
 
 _NO_STATUS = memoryview(array("I", [_TP_STATUS_KERNEL]) * _MANY)
@@ -123,13 +136,13 @@ class Ring:
         self._capture = capture
         self._memory = mmap.mmap(capture.fileno(), _RING_BYTES)
         self._words = memoryview(self._memory).cast("I")
-        self._taken: Iterator[tuple[int, bytes, int]] = iter(())
+        self._taken: Iterator[tuple[int, bytes, int, int]] = iter(())
         self._next = 0
         self._lost = 0
         self._poller = select.poll()
         self._poller.register(capture.fileno(), select.POLLIN)
 
-    def read(self, real_minus_monotonic_ns: int) -> Iterator[tuple[int, bytes, int]]:
+    def read(self, real_minus_monotonic_ns: int) -> Iterator[tuple[int, bytes, int, int]]:
         """Yield every captured frame, in the order of capture, as the fields of a Frame.
 
         Slots are returned to the kernel many at a time, before their frames are yielded. If the caller stops early, the

@@ -31,7 +31,7 @@ _END, _NO_OPERATION, _TIMESTAMP_KIND, _TIMESTAMP_BYTES = 0, 1, 8, 10
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One TCP segment as it arrived, before any firewall's input hook. `length` is the payload's, in bytes."""
+    """One TCP segment as it was sent, before any firewall's hook. `length` is the payload's, in bytes."""
 
     time_ns: int
     source: Endpoint
@@ -48,6 +48,8 @@ class Segment:
 
     If any of the three reserved bits is set, "+" and their number follow: "+1".
     """
+    arrives: bool = False
+    """Whether it was captured where it leaves the router for its receiver. On loopback, to be sent is to arrive."""
 
     @property
     def all_flags(self) -> str:
@@ -87,6 +89,7 @@ def decode(frame: Frame) -> Segment | None:
         window=window,
         timestamp=_timestamp(frame.data[tcp_at + _TCP.size : payload_at]),
         ecn=_flags(bits & _FLAG_BITS, _ECN) + _reserved(bits & _FLAG_BITS),
+        arrives=frame.link < 0,
     )
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from harness.inside import default_family, role_runner, roles
 from harness.inside.channel import Channel
+from harness.kernel import namespace
 from harness.network import addresses
 
 
@@ -40,16 +41,19 @@ class Part(NamedTuple):
     """Of its sockets, unless it names one."""
 
 
-def fork(*, ahead: bool = False) -> ForkedActor:
+def fork(*, ahead: bool = False, beside: int | None = None) -> ForkedActor:
     """Fork a new process, which ends by itself if its channel is closed before it has a role.
 
-    `ahead`: it is forked before a role is ready for it, so it has time to rehearse.
+    `ahead`: it is forked before a role is ready for it, so it has time to rehearse. `beside`: the PID of a process
+    whose network namespace it enters.
     """
     theirs, ours = Channel.pair()
     output = output_file()
     pid = os.fork()
     if pid == 0:
         try:
+            if beside is not None:
+                namespace.enter(beside, namespace.CLONE_NEWNET)
             role_runner.become_actor(theirs.fileno(), output)
             if ahead:
                 rehearse()

@@ -10,17 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import ring, sockets
 from harness.inside import forked_actor, roles
-from harness.inside.channel import Channel
 from harness.inside.installed import find_program
-from harness.inside.network_keeper import NetworkKeeper, Reply, serve
+from harness.inside.network_keeper import NetworkKeeper, Reply
 from harness.kernel import namespace, sysctls
-from harness.network import addresses
+from harness.network import addresses, kinds
 
 _FOLDERS = ("/mnt", "/media", "/srv")
 """The lab mounts its own file system on one that has nothing below that it needs: /mnt is for mounting (FHS, 3.12)."""
@@ -32,62 +31,107 @@ _SPARE_ACTORS = 2
 """The number of actors to fork ahead of use, as most stories have a server and a client; others are forked later."""
 
 
-def main(channel: Channel, request: dict[str, Any]) -> int:
-    """Set up a lab, report that, and run commands until the channel closes; returns the exit status."""
-    return serve(channel, lambda: Keeper(**request))
-
-
 class Keeper(NetworkKeeper):
-    """The commands of a lab."""
+    """The commands of a lab whose hosts are all on the loopback of one namespace."""
+
+    network = kinds.LOOPBACK
 
     def __init__(self, profile: list[sysctls.Setting], host_network: int, family: addresses.Family) -> None:
+        self.places = kinds.PLACES[self.network]
         super().__init__(profile, host_network)
-        self._statuses: dict[int, int] = {}
-        self._folder = ""
-        self._spare_actors: list[forked_actor.ForkedActor] = []
-        self._capture = ring.open_capture()
-        self._table = sockets.open_table()
         if family not in self.families:
             raise LabUnavailable(
                 f"this kernel has no IPv{family}", "boot it without ipv6.disable=1, or load the module ipv6"
             )
         self._family = family
-        self._raw = socket.socket(addresses.AF[family], socket.SOCK_RAW, socket.IPPROTO_RAW)
-        self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, _PROVOKED)
+        self._statuses: dict[int, int] = {}
+        self._folder = ""
+        self._spare_actors: dict[str, list[forked_actor.ForkedActor]] = {place: [] for place in self.places}
+        self._capture = self._open_capture()
+        self._opened: list[socket.socket] = []
+        for place in self.places:
+            with self._at(place):
+                self._opened += [sockets.open_table(), _open_raw(family)]
+
+    def _open_capture(self) -> socket.socket:
+        return ring.open_capture("lo")
+
+    def _pid_at(self, place: str) -> int:
+        """A process that is in the network namespace of a place as long as the lab exists."""
+        return os.getpid()
+
+    @contextlib.contextmanager
+    def _at(self, place: str) -> Iterator[None]:
+        """Do something in the network namespace of a place, while the caller waits for the answer to a command."""
+        yield
+
+    def _place(self, on: str) -> str:
+        """The place of a host."""
+        place = kinds.place_of(on, self.network)
+        if place is None:
+            known = ", ".join(kinds.hosts_of(self.network))
+            raise LabError(f"this lab has no host {on!r}. Hint: on= one of {known}")
+        return place
 
     def fds(self) -> tuple[int, ...]:
-        """The fds of the capture, the socket table, a raw socket for provoked segments, and the keeper's own pidfd."""
-        return self._capture.fileno(), self._table.fileno(), self._raw.fileno(), os.pidfd_open(os.getpid())
+        """The capture's fd; then for each place: its socket table, a raw socket for provoked segments, and a pidfd."""
+        opened = iter(self._opened)
+        fds = [self._capture.fileno()]
+        for place in self.places:
+            fds += [next(opened).fileno(), next(opened).fileno(), os.pidfd_open(self._pid_at(place))]
+        return tuple(fds)
 
     def prepare(self) -> None:
         """Fork actors ahead of use, while pytest does something else."""
-        self._spare_actors = [forked_actor.fork(ahead=True) for _ in range(_SPARE_ACTORS)]
+        at_each = _SPARE_ACTORS // len(self.places) or 1
+        for place in self.places:
+            self._spare_actors[place] = [self._fork_at(place, ahead=True) for _ in range(at_each)]
 
-    def start_role(self, path: str, role: str, arguments: bytes, title: str) -> Reply:
+    def _fork_at(self, place: str, *, ahead: bool = False) -> forked_actor.ForkedActor:
+        """Fork an actor that will be in the namespace of a place.
+
+        It moves there itself: while this process is in another namespace, so is its /proc/PID/net, which others read.
+        """
+        return forked_actor.fork(ahead=ahead, beside=self._pid_at(place) if place != self.places[0] else None)
+
+    def read_sysctl(self, key: str, on: str = "") -> Reply:
+        with self._at(self._place(on or addresses.CLIENT)):
+            return super().read_sysctl(key)
+
+    def write_sysctl(self, key: str, value: str, on: str = "") -> Reply:
+        """Set a sysctl of one host, or of every namespace of the lab."""
+        for place in [self._place(on)] if on else self.places:
+            with self._at(place):
+                super().write_sysctl(key, value)
+        return None, ()
+
+    def start_role(self, path: str, role: str, arguments: bytes, title: str, on: str) -> Reply:
         """Give a role to an actor, and pass its channel, its pidfd and its output (a file in memory) to the caller."""
         roles.load(path)
         roles.find(path, role)
         _check_unpickles(arguments)
-        actor = self._spare_actors.pop(0) if self._spare_actors else forked_actor.fork()
+        place = self._place(on)
+        actor = self._spare_actors[place].pop(0) if self._spare_actors[place] else self._fork_at(place)
         actor.channel.send(forked_actor.Part(path, role, arguments, title, self._family))
         return actor.pid, (actor.channel.detach(), os.pidfd_open(actor.pid), actor.output)
 
-    def start_program(self, argv: list[str]) -> Reply:
+    def start_program(self, argv: list[str], on: str) -> Reply:
         """Run a real program inside, and pass its pidfd and its output to the caller."""
         output = forked_actor.output_file()
         try:
-            pid = os.posix_spawn(
-                argv[0],
-                argv,
-                os.environ,
-                file_actions=[
-                    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                    (os.POSIX_SPAWN_DUP2, output, 1),
-                    (os.POSIX_SPAWN_DUP2, output, 2),
-                ],
-                setsid=True,
-                setsigdef=[signal.SIGPIPE],  # Python ignores it, and an ignored signal survives exec
-            )
+            with self._at(self._place(on)):
+                pid = os.posix_spawn(
+                    argv[0],
+                    argv,
+                    os.environ,
+                    file_actions=[
+                        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                        (os.POSIX_SPAWN_DUP2, output, 1),
+                        (os.POSIX_SPAWN_DUP2, output, 2),
+                    ],
+                    setsid=True,
+                    setsigdef=[signal.SIGPIPE],  # Python ignores it, and an ignored signal survives exec
+                )
         except OSError as error:
             raise LabUnavailable(
                 f"{argv[0]} does not run: {error.strerror}", "check that this user may execute it"
@@ -128,11 +172,12 @@ class Keeper(NetworkKeeper):
         return self._folder, ()
 
     def _end_spare_actors(self) -> None:
-        for actor in self._spare_actors:
-            actor.channel.close()
-            os.close(actor.output)
-            os.waitpid(actor.pid, 0)
-        self._spare_actors.clear()
+        for spares in self._spare_actors.values():
+            for actor in spares:
+                actor.channel.close()
+                os.close(actor.output)
+                os.waitpid(actor.pid, 0)
+            spares.clear()
 
     def write_file(self, name: str, text: str) -> Reply:
         if name in ("", "..") or name != Path(name).name:
@@ -143,30 +188,41 @@ class Keeper(NetworkKeeper):
         return str(path), ()
 
     def restore(self) -> Reply:
-        """Remove every rule; it is no error if there is none."""
-        if trouble := _nft("add table inet lab\ndelete table inet lab\n"):
-            raise LabError(f"nft fails: {trouble}. Hint: check that drop() was called before")
+        """Remove every rule of drop(); it is no error if there is none."""
+        for place in self.places:
+            with self._at(place):
+                if trouble := run_nft("add table inet lab\ndelete table inet lab\n"):
+                    raise LabError(f"nft fails: {trouble}. Hint: check that drop() was called before")
         return None, ()
 
     def drop(self, match: str) -> Reply:
         """Drop segments that match. LabUnavailable if nft does not work here, LabError if the rule is wrong."""
-        return _add_rule(match, "drop", _TABLE, "nf_tables")
+        return add_rule(self.dropping_hook, match, "counter drop")
 
     def reject(self, match: str, with_: str) -> Reply:
         """Answer segments that match with an error instead of delivering them; errors as for drop()."""
-        return _add_rule(match, f"reject with {with_}", _TABLE_WITH_A_REJECT, "nft_reject_inet")
+        verdict = f"counter reject with {with_}"
+        return add_rule(self.rejecting_hook, match, verdict, _NFT_WITH_A_REJECT, "nft_reject_inet")
+
+    dropping_hook = "input"
+    """The hook of nftables at which drop() acts: where segments arrive, or where they leave the router."""
+
+    rejecting_hook = "input"
+    """The same for reject(), which nftables does not allow in every hook."""
 
 
 def _is_above(folder: str, paths: list[str]) -> bool:
     return any(os.path.realpath(path).startswith(f"{folder}/") for path in paths)
 
 
-_TABLE = """
+NFT_CHAINS = """
 add table inet lab
 add chain inet lab input { type filter hook input priority 0; }
+add chain inet lab forward { type filter hook forward priority 0; }
+add chain inet lab postrouting { type filter hook postrouting priority 0; }
 """
 
-_TABLE_WITH_A_REJECT = f"""{_TABLE}
+_NFT_WITH_A_REJECT = f"""{NFT_CHAINS}
 add chain inet lab trial
 add rule inet lab trial reject
 flush chain inet lab trial
@@ -174,21 +230,28 @@ delete chain inet lab trial
 """
 
 
-def _add_rule(match: str, verdict: str, certain: str, module: str) -> Reply:
+def add_rule(hook: str, match: str, verdict: str, certain: str = NFT_CHAINS, module: str = "nf_tables") -> Reply:
     """Add a rule. `certain` is a script without a mistake: if it fails as well, the kernel lacks the module."""
-    trouble = _nft(f"{_TABLE}add rule inet lab input {match} counter {verdict}\n")
-    if trouble and _nft(certain):
+    trouble = run_nft(f"{NFT_CHAINS}add rule inet lab {hook} {match} {verdict}\n")
+    if trouble and run_nft(certain):
         raise LabUnavailable(f"nft fails here: {trouble}", f"load {module}, or run on a kernel that has it")
     if trouble:
-        raise LabError(f"nft refuses {match!r} ({verdict}). Hint: correct the rule (man nft):\n{trouble}")
+        shown = verdict.removeprefix("counter ")
+        raise LabError(f"nft refuses {match!r} ({shown}). Hint: correct the rule (man nft):\n{trouble}")
     return None, ()
 
 
-def _nft(script: str) -> str:
+def run_nft(script: str) -> str:
     """Run one script, as one transaction; returns nft's error message, empty if it succeeds."""
     command = [find_program("nft", "nftables"), "-f", "-"]
     done = subprocess.run(command, input=script, capture_output=True, text=True, check=False, env={"LC_ALL": "C"})
     return done.stderr.strip() if done.returncode else ""
+
+
+def _open_raw(family: addresses.Family) -> socket.socket:
+    raw = socket.socket(addresses.AF[family], socket.SOCK_RAW, socket.IPPROTO_RAW)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, _PROVOKED)
+    return raw
 
 
 def _check_unpickles(arguments: bytes) -> None:

@@ -19,9 +19,16 @@ class NetworkKeeper:
     def __init__(self, profile: list[sysctls.Setting], host_network: int) -> None:
         if os.stat("/proc/self/ns/net").st_ino == host_network:
             raise LabError("the lab is in the host's network namespace, and refuses to change anything there")
-        self.families = addresses.set_up_loopback()
         self.not_set: list[str] = []
         self.refused: list[str] = []
+        self.families = self._set_up_network()
+        self._apply(profile)
+
+    def _set_up_network(self) -> tuple[addresses.Family, ...]:
+        """Make the network; returns the families that it has."""
+        return addresses.set_up_loopback()
+
+    def _apply(self, profile: list[sysctls.Setting]) -> None:
         for setting in profile:
             self._set(setting)
 

@@ -13,11 +13,16 @@ import socket
 from harness import stock_roles
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import transitions
-from harness.inside import forked_actor, keeper, roles
+from harness.inside import forked_actor, network_keeper, roles
 from harness.inside.channel import Channel
+from harness.inside.keeper import Keeper
+from harness.inside.routed_keeper import RoutedKeeper
 from harness.kernel import namespace, processors, sysctls
+from harness.network import kinds
 
 SLOTS = 1000
+
+_KEEPERS = {kinds.LOOPBACK: Keeper, kinds.ROUTED: RoutedKeeper}
 
 _SIZED_BY_THE_TABLE = ("net.ipv4.tcp_max_tw_buckets", "net.ipv4.tcp_max_syn_backlog")
 """The sysctls that the kernel computes from the size of a new network's table (net/ipv4/tcp_ipv4.c, tcp_sk_init)."""
@@ -130,7 +135,8 @@ def _guard(lab: Channel, request: dict[str, object]) -> int:
         return 1
     if child == 0:
         namespace.die_with_parent()
-        os._exit(keeper.main(lab, request))
+        kind = _KEEPERS[str(request.pop("network"))]
+        os._exit(network_keeper.serve(lab, lambda: kind(**request)))  # type: ignore[arg-type]
     lab.close()
     os.waitpid(child, 0)
     return 0

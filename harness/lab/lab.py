@@ -22,7 +22,7 @@ from harness.lab.nursery import Nursery
 from harness.lab.observer import Observer
 from harness.lab.program import Program
 from harness.lab.watch import Watch
-from harness.network import addresses
+from harness.network import addresses, kinds
 from harness.predict import timers
 from harness.story.timeline import Change, Timeline
 
@@ -36,7 +36,7 @@ _ARGUMENTS_LIMIT = MESSAGE_LIMIT - 4096
 class Lab(Observer):
     """What a scenario uses: the methods here start and change things, those of Observer look at them."""
 
-    def __init__(self, nursery: Nursery, roles_from: str, allowance_s: float) -> None:
+    def __init__(self, nursery: Nursery, roles_from: str, allowance_s: float, network: str = kinds.LOOPBACK) -> None:
         port = FIRST_SERVER_PORT + nursery.slot
         self.family = nursery.family
         """4 or 6: the version of IP that this story is played over."""
@@ -49,7 +49,7 @@ class Lab(Observer):
         self._processors = nursery.processors
         self._actors: list[Actor | Program] = []
         self._rejects = False
-        keeper = nursery.open_lab(roles_from)
+        keeper = nursery.open_lab(roles_from, network=network)
         self.pinned: set[str] = set()
         """The sysctls that the story itself has set: this run did not use the profile's values for them."""
         self.not_set = keeper.not_set
@@ -58,7 +58,7 @@ class Lab(Observer):
         """Lines of the profile, as KEY = VALUE, that the kernel refused."""
         with contextlib.ExitStack() as opened:
             opened.callback(keeper.close)
-            timeline = Timeline(time.monotonic_ns())
+            timeline = Timeline(time.monotonic_ns(), routed=network == kinds.ROUTED)
             watch = Watch(keeper, nursery.events, port, timeline, nursery.processors)
             opened.callback(watch.close)
             super().__init__(keeper, watch, timeline, allowance_s)
@@ -78,8 +78,12 @@ class Lab(Observer):
         """What a host sends, as the match of a rule for drop(), in this lab's family."""
         return addresses.sent_by(end, self.family)
 
-    def start(self, role: Callable[..., Any], *arguments: Any, name: str | None = None, to: str | None = None) -> Actor:
+    def start(
+        self, role: Callable[..., Any], *arguments: Any, name: str | None = None, to: str | None = None, on: str = ""
+    ) -> Actor:
         """Start a process that plays `role`, a generator function; it does nothing until a verb resumes it.
+
+        `on`: the host that it runs on, which must be given if hosts have namespaces of their own.
 
         The role is defined in the scenario's own file, or in harness/stock_roles.py. With `to`, also run it to that
         step.
@@ -93,7 +97,7 @@ class Lab(Observer):
             )
         title = self._free_name(name or role.__name__)
         pid, (channel, pidfd, output) = self._keeper.ask_for_fds(
-            "start_role", path=path, role=role.__qualname__, arguments=_pickled(arguments), title=title
+            "start_role", path=path, role=role.__qualname__, arguments=_pickled(arguments), title=title, on=self._on(on)
         )
         actor = Actor(role, arguments, Channel.from_fd(channel), title, self, self._keeper, pid, pidfd, output)
         self._actors.append(actor)
@@ -101,12 +105,19 @@ class Lab(Observer):
             actor.run_to(to)
         return actor
 
-    def run_program(self, argv: list[str], name: str | None = None) -> Program:
+    def run_program(self, argv: list[str], name: str | None = None, on: str = "") -> Program:
         """Start a real program in the lab. LabUnavailable, with the package's name, if it is not installed."""
-        pid, (pidfd, output) = self._keeper.ask_for_fds("start_program", argv=[find_program(argv[0]), *argv[1:]])
+        argv = [find_program(argv[0]), *argv[1:]]
+        pid, (pidfd, output) = self._keeper.ask_for_fds("start_program", argv=argv, on=self._on(on))
         program = Program(self._free_name(name or Path(argv[0]).name), self, self._keeper, pid, pidfd, output)
         self._actors.append(program)
         return program
+
+    def _on(self, host: str) -> str:
+        """The host that an actor runs on; on loopback, where all are in one place, none need be named."""
+        if not host and self._keeper.network != kinds.LOOPBACK:
+            raise LabError(f"on which host? Hint: on= one of {', '.join(kinds.hosts_of(self._keeper.network))}")
+        return host or addresses.CLIENT
 
     def never_moved(self) -> list[str]:
         """The names of the actors that no verb has resumed yet."""
@@ -151,20 +162,21 @@ class Lab(Observer):
         host, port = segment.destination
         data = wire.build(segment.source, segment.destination, segment.flags, segment.seq, segment.ack, payload)
         with processors.only(self._processors):  # so that the marks follow it in the same queues (evidence/ring.py)
-            self._keeper.raw.sendto(data, (host, 0))
+            sender = addresses.HOSTS.get(segment.source[0], addresses.CLIENT)
+            self._keeper.place_of(sender).raw.sendto(data, (host, 0))
         to = f"{addresses.HOSTS.get(host, host)}:{port}"
         self.record(Change(time.monotonic_ns(), f"provoked: {segment.flags} to {to}"))
 
-    def set_sysctl(self, key: str, value: object, *, optional: bool = False) -> None:
+    def set_sysctl(self, key: str, value: object, *, optional: bool = False, on: str = "") -> None:
         """Set a sysctl in this lab's network only, and record the change. LabError for a key that does not exist.
 
-        With `optional`, a key that does not exist is ignored.
+        `on`: of this host alone; otherwise of all. With `optional`, a key that does not exist is ignored.
         """
-        if optional and not self.sysctl(key, default=""):
+        if optional and not self.sysctl(key, default="", on=on):
             return
-        self._keeper.ask("write_sysctl", key=key, value=str(value))
+        self._keeper.ask("write_sysctl", key=key, value=str(value), on=on)
         self.pinned.add(key)
-        self.timeline.add(Change(time.monotonic_ns(), f"{key} = {value}"))
+        self.timeline.add(Change(time.monotonic_ns(), f"{f'{on}: ' if on else ''}{key} = {value}"))
 
     def require_sysctl(self, key: str, since: str) -> None:
         """LabUnavailable if this kernel does not have the key, for stories that are about it. `since`: "Linux 5.14"."""
@@ -186,10 +198,10 @@ class Lab(Observer):
         self.pinned.add(_RESERVED_PORTS)
         self.set_sysctl("net.ipv4.ip_local_port_range", f"{ports[0]} {ports[-1]}")
 
-    def sysctl(self, key: str, default: str | None = None) -> str:
-        """The current value of a sysctl, or `default` if this kernel does not have the key."""
+    def sysctl(self, key: str, default: str | None = None, on: str = "") -> str:
+        """The current value of a sysctl (the client's, unless `on` names a host); `default` if there is no such key."""
         try:
-            value: str = self._keeper.ask("read_sysctl", key=key)
+            value: str = self._keeper.ask("read_sysctl", key=key, on=on)
         except LabError:
             if default is None:
                 raise
@@ -203,7 +215,8 @@ class Lab(Observer):
     def drop(self, match: str) -> None:
         """Drop every arriving segment that matches, in nftables syntax: drop("tcp flags & fin == fin").
 
-        wire() still shows it. A second drop() does not replace the first; restore() removes all.
+        If there is a router, it drops what would leave it, also its own ICMP messages. wire() still shows the segment.
+        A second drop() does not replace the first; restore() removes all.
         """
         self._keeper.ask("drop", match=match)
         self.record(Change(time.monotonic_ns(), f"dropped from here on: {match}"))
@@ -220,8 +233,18 @@ class Lab(Observer):
         self._rejects = True
         self.record(Change(time.monotonic_ns(), f"rejected with {with_} from here on: {match}"))
 
+    def forward_rule(self, rule: str) -> None:
+        """Add a rule of nftables to what the router forwards: "tcp flags syn tcp option maxseg size set rt mtu"."""
+        self._keeper.ask("forward_rule", rule=rule)
+        self.record(Change(time.monotonic_ns(), f"router: {rule}"))
+
+    def set_mtu(self, host: str, mtu: int) -> None:
+        """Set the MTU of the router's end of the link to a host, in bytes: a smaller one than either host knows of."""
+        self._keeper.ask("set_mtu", host=host, mtu=mtu)
+        self.record(Change(time.monotonic_ns(), f"router: MTU {mtu} towards the {host}"))
+
     def restore(self) -> None:
-        """Let all segments through again, by removing every drop() and reject()."""
+        """Let all segments through again, by removing every drop(), reject() and forward_rule()."""
         self._keeper.ask("restore")
         what = "dropped or rejected" if self._rejects else "dropped"
         self._rejects = False
@@ -247,6 +270,7 @@ class Lab(Observer):
         After a longer wait, timers may have expired that the story did not mean to wait for, so a failure is no
         evidence about the kernel.
         """
+        self.note_gap(self._run_delay.lap_s(), "pytest", "since the step before")
         for actor in self._actors:
             actor.note_starvation()
         return self.longest_gap if self.longest_gap.seconds > self.allowance_s else None

@@ -7,12 +7,14 @@ import select
 import socket
 import subprocess
 import sys
+from typing import NamedTuple
 
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import transitions
 from harness.inside.channel import Channel
 from harness.kernel.sysctls import Setting
 from harness.lab.asking import CLOSED, KeeperHandle, died, received
+from harness.network import kinds
 from harness.network.addresses import Family
 
 __tracebackhide__ = True
@@ -27,54 +29,107 @@ _SPARES = 2
 short story, so with a single spare lab each short story would wait."""
 
 
+class Place(NamedTuple):
+    """A network namespace of a lab: a process that is in it, its socket table, a raw socket for provoked segments."""
+
+    pid: int
+    """On the host; /proc/PID/net is the namespace's."""
+    table: socket.socket
+    raw: socket.socket
+    pidfd: int
+    devices: int
+    """The open file /proc/PID/net/dev."""
+
+    def close(self) -> None:
+        self.table.close()
+        self.raw.close()
+        os.close(self.pidfd)
+        os.close(self.devices)
+
+
 class LabKeeper(KeeperHandle):
     """The connection to one lab's keeper, and the sockets that the keeper has opened inside."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, network: str) -> None:
         super().__init__(channel)
-        self._sockets: list[socket.socket] = []
-        self._pidfd = self._devices = -1
+        self.network = network
+        self.places: dict[str, Place] = {}
+        """By name (network/kinds.py); the keeper itself is in the first."""
+        self.capture: socket.socket
         self._end = select.poll()
 
     def wait_until_ready(self) -> list[int]:
         """Wait until the lab is set up, and take the fds that its keeper passes out. Returns no fds."""
-        *opened, pidfd = super().wait_until_ready()
-        self._sockets = [socket.socket(fileno=fd) for fd in opened]
-        self.capture, self.table, self.raw = self._sockets
-        self._pidfd = pidfd
-        self._end.register(pidfd, select.POLLIN)
-        self.pid = pid_of(pidfd)
-        """The keeper's number on the host; /proc/PID/net is the lab's."""
-        try:
-            self._devices = os.open(f"/proc/{self.pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise died("set up a network") from None
+        capture, *fds = super().wait_until_ready()
+        self.capture = socket.socket(fileno=capture)
+        for name in kinds.PLACES[self.network]:
+            table, raw, pidfd, *fds = fds
+            pid = pid_of(pidfd)
+            try:
+                devices = os.open(f"/proc/{pid}/net/dev", os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                for fd in (table, raw, pidfd, *fds):
+                    os.close(fd)
+                raise died("set up a network") from None
+            self.places[name] = Place(pid, socket.socket(fileno=table), socket.socket(fileno=raw), pidfd, devices)
+        self._end.register(self._own.pidfd, select.POLLIN)
         return []
 
-    def frames_sent(self) -> int:
-        """The number of frames that the lab's `lo` has ever sent: each counts once queued, before it is received.
-
-        drivers/net/loopback.c, loopback_xmit: netif_rx(), then dev_lstats_add(), with bottom halves off. LabError if
-        the lab is closed, or if its keeper has died and everything in it with it.
-        """
-        if self._devices < 0:
+    @property
+    def _own(self) -> Place:
+        if not self.places:
             raise LabError(CLOSED)
+        return next(iter(self.places.values()))
+
+    @property
+    def pid(self) -> int:
+        """The keeper's number on the host."""
+        return self._own.pid
+
+    @property
+    def table(self) -> socket.socket:
+        """The socket table of the keeper's own namespace."""
+        return self._own.table
+
+    def place_of(self, host: str) -> Place:
+        """The namespace of a host. LabError if this network has no such host."""
+        name = kinds.place_of(host, self.network)
+        if name is None:
+            known = ", ".join(kinds.hosts_of(self.network))
+            raise LabError(f"this lab has no host {host!r}. Hint: use one of {known}")
+        return self.places[name]
+
+    def frames_sent(self) -> int:
+        """The number of frames that the capture should show so far: each counts once queued, before it is received.
+
+        What `lo` has sent, and what the links to the hosts have carried, in both directions. drivers/net/loopback.c,
+        loopback_xmit: netif_rx(), then dev_lstats_add(), with bottom halves off; drivers/net/veth.c, veth_xmit, which
+        counts a frame as sent at one end and as received at the other. LabError if the lab is closed, or if its keeper
+        has died and everything in it with it.
+        """
+        devices = self._own.devices
         if self._end.poll(0):
             raise died("keep the lab")
-        line = os.pread(self._devices, 4096, 0).partition(b"lo:")[2]
-        return int(line.split(None, 2)[1])
+        if self.network == kinds.LOOPBACK:
+            line = os.pread(devices, 4096, 0).partition(b"lo:")[2]
+            return int(line.split(None, 2)[1])
+        sent = 0
+        for line in os.pread(devices, 4096, 0).splitlines()[2:]:
+            name, _, numbers = line.partition(b":")
+            received, transmitted = numbers.split()[1:10:8]
+            sent += int(received) if name.strip() == b"lo" else int(received) + int(transmitted)
+        return sent
 
     def close(self) -> None:
         """End everything that runs in the lab, and wait until it has ended; the namespaces then end by themselves."""
         with contextlib.suppress(LabError):
             self.ask("end")
         super().close()
-        for fd in (self._pidfd, self._devices):
-            if fd >= 0:
-                os.close(fd)
-        self._pidfd = self._devices = -1
-        for sock in self._sockets:
-            sock.close()
+        for place in self.places.values():
+            place.close()
+        self.places.clear()
+        if hasattr(self, "capture"):  # it became ready
+            self.capture.close()
 
 
 class Nursery:
@@ -102,7 +157,7 @@ class Nursery:
         finally:
             theirs.close()
         self._channel = ours
-        self._spares: list[LabKeeper] = []
+        self._spares: dict[str, list[LabKeeper]] = {network: [] for network in kinds.PLACES}
         self.events: transitions.Events | None = None
         try:
             self._receive_greeting()
@@ -124,30 +179,32 @@ class Nursery:
         """Whether the helper still runs."""
         return self._process.poll() is None
 
-    def open_lab(self, roles_from: str, *, spare: bool = True) -> LabKeeper:
+    def open_lab(self, roles_from: str, *, spare: bool = True, network: str = kinds.LOOPBACK) -> LabKeeper:
         """A fresh lab, in which the roles of one file may be played. LabUnavailable names what is missing.
 
-        With `spare`, the next labs are ordered at the same time, so that no story waits while the kernel sets up their
-        namespaces (evidence/ring.py).
+        With `spare`, the next labs on the same network are ordered at the same time, so that no story waits while the
+        kernel sets up their namespaces (evidence/ring.py).
         """
         if self.unavailable:
             raise self.unavailable
-        keeper = self._spares.pop(0) if self._spares else self._order(roles_from)
+        spares = self._spares[network]
+        keeper = spares.pop(0) if spares else self._order(roles_from, network)
         try:
-            while spare and len(self._spares) < _SPARES:
-                self._spares.append(self._order(roles_from))
+            while spare and len(spares) < _SPARES:
+                spares.append(self._order(roles_from, network))
             keeper.wait_until_ready()
         except BaseException:
             keeper.close()
             raise
         return keeper
 
-    def _order(self, roles_from: str) -> LabKeeper:
+    def _order(self, roles_from: str, network: str) -> LabKeeper:
         ours, theirs = Channel.pair()
         host_network = os.stat("/proc/self/ns/net").st_ino
         request = {
             "profile": self._profile,
             "family": self.family,
+            "network": network,
             "roles_from": roles_from,
             "host_network": host_network,
         }
@@ -160,13 +217,13 @@ class Nursery:
             raise
         finally:
             theirs.close()
-        return LabKeeper(ours)
+        return LabKeeper(ours, network)
 
     def close(self) -> None:
         """End the helper and wait until it has ended."""
         if self.events:
             self.events.close()
-        for keeper in self._spares:
+        for keeper in [keeper for spares in self._spares.values() for keeper in spares]:
             keeper.close()
         self._channel.close()
         self._process.wait()

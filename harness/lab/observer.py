@@ -41,7 +41,8 @@ class Observer(Recorder):
     """Called with the sockets before an actor is resumed; it may wait for the user."""
 
     def __init__(self, keeper: LabKeeper, watch: Watch, timeline: Timeline, allowance_s: float) -> None:
-        self._counters_before = counters.texts(keeper.pid)  # first: if it fails, nothing is open yet
+        # First: if it fails, nothing is open yet.
+        self._counters_before = {name: counters.texts(place.pid) for name, place in keeper.places.items()}
         super().__init__(keeper, watch, timeline, allowance_s)
 
     def about_to_move(self, move: Move) -> None:
@@ -49,20 +50,34 @@ class Observer(Recorder):
         if self.before_move:
             self.before_move(move, self.sockets())
 
-    def segments(self, since: Since = None, until: Since = None, port: int | None = None) -> list[Segment]:
-        """The segments between two steps (or moments), in order. Inconclusive if any segment was lost."""
+    def segments(
+        self, since: Since = None, until: Since = None, port: int | None = None, *, arrived: bool = False
+    ) -> list[Segment]:
+        """The segments between two steps (or moments), in order. Inconclusive if any segment was lost by the capture.
+
+        They are as their senders sent them; with `arrived`, as a router passed them on, without those that it did not.
+        """
         self._watch.settle()
         if lost := self._watch.lost():
             raise Inconclusive(f"{lost} segments were lost, so no list is complete. Hint: run it again with less load")
-        found = self.timeline.segments(self._moment(since), self._moment(until))
+        among = self.timeline.arrivals if arrived and self.timeline.routed else self.timeline.segments
+        found = among(self._moment(since), self._moment(until))
         return [segment for segment in found if port is None or port in segment.ports]
 
-    def wire(self, since: Since = None, until: Since = None, port: int | None = None) -> list[str]:
-        """The segments between two steps as sender and flags (without ECN's): ["client S", "server SA", "client A"]."""
+    def wire(
+        self, since: Since = None, until: Since = None, port: int | None = None, *, arrived: bool = False
+    ) -> list[str]:
+        """The same segments as sender and flags (without ECN's): ["client S", "server SA", "client A"]."""
         return [
             f"{addresses.HOSTS.get(segment.source[0], segment.source[0])} {segment.flags}"
-            for segment in self.segments(since, until, port)
+            for segment in self.segments(since, until, port, arrived=arrived)
         ]
+
+    def lost(self, since: Since = None, until: Since = None, port: int | None = None) -> list[Segment]:
+        """Those of segments() that a router did not pass on."""
+        sent = self.segments(since, until, port)
+        lost = self.timeline.lost()
+        return [segment for segment in sent if id(segment) in lost]
 
     def expect_wire(self, expected: list[str], since: Since = None, port: int | None = None) -> None:
         """Wait until the wire shows exactly this since a step: for segments that a timer sends (a retransmission)."""
@@ -242,13 +257,14 @@ class Observer(Recorder):
         ]
         return [change.new for change in changes]
 
-    def counter(self, name: str) -> int:
+    def counter(self, name: str, on: str = "") -> int:
         """How much a counter (named as by nstat) has grown since the lab was ready. LabError for an unknown name.
 
-        The kernel lists some counters only once they are not 0 (IcmpMsgInType3): they are taken to have begun at 0.
+        `on`: of this host; otherwise of all hosts together. The kernel lists some counters only once they are not 0
+        (IcmpMsgInType3): they are taken to have begun at 0.
         """
         self._watch.settle()
-        grown = self._grown()
+        grown = self._grown(on)
         if name not in grown:
             raise LabError(f"this kernel has no counter {name}. Hint: `nstat -azs` lists the names")
         return grown[name]
@@ -258,17 +274,23 @@ class Observer(Recorder):
         changed = tuple((name, by) for name, by in self._grown().items() if by and name.startswith("TcpExt"))
         self.timeline.add(Counted(time.monotonic_ns(), changed))
 
-    def _grown(self) -> dict[str, int]:
-        now = counters.numbers(counters.texts(self._keeper.pid))
-        return {name: value - self._baseline.get(name, 0) for name, value in now.items()}
+    def _grown(self, on: str = "") -> dict[str, int]:
+        grown: Counter[str] = Counter()
+        asked = self._keeper.place_of(on) if on else None
+        for name, place in self._keeper.places.items():
+            if asked in (None, place):
+                now = counters.numbers(counters.texts(place.pid))
+                before = self._baseline[name]
+                grown.update({counter: value - before.get(counter, 0) for counter, value in now.items()})
+        return grown
 
     @cached_property
-    def _baseline(self) -> dict[str, int]:
-        return counters.numbers(self._counters_before)
+    def _baseline(self) -> dict[str, dict[str, int]]:
+        return {name: counters.numbers(texts) for name, texts in self._counters_before.items()}
 
-    def sockstat(self, name: str) -> int:
+    def sockstat(self, name: str, on: str = "client") -> int:
         """One number of /proc/net/sockstat, for example "TCP tw" or "TCP orphan". LabError for an unknown name."""
-        now = memory.sockstat(self._keeper.pid)
+        now = memory.sockstat(self._keeper.place_of(on).pid)
         if name not in now:
             raise LabError(f"sockstat has no {name!r}. Hint: use one of {', '.join(now)}")
         return now[name]

@@ -59,8 +59,9 @@ class Recorder:
         return moment
 
     def _socket_table(self) -> list[Socket]:
-        """The rows of the kernel's table, with the addresses that the segments have: IPv4, not IPv4-mapped IPv6."""
-        return [_unmapped(row) for row in sockets.read(self._keeper.table)]
+        """The rows of every host's table, with the addresses that the segments have: IPv4, not IPv4-mapped IPv6."""
+        tables = [place.table for place in self._keeper.places.values()] or [self._keeper.table]
+        return [_unmapped(row) for table in tables for row in sockets.read(table)]
 
     def wait_for(self, *fds: int, within_s: float) -> list[int]:
         """The readable ones of `fds`, as soon as there is one; empty after `within_s` seconds.

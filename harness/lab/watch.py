@@ -163,13 +163,13 @@ class Watch:
     def _take(self) -> Iterator[ring.Mark | None]:
         """Move everything captured so far into the timeline. Yields each mark, and None for every other frame."""
         add = self._timeline.add_captured
-        for time_ns, data, length in self._ring.read(self._real_minus_monotonic_ns()):
+        for time_ns, data, length, link in self._ring.read(self._real_minus_monotonic_ns()):
             mark = ring.marked(data)
             if mark:
                 self._marks_seen += 1
             else:
                 self.captured += 1
-                self._no_room += not add(time_ns, data, length)
+                self._no_room += not add(time_ns, data, length, link)
             yield mark
 
     def _real_minus_monotonic_ns(self) -> int:

@@ -3,6 +3,6 @@
 Imports: errors, kernel.
 
 Every lab has the hosts' addresses of both families (addresses.py); which one its servers are named by is the lab's
-family (`--lab-family`). All other rooms use the hosts' names. A veth pair, or a router: a module here that makes the
-links and defines which host is in which namespace.
+family (`--lab-family`). All other rooms use the hosts' names. Another network: a module that makes its links, beside
+routed.py, and a row in kinds.py, which says which host is in which namespace.
 """

@@ -22,7 +22,11 @@ ADDRESSES: dict[Family, dict[str, str]] = {
 }
 """By family and host."""
 
+ROUTER: dict[Family, str] = {4: "192.0.2.254", 6: "2001:db8::fe"}
+"""By family: the router's address, on a network that has one (routed.py)."""
+
 HOSTS = {address: host for hosts in ADDRESSES.values() for host, address in hosts.items()}
+HOSTS |= dict.fromkeys(ROUTER.values(), "router")
 """By address, of either family."""
 
 LOOPBACK: dict[Family, str] = {4: "127.0.0.2", 6: "::1"}

@@ -11,6 +11,7 @@ import pytest
 from harness.errors import LabError, LabUnavailable
 from harness.explain import profile
 from harness.explain.profile import Profile
+from harness.network import kinds
 from harness.network.addresses import Family
 from harness.pytest_plugin.verdicts import EFFECTIVE_VALUES, LAB, PROFILE, profile_of, was_interrupted
 
@@ -98,6 +99,17 @@ def _controller(config: pytest.Config) -> list[int]:
     return [os.getppid()] if hasattr(config, "workerinput") else []
 
 
+def network_of(item: pytest.Item) -> str:
+    """The network that a story names with @pytest.mark.network; loopback if it names none."""
+    marker = item.get_closest_marker("network")
+    if marker is None:
+        return kinds.LOOPBACK
+    if marker.args not in [(network,) for network in kinds.PLACES]:
+        raise LabError(f"no such network: {marker.args}. Hint: name one of {', '.join(kinds.PLACES)}")
+    network: str = marker.args[0]
+    return network
+
+
 @pytest.fixture
 def lab_family(request: pytest.FixtureRequest) -> Family:
     """The version of IP that this story is played over."""
@@ -115,7 +127,7 @@ def lab(
     option = request.config.option
     allowance_s = SLOW_ALLOWANCE_S if option.lab_slow else ALLOWANCE_S
     nursery = nursery_for(request.config, profile_of(request.node), lab_family)
-    lab = Lab(nursery, str(request.path), allowance_s)
+    lab = Lab(nursery, str(request.path), allowance_s, network_of(request.node))
     lab.max_wait_s = option.lab_max_wait
     lab.looks_closely = any(
         (option.lab_show, option.lab_artifacts, option.lab_report, option.lab_save, option.lab_compare)

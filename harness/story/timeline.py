@@ -112,8 +112,10 @@ _SAMPLE = 20
 class Timeline:
     """Entries in the order in which they were added; frames are decoded when segments are asked for."""
 
-    def __init__(self, start_ns: int) -> None:
+    def __init__(self, start_ns: int, *, routed: bool = False) -> None:
         self.start_ns = start_ns
+        self.routed = routed
+        """Whether a router passes the segments on, and each is captured again where it leaves the router."""
         self.clock_spread_ns = 0
         """The uncertainty of the segments' times, in nanoseconds (harness/lab/watch.py)."""
         self._frames = Frames()
@@ -125,9 +127,9 @@ class Timeline:
         name = entry.name if isinstance(entry, Step) else ""
         return Moment(len(self._entries), entry.time_ns, name)
 
-    def add_captured(self, time_ns: int, data: bytes, length: int) -> bool:
+    def add_captured(self, time_ns: int, data: bytes, length: int, link: int = 0) -> bool:
         """Add one captured frame; returns False if there is no room for it (evidence/frames.py)."""
-        if not self._frames.append(time_ns, data, length):
+        if not self._frames.append(time_ns, data, length, link):
             return False
         latest = self._entries[-1] if self._entries else None
         if isinstance(latest, _Stretch):
@@ -152,7 +154,7 @@ class Timeline:
 
     def rewritten(self, rewrite: Callable[[Entry | Transition], Entry | Transition | None]) -> "Timeline":
         """A copy with the same capture, and each other entry replaced by rewrite(entry); None leaves it out."""
-        copy = Timeline(self.start_ns)
+        copy = Timeline(self.start_ns, routed=self.routed)
         copy.clock_spread_ns, copy._frames = self.clock_spread_ns, self._frames
         kept = (entry if isinstance(entry, _Stretch) else rewrite(entry) for entry in self._entries)
         copy._entries = [entry for entry in kept if entry is not None]
@@ -170,15 +172,17 @@ class Timeline:
         raise LabError(f"{trouble} {name!r}. Hint: use one of: {known}; or the moment that run_to() returned")
 
     def segments(self, since: Moment | None = None, until: Moment | None = None) -> list[Segment]:
-        """The segments captured between two moments, in the order of capture."""
-        stretch = self._entries[since.at if since else 0 : until.at if until else None]
-        return [
-            segment
-            for entry in stretch
-            if isinstance(entry, _Stretch)
-            for segment in entry.segments()
-            if segment is not None
-        ]
+        """The segments that hosts sent between two moments, in the order of capture."""
+        return [segment for segment in self._decoded(since, until) if not segment.arrives]
+
+    def arrivals(self, since: Moment | None = None, until: Moment | None = None) -> list[Segment]:
+        """The segments that left a router for their receivers between two moments; none on loopback."""
+        return [segment for segment in self._decoded(since, until) if segment.arrives]
+
+    def _decoded(self, since: Moment | None, until: Moment | None) -> Iterator[Segment]:
+        for entry in self._entries[since.at if since else 0 : until.at if until else None]:
+            if isinstance(entry, _Stretch):
+                yield from filter(None, entry.segments())
 
     def captured(self) -> Iterator[tuple[Frame, Segment | None]]:
         """Every frame and the segment in it, in the order of capture."""
@@ -190,13 +194,28 @@ class Timeline:
         """Every event in the order of the timeline: what a step caused comes before it, whatever the clocks show."""
         for entry in self._entries:
             if isinstance(entry, _Stretch):
-                yield from filter(None, entry.segments())
+                yield from entry.sent()
             else:
                 yield entry
 
+    def lost(self) -> set[int]:
+        """The segments that a router did not pass on, each as the id() of what segments() returned.
+
+        A router passes a segment on before the sender can repeat it, so what leaves is the latest one that is alike. It
+        may have changed addresses and ports, so these are not compared.
+        """
+        latest: dict[tuple[str, int, int, int], list[Segment]] = {}
+        for segment in self._decoded(None, None) if self.routed else ():
+            alike = latest.setdefault((segment.flags, segment.seq, segment.ack, segment.length), [])
+            if not segment.arrives:
+                alike.append(segment)
+            elif alike:
+                alike.pop()
+        return {id(segment) for alike in latest.values() for segment in alike}
+
     def transitions(self) -> list[Transition]:
         """Each end's state changes as the segments imply them, including minisocks; the same for every user."""
-        return list(inferred.infer(self.segments()))
+        return list(inferred.infer(self.segments(), self.lost()))
 
     def __iter__(self) -> Iterator[Event]:
         """Every event by time, for display; state changes as reported by the kernel, or inferred if it reported none.
@@ -214,7 +233,7 @@ class Timeline:
             if not isinstance(entry, _Stretch):
                 timed.append((entry.time_ns, _RANK[type(entry)], entry))
                 continue
-            for segment in filter(None, entry.segments()):
+            for segment in entry.sent():
                 latest_ns = max(latest_ns, segment.time_ns)
                 timed.append((latest_ns, _RANK[Segment], segment))
         return (event for _, _, event in sorted(timed, key=lambda each: each[:2]))
@@ -247,6 +266,10 @@ class _Stretch:
         for number in range(self.begin + len(self._decoded), self.end):
             self._decoded.append(wire.decode(self._frames[number]))
         return self._decoded
+
+    def sent(self) -> Iterator[Segment]:
+        """The segments that hosts sent, without those that leave a router."""
+        return (segment for segment in self.segments() if segment and not segment.arrives)
 
 
 def _is_bare_ack(frame: Frame) -> bool:

@@ -79,8 +79,11 @@ def _said(row: Row, lane: Lane) -> Text:
 
 
 def _arrow(row: Row, wire: int) -> str:
-    """`── PA 18 ─────▶`, or the other way round."""
+    """`── PA 18 ─────▶`, or the other way round; `── PA 18 ──✗   ` if it is lost on the way."""
     if row.sender is None:
         return ""
     line = "─" * max(1, wire - len(row.label) - 5)
+    if row.lost:
+        half = line[: len(line) // 2]
+        return f"── {row.label} {half}✗" if row.sender is Lane.CLIENT else f"✗{half} {row.label} ──".rjust(wire)
     return f"── {row.label} {line}▶" if row.sender is Lane.CLIENT else f"◀{line} {row.label} ──"

@@ -46,9 +46,10 @@ def _statements(shown: list[Row], start_ns: int) -> Iterator[str]:
     for row in shown:
         at = f"{(row.time_ns - start_ns) / 1e6:.3f} ms "
         if row.segment:
-            arrow = "--x" if "R" in row.segment.flags else "->>"
+            arrow = "-x" if row.lost else "--x" if "R" in row.segment.flags else "->>"
+            label = f"{row.label or '?'} (lost)" if row.lost else row.label or "?"
             source, destination = lane_of(row.segment.source), lane_of(row.segment.destination)
-            yield f"{source}{arrow}{destination}: {_text(at + (row.label or '?'))}"
+            yield f"{source}{arrow}{destination}: {_text(at + label)}"
             at = ""
         for lane, (first, *more) in ((lane, texts) for lane, texts in row.says.items() if texts):
             yield _note([lane], [at + first, *more])

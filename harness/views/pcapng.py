@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 from harness.evidence.ring import Frame
 from harness.network.addresses import HOSTS
+from harness.network.routed import LINKS
 from harness.story.timeline import Timeline
 from harness.views.rows import Row, rows
 
@@ -19,7 +20,8 @@ _ETHERNET = 1
 _NO_LIMIT = 0
 _NANOSECONDS = b"\x09"  # ten to the minus nine
 
-_END, _COMMENT = 0, 1
+_END, _COMMENT, _FLAGS = 0, 1, 2
+_INBOUND, _OUTBOUND = 1, 2
 _USER_APPLICATION = 4
 _INTERFACE_NAME, _TIME_RESOLUTION = 2, 9
 _IPV4_NAME, _IPV6_NAME = 1, 2
@@ -34,12 +36,20 @@ Option = tuple[int, bytes]
 
 
 def pcapng(timeline: Timeline, claim: str = "") -> bytes:
-    """The file. `claim` is the section's comment; steps and state changes are comments of their segments."""
+    """The file. `claim` is the section's comment; steps and state changes are comments of their segments.
+
+    With a router, it has an interface for each of its links, and a frame that was passed on is there twice: inbound on
+    one link, outbound on the other.
+    """
     comments = _comments(timeline)
-    parts = [_section(claim), _interface(), _names()]
-    parts += [
-        _packet(frame, timeline.start_ns, comments.get(id(segment), [])) for frame, segment in timeline.captured()
-    ]
+    links = {0: "lo"} if not timeline.routed else LINKS
+    numbers = {link: number for number, link in enumerate(links)}
+    parts = [_section(claim), *map(_interface, links.values()), _names(timeline.routed)]
+    for frame, segment in timeline.captured():
+        options = [(_COMMENT, _text(comment)) for comment in comments.get(id(segment), [])]
+        if timeline.routed:
+            options.insert(0, (_FLAGS, struct.pack("<I", _OUTBOUND if frame.link < 0 else _INBOUND)))
+        parts.append(_packet(frame, numbers.get(abs(frame.link), 0), timeline.start_ns, options))
     return b"".join(parts)
 
 
@@ -71,28 +81,30 @@ def _section(claim: str) -> bytes:
     return block(_SECTION, body, [(_COMMENT, _text(claim)), (_USER_APPLICATION, b"tcp-fault-lab")])
 
 
-def _interface() -> bytes:
+def _interface(name: str) -> bytes:
     body = struct.pack("<HxxI", _ETHERNET, _NO_LIMIT)
-    options = [(_COMMENT, _text(_ABOUT_TIMES)), (_INTERFACE_NAME, b"lo"), (_TIME_RESOLUTION, _NANOSECONDS)]
+    options = [(_COMMENT, _text(_ABOUT_TIMES)), (_INTERFACE_NAME, name.encode()), (_TIME_RESOLUTION, _NANOSECONDS)]
     return block(_INTERFACE, body, options)
 
 
-def _names() -> bytes:
+def _names(routed: bool) -> bytes:
     """The block with the lab's host names, in which spaces become hyphens."""
     records = b""
     for host, name in HOSTS.items():
+        if name == "router" and not routed:
+            continue
         address = ip_address(host)
         code = _IPV4_NAME if address.version == 4 else _IPV6_NAME
         records += _tagged(code, address.packed + name.replace(" ", "-").encode() + b"\0")
     return block(_NAMES, records + _tagged(_END, b""), [])
 
 
-def _packet(frame: Frame, start_ns: int, comments: list[str]) -> bytes:
+def _packet(frame: Frame, interface: int, start_ns: int, options: list[Option]) -> bytes:
     since_start_ns = max(0, frame.time_ns - start_ns)
     body = struct.pack(
-        "<IIIII", 0, since_start_ns >> 32, since_start_ns & 0xFFFFFFFF, len(frame.data), frame.length
+        "<IIIII", interface, since_start_ns >> 32, since_start_ns & 0xFFFFFFFF, len(frame.data), frame.length
     )  # fmt: skip
-    return block(_PACKET, body + _padded(frame.data), [(_COMMENT, _text(comment)) for comment in comments])
+    return block(_PACKET, body + _padded(frame.data), options)
 
 
 def _comments(timeline: Timeline) -> dict[int, list[str]]:

@@ -35,6 +35,8 @@ class Row:
     segment: Segment | None = None
     sender: Lane | None = None
     """The lane that the segment leaves from."""
+    lost: bool = False
+    """Whether the segment was lost on the way: a router did not pass it on."""
     label: str = ""
     """The segment in short: flags, payload bytes if there are any ("PA 18"), a window of 0."""
     says: dict[Lane, list[str]] = field(default_factory=lambda: {Lane.CLIENT: [], Lane.SERVER: []})
@@ -52,7 +54,7 @@ def rows(timeline: Timeline, words: Mapping[str, str] | None = None) -> list[Row
     the same for every user, and include TIME_WAIT, which no tracepoint reports.
     """
     events: list[Event] = [event for event in timeline if not isinstance(event, Transition)]
-    return _Rows(events, *checked(timeline), words or words_in("en")).build()
+    return _Rows(events, *checked(timeline), timeline.lost(), words or words_in("en")).build()
 
 
 def lane_of(endpoint: Endpoint) -> Lane:
@@ -62,9 +64,15 @@ def lane_of(endpoint: Endpoint) -> Lane:
 
 class _Rows:
     def __init__(
-        self, events: list[Event], changes: list[Transition], corrections: list[Correction], words: Mapping[str, str]
+        self,
+        events: list[Event],
+        changes: list[Transition],
+        corrections: list[Correction],
+        lost: set[int],
+        words: Mapping[str, str],
     ) -> None:
         self._events = events
+        self._lost = lost
         self._words = words
         self._corrections = corrections
         self._changes = changes
@@ -79,7 +87,8 @@ class _Rows:
 
     def build(self) -> list[Row]:
         for segment in self._segments:
-            row = Row(segment.time_ns, segment, lane_of(segment.source), _label(segment), evidence=[segment])
+            lost, label = id(segment) in self._lost, _label(segment)
+            row = Row(segment.time_ns, segment, lane_of(segment.source), lost, label, evidence=[segment])
             self._drawn[id(segment)] = self._row_of[segment.time_ns, segment.source] = row
         for change in self._changes:
             self._transition(change)

@@ -258,6 +258,8 @@ def _arrow(segment: Segment, row: Row, rooms: _Rooms, several: bool) -> list[str
         start, end = end, start
     port = f'<tspan class="port">{_client_port(segment)} </tspan>' if several else ""
     middle = (start + end) // 2
+    if row.lost:
+        kind, end = f"{kind} lost", middle
     return [
         f'<path class="arrow {kind}" d="M{start} 0H{end}"/>',
         f'<text class="flags {kind}" x="{middle}" y="-6">{port}{escape(row.label)}</text>',
@@ -311,7 +313,8 @@ def _name(row: Row, start_ns: int, words: Mapping[str, str]) -> str:
         way = [words["client"], words["server"]]
         sender, receiver = way if row.sender is Lane.CLIENT else reversed(way)
         flags = " ".join(_FLAGS.get(flag, flag) for flag in row.segment.all_flags)
-        parts.append(f"{sender} → {receiver}: {flags}" + (f", {row.segment.length} B" if row.segment.length else ""))
+        size = f", {row.segment.length} B" if row.segment.length else ""
+        parts.append(f"{sender} → {receiver}: {flags}{size}{words['lost'] if row.lost else ''}")
     for lane in Lane:
         if texts := [text.removeprefix("» ") for text in row.says[lane][:_MOST_LINES]]:
             parts.append(f"{words[lane]}: {', '.join(texts)}")

@@ -23,8 +23,11 @@ def transcript(timeline: Timeline) -> str:
     """
     lines = _clocks(timeline)
     first_seq: dict[tuple[Endpoint, Endpoint], int] = {}
+    lost = timeline.lost()
     for kind, stretch in groupby(_unrefuted(timeline), _kind):
-        shown = [line for event in stretch for line in _timed(event, timeline.start_ns, first_seq)]
+        shown = [
+            line for event in stretch for line in _timed(event, timeline.start_ns, first_seq, lost=id(event) in lost)
+        ]
         if kind and len(shown) > _LONG_STRETCH:
             left_out = len(shown) - 2 * _SHOWN_OF_LONG
             shown[_SHOWN_OF_LONG:-_SHOWN_OF_LONG] = [f"{'':10}     … {left_out} more lines: {kind}"]
@@ -54,12 +57,12 @@ def _kind(event: Event) -> str:
     return ""
 
 
-def _timed(event: Event, start_ns: int, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> list[str]:
+def _timed(event: Event, start_ns: int, first_seq: dict[tuple[Endpoint, Endpoint], int], *, lost: bool) -> list[str]:
     at_ms = (event.time_ns - start_ns) / 1e6
-    return [f"{at_ms:10.3f} ms  {line}" for line in _lines(event, first_seq)]
+    return [f"{at_ms:10.3f} ms  {line}" for line in _lines(event, first_seq, lost=lost)]
 
 
-def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> Iterator[str]:
+def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int], *, lost: bool) -> Iterator[str]:
     match event:
         case Step():
             yield f"{event.actor}: {event.name}" + (f" ({event.detail})" if event.detail else "")
@@ -70,7 +73,7 @@ def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> Ite
         case Finding():
             yield f"found: {event.name}: {event.value}"
         case Segment():
-            yield _segment(event, first_seq)
+            yield _segment(event, first_seq) + (", lost on the way" if lost else "")
         case Transition():
             yield f"    {_name(event.local)} {event.old} → {event.new}" + ("  (inferred)" if event.inferred else "")
         case Look():

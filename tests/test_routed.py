@@ -1,0 +1,193 @@
+"""A network with a router: what each host has of its own, what is seen of the path, and the proof that it is quiet."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.errors import LabError
+from harness.lab.lab import Lab
+from harness.lab.nursery import Nursery
+from harness.network import kinds
+from harness.views.ladder import ladder
+from harness.views.lines import printed
+from harness.views.mermaid import mermaid
+from harness.views.pcapng import pcapng
+from harness.views.transcript import transcript
+from tests.playing import GENEROUS_S, run_pytest
+
+RETRIES = "net.ipv4.tcp_retries2"
+
+
+@pytest.fixture(scope="module", params=[4, 6], ids=["IPv4", "IPv6"])
+def nursery(request):
+    with contextlib.closing(Nursery([], family=request.param)) as made:
+        yield made
+
+
+@pytest.fixture
+def routed(nursery):
+    with contextlib.closing(Lab(nursery, __file__, 5, kinds.ROUTED)) as lab:
+        yield lab
+
+
+def echo(address):
+    listener = socket.create_server(address)
+    yield "listening"
+    connection, _ = listener.accept()
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    yield "accepted"
+    while data := connection.recv(1):
+        connection.sendall(data)
+
+
+def ask(address, bursts=1, size=1):
+    connection = socket.create_connection(address)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    yield "connected"
+    for number in range(bursts):
+        for _ in range(size):
+            connection.sendall(b"?")
+        connection.recv(size, socket.MSG_WAITALL)
+        yield f"burst {number}"
+
+
+def connect(lab, *arguments):
+    server = lab.start(echo, lab.server_address, on="server", to="listening")
+    client = lab.start(ask, lab.server_address, *arguments, on="client", to="connected")
+    server.run_to("accepted")
+    server.resume()
+    return server, client
+
+
+def test_the_set_up_sends_nothing(routed):
+    assert routed.evidence() == (0, 0)
+
+
+def test_a_connection_is_seen_on_both_links(routed):
+    """What the router passes on is what was sent; the states are those of the two ends."""
+    connect(routed)
+    assert routed.wire() == routed.wire(arrived=True) == ["client S", "server SA", "client A"]
+    routed.expect_states(client="ESTABLISHED", server="ESTABLISHED")
+    assert routed.path("client") == ["SYN_SENT", "ESTABLISHED"]
+    assert routed.timeline.lost() == set()
+
+
+def test_each_host_has_its_own_sysctls_and_counters(routed):
+    before = routed.sysctl(RETRIES, on="client")
+    routed.set_sysctl(RETRIES, 7, on="server")
+    assert [routed.sysctl(RETRIES, on=on) for on in ("client", "server", "other server")] == [before, "7", "7"]
+    routed.set_sysctl(RETRIES, 8)
+    assert {routed.sysctl(RETRIES, on=on) for on in ("client", "router", "server")} == {"8"}
+    connect(routed)
+    assert [routed.counter("TcpActiveOpens", on=on) for on in ("client", "router", "server")] == [1, 0, 0]
+    assert [routed.counter("TcpPassiveOpens", on=on) for on in ("client", "router", "server")] == [0, 0, 1]
+    assert routed.counter("TcpActiveOpens") == routed.counter("TcpPassiveOpens") == 1
+
+
+def test_a_host_must_be_named_and_known(routed):
+    with pytest.raises(LabError, match=r"on which host\? Hint: on= one of router, client, server, other server"):
+        routed.start(echo, routed.server_address)
+    for use in (
+        lambda: routed.start(echo, routed.server_address, on="sever"),
+        lambda: routed.sysctl(RETRIES, on="sever"),
+        lambda: routed.counter("TcpActiveOpens", on="sever"),
+        lambda: routed.set_mtu("sever", 1400),
+    ):
+        with pytest.raises(LabError, match=r"no host 'sever'. Hint: .*router, client, server, other server"):
+            use()
+
+
+def test_a_segment_that_is_lost_on_the_way_is_drawn_so(routed):
+    """In each picture; and it changes no state at its receiver."""
+    server, client = connect(routed)
+    routed.drop(f"tcp sport {routed.server_address[1]} tcp flags & fin == fin")
+    server.kill()
+    assert routed.wire()[-1] == "server FA"
+    assert "server FA" not in routed.wire(arrived=True)
+    assert routed.path("client") == ["SYN_SENT", "ESTABLISHED"]
+    routed.expect_states(client="ESTABLISHED", server="FIN_WAIT1")
+    [arrow] = [line for line in printed(ladder(routed.timeline, 80), 80, color=False).splitlines() if " FA " in line]
+    assert "✗" in arrow
+    assert "◀" not in arrow
+    [said] = [line for line in transcript(routed.timeline).splitlines() if "── FA ──" in line]
+    assert said.endswith("lost on the way")
+    assert "server-xclient" in mermaid(routed.timeline)
+    routed.restore()
+    routed.expect_states(client="CLOSE_WAIT", server="FIN_WAIT2")
+    client.kill()
+
+
+def test_a_retransmission_that_arrives_is_not_lost_but_the_first_try_is(routed):
+    server, client = connect(routed)
+    routed.drop(f"tcp dport {routed.server_address[1]} tcp flags & psh == psh limit rate 1/hour burst 1 packets")
+    client.run_to("burst 0")
+    data = [
+        segment
+        for segment in routed.segments()
+        if segment.length and segment.destination[1] == routed.server_address[1]
+    ]
+    assert [id(segment) in routed.timeline.lost() for segment in data] == [True, False]
+    del server
+
+
+def test_it_is_quiet_when_it_says_so(routed):
+    """After each of 200 bursts, the capture has every segment that the hosts' own counters have, sent and passed on.
+
+    A delayed ACK may come between two looks, so the counters are read before and after.
+    """
+    _, client = connect(routed, 200, 5)
+    for number in range(200):
+        client.run_to(f"burst {number}")
+        before = out_segs(routed)
+        sent, arrived = len(routed.segments()), len(routed.segments(arrived=True))
+        assert before <= sent <= arrived <= out_segs(routed)
+
+
+def out_segs(lab):
+    """What both hosts' TCP has sent; TcpOutSegs is without retransmissions, such as a loss probe's (RFC 4022)."""
+    return sum(lab.counter(name, on=on) for name in ("TcpOutSegs", "TcpRetransSegs") for on in ("client", "server"))
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="no tshark here. Hint: install it (apt install tshark)")
+def test_wireshark_shows_the_links(routed, tmp_path):
+    connect(routed)
+    file = tmp_path / "story.pcapng"
+    file.write_bytes(pcapng(routed.timeline))
+    fields = ["frame.interface_name", "frame.packet_flags_direction", "tcp.flags.str"]
+    asked = [word for field in fields for word in ("-e", field)]
+    done = subprocess.run(
+        ["tshark", "-n", "-r", file, "-T", "fields", *asked], capture_output=True, text=True, check=True
+    )
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    links = [(name, "in" if int(direction, 16) == 1 else "out") for name, direction, _ in rows]
+    assert links[:4] == [("client", "in"), ("server", "out"), ("server", "in"), ("client", "out")]
+
+
+def test_nothing_is_left_when_its_keeper_is_killed(nursery):
+    keeper = nursery.open_lab(__file__, spare=False, network=kinds.ROUTED)
+    with contextlib.closing(keeper):
+        inside = psutil.Process(keeper.pid).children(recursive=True)
+        networks = {os.stat(f"/proc/{place.pid}/ns/net").st_ino for place in keeper.places.values()}
+        assert len(networks) == len(keeper.places) == 3
+        os.kill(keeper.pid, signal.SIGKILL)
+        assert psutil.wait_procs(inside, timeout=GENEROUS_S)[1] == []
+    left = set()
+    for process in Path("/proc").glob("[0-9]*/ns/net"):
+        with contextlib.suppress(OSError):
+            left.add(process.stat().st_ino)
+    assert not networks & left
+
+
+def test_an_unknown_network_is_an_error(tmp_path):
+    story = tmp_path / "test_story.py"
+    story.write_text("import pytest\n\n@pytest.mark.network('bridged')\ndef test_it(lab):\n    pass\n")
+    done = run_pytest(story)
+    assert done.returncode == 1
+    assert "no such network: ('bridged',). Hint: name one of loopback, routed" in done.stdout
