@@ -226,8 +226,9 @@ class Lab(Observer):
 
         `with_` is nft's: reject("tcp dport 9", with_="tcp reset"), or "icmpx type host-unreachable", for both families;
         "icmp type ..." matches IPv4 only, "icmpv6 type ..." IPv6 only. restore() removes it. wire() still shows the
-        segment, and RST, but no ICMP message. That comes back before the sending system call has released its socket,
-        which then only notes the error (tcp_v4_err, sock_owned_by_user), unless a timer has sent the segment.
+        segment, and RST; icmp_errors() has the ICMP message. That comes back before the sending system call has
+        released its socket, which then only notes the error (tcp_v4_err, sock_owned_by_user), unless a timer has sent
+        the segment.
         """
         self._keeper.ask("reject", match=match, with_=with_)
         self._rejects = True

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.errors import ExpectationFailed, Inconclusive, LabError
 from harness.evidence import counters, holders, memory
+from harness.evidence.icmp import IcmpError
 from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.wire import Segment
 from harness.lab import expect
@@ -78,6 +79,11 @@ class Observer(Recorder):
         sent = self.segments(since, until, port)
         lost = self.timeline.lost()
         return [segment for segment in sent if id(segment) in lost]
+
+    def icmp_errors(self, since: Since = None, until: Since = None) -> list[IcmpError]:
+        """The ICMP errors about segments that arrived at hosts between two steps (or moments), in order."""
+        self.segments()  # complete, or Inconclusive
+        return self.timeline.icmp_errors(self._moment(since), self._moment(until))
 
     def expect_wire(self, expected: list[str], since: Since = None, port: int | None = None) -> None:
         """Wait until the wire shows exactly this since a step: for segments that a timer sends (a retransmission)."""

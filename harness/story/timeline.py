@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from harness.errors import LabError
-from harness.evidence import inferred, wire
+from harness.evidence import icmp, inferred, wire
 from harness.evidence.frames import Frames
+from harness.evidence.icmp import IcmpError
 from harness.evidence.ring import Frame
 from harness.evidence.sockets import Socket
 from harness.evidence.transitions import Transition
@@ -93,7 +94,7 @@ class Counted:
 
 
 Entry = Step | Change | Finding | Look | Counted
-Event = Entry | Segment | Transition
+Event = Entry | Segment | Transition | IcmpError
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,14 @@ class Timeline:
         """The segments that left a router for their receivers between two moments; none on loopback."""
         return [segment for segment in self._decoded(since, until) if segment.arrives]
 
+    def icmp_errors(self, since: Moment | None = None, until: Moment | None = None) -> list[IcmpError]:
+        """The ICMP errors about segments, as they arrived at hosts, in the order of capture."""
+        stretches = self._entries[since.at if since else 0 : until.at if until else None]
+        return [each for entry in stretches if isinstance(entry, _Stretch) for each in self._errors_in(entry)]
+
+    def _errors_in(self, stretch: "_Stretch") -> Iterator[IcmpError]:
+        return (each for each in stretch.icmp_errors() if each.arrives == self.routed)
+
     def _decoded(self, since: Moment | None, until: Moment | None) -> Iterator[Segment]:
         for entry in self._entries[since.at if since else 0 : until.at if until else None]:
             if isinstance(entry, _Stretch):
@@ -233,6 +242,7 @@ class Timeline:
             if not isinstance(entry, _Stretch):
                 timed.append((entry.time_ns, _RANK[type(entry)], entry))
                 continue
+            timed += [(error.time_ns, _RANK[Segment], error) for error in self._errors_in(entry)]
             for segment in entry.sent():
                 latest_ns = max(latest_ns, segment.time_ns)
                 timed.append((latest_ns, _RANK[Segment], segment))
@@ -266,6 +276,12 @@ class _Stretch:
         for number in range(self.begin + len(self._decoded), self.end):
             self._decoded.append(wire.decode(self._frames[number]))
         return self._decoded
+
+    def icmp_errors(self) -> Iterator[IcmpError]:
+        """The ICMP error in each frame that has one."""
+        for frame, segment in zip(self.frames(), self.segments(), strict=True):
+            if segment is None and (error := icmp.decode(frame)):
+                yield error
 
     def sent(self) -> Iterator[Segment]:
         """The segments that hosts sent, without those that leave a router."""

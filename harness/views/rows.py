@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from harness.evidence.icmp import IcmpError
 from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
@@ -104,7 +105,7 @@ class _Rows:
                 self._say(event, self._lanes[event.actor], self._step(event))
             case Look():
                 self._look(event)
-            case Change() | Finding() | Counted():
+            case Change() | Finding() | Counted() | IcmpError():
                 self._rows.append(Row(event.time_ns, note=_note(event), evidence=[event]))
 
     def _say(self, event: Event, lane: Lane, text: str) -> None:
@@ -199,8 +200,16 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text)
 
 
-def _note(event: Change | Finding | Counted) -> str:
+def said(error: IcmpError) -> str:
+    """An ICMP error in words: "router → server: ICMP Packet Too Big, MTU 1400"."""
+    source, destination = (HOSTS.get(host, host) for host in (error.source, error.destination))
+    return f"{source} → {destination}: ICMP {error.kind}" + (f", MTU {error.mtu}" if error.mtu else "")
+
+
+def _note(event: Change | Finding | Counted | IcmpError) -> str:
     match event:
+        case IcmpError():
+            return said(event)
         case Change():
             return printable(event.text)
         case Finding():

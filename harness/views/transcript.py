@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from itertools import groupby
 
+from harness.evidence.icmp import IcmpError
 from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
 from harness.network.addresses import HOSTS
 from harness.story.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
+from harness.views.rows import said
 from harness.views.states import checked
 from harness.views.words import words_in
 
@@ -72,13 +74,19 @@ def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int], *, los
             yield str(event)
         case Finding():
             yield f"found: {event.name}: {event.value}"
-        case Segment():
-            yield _segment(event, first_seq) + (", lost on the way" if lost else "")
+        case Segment() | IcmpError():
+            yield _on_the_wire(event, first_seq, lost=lost)
         case Transition():
             yield f"    {_name(event.local)} {event.old} → {event.new}" + ("  (inferred)" if event.inferred else "")
         case Look():
             yield "    sockets:"
             yield from (f"      {format_socket(row)}" for row in event.sockets)
+
+
+def _on_the_wire(event: Segment | IcmpError, first_seq: dict[tuple[Endpoint, Endpoint], int], *, lost: bool) -> str:
+    if isinstance(event, IcmpError):
+        return f"{said(event)}, about {_name(event.sender)} → {_name(event.receiver)}"
+    return _segment(event, first_seq) + (", lost on the way" if lost else "")
 
 
 def _segment(segment: Segment, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> str:

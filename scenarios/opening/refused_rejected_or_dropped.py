@@ -52,6 +52,10 @@ ERRORS = {  # of connect(), by the answer to its SYN (in nft's words), and over 
     DROP: {4: "ETIMEDOUT", 6: "ETIMEDOUT"},
 }
 
+ADMINISTRATIVELY_PROHIBITED = {  # in Wireshark's words
+    4: "Destination unreachable (Communication administratively filtered)",
+    6: "Destination unreachable (Administratively prohibited)",
+}
 RETRANSMISSION = {
     "retries2": 15,
     "sack": 1,
@@ -136,6 +140,8 @@ def test_icmp_ends_a_sleeping_connect_with_its_own_error(lab):
     assert client.finish() == {4: "EHOSTUNREACH", 6: "EACCES"}[lab.family]
     lab.expect_duration("connect()", client.elapsed_s("calling", "finished"), SECOND_SYN)
     assert lab.wire() == ["client S", "client S"]
+    [message] = lab.icmp_errors()
+    assert message.kind == ADMINISTRATIVELY_PROHIBITED[lab.family]
     assert lab.counter("TcpExtLockDroppedIcmps") == lab.counter("TcpOutRsts") == 0
     assert lab.counter("TcpPassiveOpens") == 0
 

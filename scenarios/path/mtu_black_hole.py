@@ -106,6 +106,7 @@ def test_a_large_answer_is_sent_again_and_never_arrives(lab):
     lost = data_sizes(lab.lost())
     assert set(lost[-2:]) == {largest(lab)}
     assert "server PA" not in lab.wire(since="10 bytes read", arrived=True)
+    assert lab.icmp_errors() == []
 
 
 def test_control_the_routers_message_makes_the_segments_smaller(lab):
@@ -113,6 +114,7 @@ def test_control_the_routers_message_makes_the_segments_smaller(lab):
     server, client = play(lab, messages_pass=True)
     client.finish()
     assert data_sizes(lab.lost())
+    assert {error.mtu for error in lab.icmp_errors()} == {MTU}
     assert lab.counter("TcpExtTCPTimeouts") == 0
     assert server.finish() == MTU - HEADERS[lab.family]
 
