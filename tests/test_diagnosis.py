@@ -88,8 +88,12 @@ def test_the_commands_of_a_lesson_show_what_its_signature_reads(stories, name):
 
 def shows(text: str, row: Socket) -> bool:
     """Whether `ss` has printed this socket: its addresses, and its queues."""
-    local, remote = (f"{host}:{port}" if port else f"{host}:*" for host, port in (row.local, row.remote))
+    local, remote = (f"{bracketed(host)}:{port or '*'}" for host, port in (row.local, row.remote))
     return any({local, remote} <= set(words := line.split()) and str(row.send_q) in words for line in text.splitlines())
+
+
+def bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def test_patterns_are_compared_whole_and_only_a_star_is_special():

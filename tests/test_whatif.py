@@ -396,9 +396,9 @@ class TestTheCommand:
         assert "Nothing to try: no value would change" in done.stdout
 
     def test_an_uncovered_key_is_untested_and_exits_with_3(self, conf) -> None:
-        done = harness("whatif", "--before", "reference", conf("net.ipv4.tcp_mtu_probing = 1\n"))
+        done = harness("whatif", "--before", "reference", conf("net.ipv4.tcp_moderate_rcvbuf = 0\n"))
         assert done.returncode == 3, done.stdout + done.stderr
-        assert "net.ipv4.tcp_mtu_probing: no scenario covers it" in done.stdout
+        assert "net.ipv4.tcp_moderate_rcvbuf: no scenario covers it" in done.stdout
 
     def test_bad_input_is_exit_2_with_its_place(self, conf) -> None:
         done = harness("whatif", conf("net.ipv4.tcp_fin_timeout 1\n"))

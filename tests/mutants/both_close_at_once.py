@@ -3,7 +3,7 @@
 from tests.mutants import Mutant
 
 CROSS = "test_fins_that_cross_leave_time_wait_at_both_ends"
-NOTHING_IS_HELD_UP = ('"tcp sport > 0 ip frag-off & 0x4000 != 0"', '"tcp sport 0"')
+NOTHING_IS_HELD_UP = ('"tcp sport > 0 meta mark 0"', '"tcp sport 0"')
 
 MUTANTS = [
     Mutant(CROSS, *NOTHING_IS_HELD_UP),

@@ -24,7 +24,7 @@ MUTANTS = [
     Mutant("test_control_a_server_that_reads_takes_the_fin", "    server.resume()\n", ""),
     Mutant(
         "test_lost_acks_hold_fin_wait1_and_the_fin_is_sent_again",
-        '    lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")\n',
+        "    lab.drop(f\"{lab.from_host('server')} tcp dport {PORT}\")\n",
         "",
     ),
     Mutant("test_control_the_ack_of_a_later_fin_ends_fin_wait1", "    lab.restore()\n", ""),

@@ -15,11 +15,7 @@ MUTANTS = [
     Mutant(REFUSED, "    start_server(lab, IPV4)\n    lab.start(call, first)", "    lab.start(call, first)"),
     Mutant(REFUSED, "    first, _ = name(lab)\n", "    _, first = name(lab)\n"),
     Mutant(ALL_ADDRESSES, "lab.start(call, *name(lab),", "lab.start(call, name(lab)[1],"),
-    Mutant(
-        f"{BOTH}[over IPv6]",
-        "lab.start(call, lab.server_address_over(family), to",
-        "lab.start(call, lab.server_address_over(4), to",
-    ),
+    Mutant(f"{BOTH}[over IPv6]", "    server = start_server(lab, IPV6)\n", "    server = start_server(lab, IPV4)\n"),
     Mutant(f"{BOTH}[over IPv4]", "lab.set_sysctl(BINDV6ONLY, 0)", "lab.set_sysctl(BINDV6ONLY, 1)"),
     Mutant(
         f"{BOTH}[over IPv4]",

@@ -6,7 +6,7 @@ MUTANTS = [
     # The FIN is acknowledged at once.
     Mutant(
         "test_an_orphans_fin_wait1_ends_when_configured",
-        'lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")',
+        "lab.drop(f\"{lab.from_host('server')} tcp dport {PORT}\")",
         "lab.restore()",
     ),
     Mutant(

@@ -20,7 +20,7 @@ MUTANTS = [
     ),
     Mutant(
         "test_unanswered_probes_end_the_connection",
-        '    lab.drop(f"tcp dport {READER} tcp flags == ack ip length < 100")\n',
+        '    lab.drop(f"tcp dport {READER} tcp flags == ack meta length < 100")\n',
         "",
     ),
     Mutant(

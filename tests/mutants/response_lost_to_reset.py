@@ -25,7 +25,7 @@ MUTANTS = [
         "play_uploading(lab, reads_after_failure=True)",
         "play_uploading(lab)",
     ),
-    Mutant("test_an_answer_that_is_lost_on_its_way_is_never_repeated", "ip length > 60", "ip length > 6000"),
+    Mutant("test_an_answer_that_is_lost_on_its_way_is_never_repeated", "meta length > 90", "meta length > 6000"),
     Mutant("test_control_a_lingering_close_repeats_it", "    lab.restore()\n", ""),
     Mutant(
         "test_control_a_lingering_close_delivers_the_answer",

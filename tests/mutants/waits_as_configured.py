@@ -3,7 +3,7 @@
 from tests.mutants import Mutant
 
 # The peer's segments arrive.
-_HEARD = ('lab.drop(f"ip saddr {lab.server_address[0]} tcp dport {PORT}")', "lab.restore()")
+_HEARD = ("lab.drop(f\"{lab.from_host('server')} tcp dport {PORT}\")", "lab.restore()")
 _SETTLED = "    lab.skip_if_longer_than_max_wait(name, interval)\n"
 _PREDICTED = "    interval = timers.keepalive("
 
