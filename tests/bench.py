@@ -23,6 +23,7 @@ from rich.table import Table
 from harness.explain.reference import reference_profile
 from harness.lab.lab import Lab
 from harness.lab.nursery import Nursery
+from harness.network import kinds
 
 ROLES = Path(__file__)
 ROOT = ROLES.parent.parent
@@ -229,7 +230,16 @@ def measure(nursery: Nursery, laps: Laps, empty: Path) -> Seconds:
     def scenario() -> float:
         return statistics.median(timed(lambda: play_once(nursery, laps)) for _ in range(STORIES_A_ROUND))
 
+    def set_up(network: str) -> float:
+        start = time.perf_counter()
+        keeper = nursery.open_lab(str(ROLES), spare=False, network=network)
+        ready_s = time.perf_counter() - start
+        keeper.close()
+        return ready_s
+
     measurements: dict[str, Callable[[], float]] = {
+        "a lab with a router": lambda: set_up(kinds.ROUTED),
+        "a lab on loopback": lambda: set_up(kinds.LOOPBACK),
         "a scenario": scenario,
         "a namespace and two bare Python processes": lambda: timed(without_a_nursery),
         "explain, ten keys": lambda: timed(command(EXPLAIN)),

@@ -226,8 +226,8 @@ def _names(names: Iterable[str]) -> str:
 
 def _wolf(stories: frozenset[str]) -> str:
     """The scenarios with false alarms and their numbers, the highest first."""
-    counted = Counter(story.partition(".")[0] for story in sorted(stories))
-    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
+    by_scenario = Counter(story.partition(".")[0] for story in sorted(stories))
+    ranked = sorted(by_scenario.items(), key=lambda item: (-item[1], item[0]))
     shown = [f"{name} {count}" for name, count in ranked[:_MOST_NAMES]]
     left_out = len(ranked) - len(shown)
     return _names([*shown, *([f"and {counted(left_out, 'other scenario')}"] if left_out else [])])
