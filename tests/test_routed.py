@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -20,7 +21,7 @@ from harness.views.lines import printed
 from harness.views.mermaid import mermaid
 from harness.views.pcapng import pcapng
 from harness.views.transcript import transcript
-from tests.playing import GENEROUS_S, run_pytest
+from tests.playing import GENEROUS_S, clean_environment, pytest_command, run_pytest, scenario_file
 
 RETRIES = "net.ipv4.tcp_retries2"
 
@@ -183,6 +184,34 @@ def test_nothing_is_left_when_its_keeper_is_killed(nursery):
         with contextlib.suppress(OSError):
             left.add(process.stat().st_ino)
     assert not networks & left
+
+
+def of_the_host():
+    """Links, addresses, routes, rules, permanent neighbours and firewall of the host, without what moves by itself."""
+    shown = []
+    for asked in ("link", "address", "-4 route show table all", "-6 route show table all", "-4 rule", "-6 rule",
+                  "neigh show nud permanent"):  # fmt: skip
+        shown.append(subprocess.run(["ip", *asked.split()], capture_output=True, text=True).stdout)
+    if nft := shutil.which("nft", path="/usr/sbin:/usr/bin"):
+        shown.append(subprocess.run([nft, "list", "ruleset"], capture_output=True, text=True).stdout)
+    return [re.sub(r"(valid_lft|preferred_lft|expires) \S+", "", text) for text in shown]
+
+
+@pytest.mark.skipif(not shutil.which("ip"), reason="no ip here. Hint: install it (apt install iproute2)")
+def test_the_hosts_network_is_as_it_was_even_after_sigkill():
+    before = of_the_host()
+    path = scenario_file("mtu_black_hole")
+    assert run_pytest(path, "-k", "lowers or message").returncode == 0
+    assert of_the_host() == before
+    command = pytest_command(path, "-v", "-p", "no:cacheprovider")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean_environment()) as playing:
+        while "PASSED" not in playing.stdout.readline():
+            assert playing.poll() is None
+        inside = psutil.Process(playing.pid).children(recursive=True)
+        playing.kill()
+        assert inside
+        assert psutil.wait_procs(inside, timeout=GENEROUS_S)[1] == []
+    assert of_the_host() == before
 
 
 def test_an_unknown_network_is_an_error(tmp_path):
