@@ -1,5 +1,6 @@
 """Stepping by hand, through a pseudo-terminal; the commands that it shows are run."""
 
+import contextlib
 import os
 import pty
 import re
@@ -15,16 +16,17 @@ from tests.playing import ROOT, clean_environment
 
 PROMPT = "Enter: "
 STEPS = 8
-COMMAND = [sys.executable, "-m", "harness", "step", "close_with_unread_data"]
+STEP = [sys.executable, "-m", "harness", "step"]
+COMMAND = [*STEP, "close_with_unread_data"]
 
 
 class Terminal:
     """A program at a terminal, with a user who reads and types."""
 
-    def __init__(self) -> None:
+    def __init__(self, scenario: str) -> None:
         self._ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
-            COMMAND, cwd=ROOT, env=clean_environment(), stdin=theirs, stdout=theirs, stderr=theirs
+            [*STEP, scenario], cwd=ROOT, env=clean_environment(), stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
 
@@ -49,7 +51,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal() -> Iterator[Terminal]:
-    program = Terminal()
+    program = Terminal("close_with_unread_data")
     yield program
     program.close()
 
@@ -175,3 +177,14 @@ def test_at_the_end_of_the_input_it_continues() -> None:
     assert done.returncode == 0, done.stdout
     assert done.stdout.count(PROMPT) == STEPS
     assert "FIN_WAIT2, Recv-Q 0" in done.stdout
+
+
+def test_with_a_router_it_shows_the_way_into_each_network_namespace() -> None:
+    find_program("nsenter", "util-linux")
+    with contextlib.closing(Terminal("mtu_black_hole")) as terminal:
+        greeting = terminal.read_to(PROMPT).replace("\r", "")
+        assert re.findall(r"^  on the (\w+):$", greeting, re.M) == ["router", "client", "server"]
+        ways_in = [way for way in re.findall(r"^  (.* -.*?) +#", greeting, re.M) if way.endswith("ss -tanpoe")]
+        networks = [re.sub(r"ss -tanpoe$", "readlink /proc/self/ns/net", way) for way in ways_in]
+        seen = {subprocess.run(shlex.split(way), capture_output=True, text=True).stdout for way in networks}
+        assert len(seen) == 3

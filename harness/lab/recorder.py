@@ -105,6 +105,11 @@ class Recorder:
             before = now
 
     @property
+    def pids(self) -> dict[str, int]:
+        """A process in each network namespace of the lab, by the namespace's name (network/kinds.py)."""
+        return {name: place.pid for name, place in self._keeper.places.items()}
+
+    @property
     def keeper_pid(self) -> int:
         """The PID of the process that owns the lab's network, for `nsenter --target`."""
         return self._keeper.pid

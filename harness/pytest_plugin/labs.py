@@ -135,7 +135,7 @@ def lab(
     if option.lab_step:
         from harness.pytest_plugin.stepping import Stepper
 
-        lab.before_move = Stepper(lab.keeper_pid, nursery.isolation, request.node.name, option.lab_lang).wait
+        lab.before_move = Stepper(lab.pids, nursery.isolation, request.node.name, option.lab_lang).wait
     request.node.stash[LAB] = lab
     request.node.stash[TEMPORARY] = tmp_path_factory
     try:

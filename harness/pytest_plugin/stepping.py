@@ -4,7 +4,7 @@ import inspect
 import reprlib
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.evidence.sockets import Socket
@@ -16,7 +16,7 @@ from harness.views.transcript import format_socket
 __tracebackhide__ = True
 
 _ROOT = Path(__file__).parent.parent.parent
-_COMMANDS = ("ss -tanpoe", "nstat -azs", "tcpdump -nli lo tcp")
+_COMMANDS = ("ss -tanpoe", "nstat -azs", "tcpdump -nli {} tcp")
 _MAX_LINES = 20
 """The most lines of a role's source that are shown before one step."""
 
@@ -28,6 +28,7 @@ _WORDS = {
         "状态、队列、定时器、持有者", "计数器：走一步之后再敲一次，看什么变了", "报文段，随到随看",
     )),
 }  # fmt: skip
+_ON = {"en": "on the {}:", "zh": "在 {} 上："}
 _MOVES = {
     "en": {
         "starts": "{} starts, and runs to {}:", "goes": '{} runs from "{}" to {}:', "or": " or ",
@@ -46,9 +47,14 @@ _MOVES = {
 class Stepper:
     """One story, step by step, in a terminal. The kernel's timers keep running while it waits for Enter."""
 
-    def __init__(self, keeper_pid: int, isolation: str, story: str, language: str) -> None:
+    def __init__(self, pids: Mapping[str, int], isolation: str, story: str, language: str) -> None:
+        """`pids`: a process in each network namespace of the lab, by its name."""
         self._language = language
-        self._greeting = [f"\n{story}", *_ways_in(keeper_pid, isolation, language)]
+        self._greeting = [f"\n{story}", _WORDS[language][0]]
+        for name, pid in pids.items():
+            if len(pids) > 1:
+                self._greeting.append(f"  {_ON[language].format(name)}")
+            self._greeting += _ways_in(pid, isolation, language, links="lo" if len(pids) == 1 else "any")
 
     def wait(self, move: Move, sockets: list[Socket]) -> None:
         """Show the sockets and what the actor does next, and wait for Enter, or for the end of the input."""
@@ -84,14 +90,13 @@ def _call(move: Move) -> str:
     return f"{move.role.__qualname__}({', '.join(shown)})"
 
 
-def _ways_in(pid: int, isolation: str, language: str) -> Iterator[str]:
-    """The commands to type in another terminal, and what each shows."""
-    greeting, _, sights = _WORDS[language]
-    yield greeting
+def _ways_in(pid: int, isolation: str, language: str, links: str) -> Iterator[str]:
+    """The commands to type in another terminal, and what each shows. `links`: what tcpdump listens at."""
+    _, _, sights = _WORDS[language]
     user = "" if isolation == "root" else "--user --preserve-credentials "
     python = f"env PYTHONPATH={shlex.quote(str(_ROOT))} {shlex.quote(sys.executable)}"
     for command, sight in zip(_COMMANDS, sights, strict=True):
         inside = f"nsenter {user}--net --target {pid}"
         if user and command.startswith("tcpdump"):  # it needs a capability that nsenter does not keep
             inside = f"{python} -m harness.inside.enter {pid}"
-        yield f"  {inside} {command:<20} # {sight}"
+        yield f"  {inside} {command.format(links):<20} # {sight}"
