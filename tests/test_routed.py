@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-from pathlib import Path
 
 import psutil
 import pytest
@@ -172,18 +171,15 @@ def test_wireshark_shows_the_links(routed, tmp_path):
 
 
 def test_nothing_is_left_when_its_keeper_is_killed(nursery):
+    """A network namespace ends with its last process: nothing else keeps these (ip-netns(8) would mount them)."""
     keeper = nursery.open_lab(__file__, spare=False, network=kinds.ROUTED)
     with contextlib.closing(keeper):
-        inside = psutil.Process(keeper.pid).children(recursive=True)
-        networks = {os.stat(f"/proc/{place.pid}/ns/net").st_ino for place in keeper.places.values()}
+        itself = psutil.Process(keeper.pid)
+        every = [itself, *itself.children(recursive=True)]
+        networks = {os.stat(f"/proc/{process.pid}/ns/net").st_ino for process in every}
         assert len(networks) == len(keeper.places) == 3
         os.kill(keeper.pid, signal.SIGKILL)
-        assert psutil.wait_procs(inside, timeout=GENEROUS_S)[1] == []
-    left = set()
-    for process in Path("/proc").glob("[0-9]*/ns/net"):
-        with contextlib.suppress(OSError):
-            left.add(process.stat().st_ino)
-    assert not networks & left
+        assert psutil.wait_procs(every, timeout=GENEROUS_S)[1] == []
 
 
 def of_the_host():
