@@ -15,6 +15,7 @@ from harness.errors import LabError
 from harness.lab.lab import Lab
 from harness.lab.nursery import Nursery
 from harness.network import kinds
+from harness.story.shape import shape
 from harness.views.ladder import ladder
 from harness.views.lines import printed
 from harness.views.mermaid import mermaid
@@ -153,6 +154,76 @@ def test_it_is_quiet_when_it_says_so(routed):
 def out_segs(lab):
     """What both hosts' TCP has sent; TcpOutSegs is without retransmissions, such as a loss probe's (RFC 4022)."""
     return sum(lab.counter(name, on=on) for name in ("TcpOutSegs", "TcpRetransSegs") for on in ("client", "server"))
+
+
+MASQUERADE, INVALID = "masquerade", "ct state invalid"
+
+
+def test_nat_hides_the_client_from_the_server(routed):
+    """Each end has its own view; the states are those of the two ends."""
+    routed.nat("srcnat", f"{routed.from_host('client')} {MASQUERADE}")
+    server, client = connect(routed)
+    assert routed.wire() == ["client S", "server SA", "client A"]
+    assert routed.wire(arrived=True) == ["router S", "server SA", "router A"]
+    assert [routed.path(end) for end in ("client", "server")] == [
+        ["SYN_SENT", "ESTABLISHED"],
+        ["SYN_RECV", "ESTABLISHED"],
+    ]
+    assert routed.lost() == []
+    [tracked] = routed.conntrack()
+    assert tracked.state == "ESTABLISHED"
+    assert (tracked.source, tracked.destination) == (routed.socket("client").local, routed.server_address)
+    assert (tracked.answers_from, tracked.answers_to) == (routed.server_address, routed.socket("server").remote)
+    client.run_to("burst 0")
+    client.kill()
+    assert routed.wire()[-2:] == ["server FA", "client A"]
+    assert routed.path("client")[-2:] == ["FIN_WAIT2", "TIME_WAIT"]
+    assert routed.path("server")[-1] == "CLOSED"
+    del server
+
+
+def test_what_nat_changes_is_one_connection_in_every_picture(routed):
+    routed.nat("srcnat", f"{routed.from_host('client')} {MASQUERADE}")
+    connect(routed)
+    lines = printed(ladder(routed.timeline, 100), 100, color=False).splitlines()
+    [answer] = [line for line in lines if " SA " in line]
+    assert answer.endswith("SYN_RECV")
+    assert "server->>client" in mermaid(routed.timeline)
+    *_, line = shape(routed.timeline)
+    assert "→S ←SA →A" in line
+
+
+def test_restore_leaves_nat_alone(routed):
+    routed.nat("srcnat", f"{routed.from_host('client')} {MASQUERADE}")
+    routed.drop("tcp flags & fin == fin")
+    routed.restore()
+    connect(routed)
+    assert routed.wire(arrived=True)[0] == "router S"
+
+
+def test_what_the_router_sends_itself_is_drawn_so(routed):
+    """A RST in the server's name: the server has not sent it, and the client is CLOSED."""
+    routed.set_sysctl("net.netfilter.nf_conntrack_tcp_loose", 0, on="router")
+    server, client = connect(routed)
+    routed.reject(INVALID, with_="tcp reset")  # from here on connections are tracked
+    client.resume()
+    routed.expect_wire(["client PA", "server R"], since=routed.timeline.find("accepted"))
+    assert routed.counter("TcpOutRsts", on="server") == 0
+    assert routed.path("client")[-1] == "CLOSED"
+    assert routed.path("server")[-1] == "ESTABLISHED"
+    lines = printed(ladder(routed.timeline, 100), 100, color=False).splitlines()
+    [arrow] = [line for line in lines if "R, by the router" in line]
+    assert "◀" in arrow
+    assert "sent by the router" in transcript(routed.timeline)
+    client.fail_with("ECONNRESET")
+    del server
+
+
+def test_a_wrong_nat_rule_is_an_error(routed):
+    with pytest.raises(LabError, match="nft refuses 'masquerad'"):
+        routed.nat("srcnat", "masquerad")
+    with pytest.raises(LabError, match=r"no NAT chain 'postrouting'\. Hint: use one of srcnat, dstnat"):
+        routed.nat("postrouting", "masquerade")
 
 
 @pytest.mark.skipif(not shutil.which("tshark"), reason="no tshark here. Hint: install it (apt install tshark)")

@@ -102,8 +102,8 @@ def test_nothing_compares_kernel_versions() -> None:
 
 
 def test_only_the_kernel_room_and_the_addresses_know_the_family() -> None:
-    # sockets.py, transitions.py and wire.py read both families; default_family.py knows which is Python's.
-    knowers = {"kernel", "network", "sockets.py", "transitions.py", "wire.py", "default_family.py"}
+    # Those of evidence/ read both families; default_family.py knows which is Python's.
+    knowers = {"kernel", "network", "conntrack.py", "sockets.py", "transitions.py", "wire.py", "default_family.py"}
     guilty = [
         str(path.relative_to(ROOT))
         for path in (ROOT / "harness").rglob("*.py")

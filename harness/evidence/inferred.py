@@ -4,9 +4,10 @@ For users who may not trace the kernel, and for minisocks, which no tracepoint r
 such; states that last are confirmed by the socket table.
 """
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.evidence.sockets import Endpoint, State
 from harness.evidence.transitions import Transition
@@ -36,36 +37,62 @@ class _End:
 _Move = Callable[[_End, State | None], Iterator[Transition]]
 
 
-def infer(segments: Iterable[Segment], lost: Container[int] = ()) -> Iterator[Transition]:
+class _Hop(NamedTuple):
+    """A segment, and the two ends as their own sockets have them: local and remote."""
+
+    segment: Segment
+    sender: tuple[Endpoint, Endpoint]
+    receiver: tuple[Endpoint, Endpoint]
+
+
+def infer(
+    segments: Iterable[Segment], lost: Container[int] = (), arrived: Mapping[int, Segment] | None = None
+) -> Iterator[Transition]:
     """Every state change that the segments imply, each at the time of the segment that implies it.
 
-    `lost`: the segments that change nothing at their receivers, by id().
+    `lost`: the segments that change nothing at their receivers, by id(). `arrived`: those that arrived with other
+    addresses or ports, as they arrived.
     """
-    in_order = list(segments)
-    crossing = _crossing_fins(in_order)
+    hops = list(_hops(segments, arrived or {}))
+    crossing = _crossing_fins(hops)
     ends: dict[tuple[Endpoint, Endpoint], _End] = {}
-    for place, segment in enumerate(in_order):
-        sender = ends.setdefault((segment.source, segment.destination), _End())
-        receiver = ends.setdefault((segment.destination, segment.source), _End())
+    for place, hop in enumerate(hops):
+        segment = hop.segment
+        sender, receiver = ends.setdefault(hop.sender, _End()), ends.setdefault(hop.receiver, _End())
         if "S" in segment.flags:
             sender.fin_end, sender.late_fin = None, False
         if id(segment) in lost:
-            changes = _changes(segment, sender, copy(receiver))
+            changes = _changes(hop, sender, copy(receiver))
             yield from (change for change in changes if change.local == segment.source)
             continue
         receiver.late_fin |= place in crossing
-        yield from _changes(segment, sender, receiver)
+        if segment.arrives:  # a router has sent it, perhaps in the name of its peer
+            changes = _changes(hop, copy(sender), receiver)
+            yield from (change for change in changes if change.local == segment.destination)
+            continue
+        yield from _changes(hop, sender, receiver)
 
 
-def _crossing_fins(segments: list[Segment]) -> set[int]:
+def _hops(segments: Iterable[Segment], arrived: Mapping[int, Segment]) -> Iterator[_Hop]:
+    """The segments with both ends; that of a lost one's receiver as an earlier segment has shown it."""
+    peers: dict[tuple[Endpoint, Endpoint], tuple[Endpoint, Endpoint]] = {}
+    for segment in segments:
+        sender = segment.source, segment.destination
+        receiver = peers.get(sender, (segment.destination, segment.source))
+        if there := arrived.get(id(segment)):
+            receiver = there.destination, there.source
+            peers |= {sender: receiver, receiver: sender}
+        yield _Hop(segment, sender, receiver)
+
+
+def _crossing_fins(hops: list[_Hop]) -> set[int]:
     """The indices of FINs that crossed the peer's FIN: the peer's, captured later, does not acknowledge them.
 
     The capture sees a segment before a busy socket does (net/ipv4/tcp_ipv4.c, tcp_add_backlog).
     """
     crossing: set[int] = set()
     fins: dict[tuple[Endpoint, Endpoint], tuple[int, list[int]]] = {}
-    for place, segment in enumerate(segments):
-        forth, back = (segment.source, segment.destination), (segment.destination, segment.source)
+    for place, (segment, forth, back) in enumerate(hops):
         if "S" in segment.flags:
             fins.pop(forth, None)
         elif "F" in segment.flags:
@@ -80,13 +107,14 @@ def _after_fin(segment: Segment) -> int:
     return (segment.seq + segment.length + 1) % 2**32
 
 
-def _changes(segment: Segment, sender: _End, receiver: _End) -> Iterator[Transition]:
+def _changes(hop: _Hop, sender: _End, receiver: _End) -> Iterator[Transition]:
+    segment = hop.segment
+
     def move(end: _End, new: State | None) -> Iterator[Transition]:
         if new is None or new == end.state:
             return
         old, end.state = end.state, new
-        ours, theirs = segment.source, segment.destination
-        local, remote = (ours, theirs) if end is sender else (theirs, ours)
+        local, remote = hop.sender if end is sender else hop.receiver
         yield Transition(segment.time_ns, local, remote, old, new, inferred=True)
 
     match "".join(flag for flag in segment.flags if flag in "SFRA"):

@@ -239,6 +239,15 @@ class Lab(Observer):
         self._keeper.ask("forward_rule", rule=rule)
         self.record(Change(time.monotonic_ns(), f"router: {rule}"))
 
+    def nat(self, chain: str, rule: str) -> None:
+        """Add a rule of nftables to the router's NAT: nat("srcnat", f"{lab.from_host('client')} masquerade").
+
+        `chain`: "srcnat" (postrouting) for masquerade and snat, "dstnat" (prerouting) for dnat and redirect. restore()
+        does not remove it, as NAT is part of the network. A server then knows its client by the router's address.
+        """
+        self._keeper.ask("nat", chain=chain, rule=rule)
+        self.record(Change(time.monotonic_ns(), f"router: NAT: {rule}"))
+
     def set_mtu(self, host: str, mtu: int) -> None:
         """Set the MTU of the router's end of the link to a host, in bytes: a smaller one than either host knows of."""
         self._keeper.ask("set_mtu", host=host, mtu=mtu)

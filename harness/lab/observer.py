@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.errors import ExpectationFailed, Inconclusive, LabError
 from harness.evidence import counters, holders, memory
+from harness.evidence.conntrack import Tracked
 from harness.evidence.icmp import IcmpError
 from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.wire import Segment
@@ -196,6 +197,15 @@ class Observer(Recorder):
                 f"no look came between {held_s:.3f} and {gone_s:.3f} s, so {state} may have ended early. "
                 "Hint: run it again with less load"
             )
+
+    def conntrack(self) -> list[Tracked]:
+        """The TCP connections that the router tracks, without those whose time is over.
+
+        LabUnavailable without ctnetlink. A router tracks nothing until a rule needs it (nf_ct_netns_get).
+        """
+        self._watch.settle()
+        tracked: list[Tracked] = self._keeper.ask("conntrack")
+        return tracked
 
     def expect_table(self, within_s: float | None = None, **states: int) -> None:
         """Wait until the socket table has exactly these numbers of sockets in each state: LISTEN=1, CLOSE_WAIT=300."""

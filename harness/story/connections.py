@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.wire import Segment
+from harness.story.paths import Paths
 from harness.story.timeline import Change, Event, Look, Step
 
 _COMM_BYTES = 15
@@ -83,6 +84,8 @@ class Connection:
             yield self.server, self.client
 
     def take(self, at: int, segment: Segment) -> None:
+        if segment.arrives:  # a router has sent it, so it is of neither end
+            return
         end, peer = next(pair for pair in self.ends() if pair[0].local == segment.source)
         words = list(_words(segment, end, peer))
         end.latest_was_reported = bool(words)
@@ -94,15 +97,17 @@ class Connection:
                 end.sent.append(sent)
 
 
-def connections(events: list[Event]) -> list[Connection]:
+def connections(events: list[Event], paths: Paths) -> list[Connection]:
     """The connections, in the order of their SYNs; a retransmitted SYN begins no new one."""
+    servers = {client: server for server, client in reversed(paths.translated.items())}
     now: dict[frozenset[Endpoint], Connection] = {}
     found = []
     for at, event in enumerate(events):
         if isinstance(event, Segment):
-            ends = frozenset((event.source, event.destination))
+            ends = paths.connection(event.source, event.destination)
             if event.flags == "S" and (ends not in now or now[ends].syn.seq != event.seq):
-                forth, back = (event.source, event.destination), (event.destination, event.source)
+                forth = event.source, event.destination
+                back = servers.get(forth, (event.destination, event.source))
                 if ends in now:
                     now[ends].until = at
                 now[ends] = Connection(at, event, End(*forth), End(*back))
@@ -111,7 +116,7 @@ def connections(events: list[Event]) -> list[Connection]:
                 now[ends].take(at, event)
     looks = [event for event in events if isinstance(event, Look)]
     for row in looks[-1].sockets if looks else ():
-        if connection := now.get(frozenset((row.local, row.remote))):
+        if connection := now.get(paths.connection(row.local, row.remote)):
             connection.left += (row,)
     _Holders(events).set_in(found)
     return found

@@ -25,6 +25,7 @@ from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
 from harness.network.addresses import HOSTS
 from harness.predict.timers import Interval
+from harness.story.paths import Paths
 from harness.story.timeline import Change, Counted, Duration, Event, Finding, Look, Step, Timeline, Untried
 
 VERSION = 1
@@ -131,12 +132,12 @@ class _Names:
 
 
 def _rows(events: list[Event], timeline: Timeline, names: _Names) -> Iterator[Record]:
-    changes = deque(timeline.transitions())
+    changes, paths = deque(timeline.transitions()), timeline.paths()
     for event in events:
         fields = _fields(event, names)
         if fields:
             yield _row(event, timeline.start_ns, *fields)
-        while isinstance(event, Segment) and changes and _implies(event, changes[0]):
+        while isinstance(event, Segment) and changes and _implies(event, changes[0], paths):
             change = changes.popleft()
             yield _row(change, timeline.start_ns, "state", names.of(change.local), str(change.new))
 
@@ -159,9 +160,9 @@ def _row(event: Event, start_ns: int, kind: str, who: str, text: str) -> Record:
     return {"ms": round((event.time_ns - start_ns) / 1e6, 3), "kind": kind, "who": who, "text": text}
 
 
-def _implies(segment: Segment, change: Transition) -> bool:
-    ends = {segment.source, segment.destination}
-    return change.time_ns == segment.time_ns and {change.local, change.remote} == ends
+def _implies(segment: Segment, change: Transition, paths: Paths) -> bool:
+    ends = paths.connection(segment.source, segment.destination)
+    return change.time_ns == segment.time_ns and paths.connection(change.local, change.remote) == ends
 
 
 def _segments(events: list[Event], names: _Names) -> Iterator[Record]:

@@ -45,7 +45,7 @@ def shape(timeline: Timeline) -> list[str]:
     events = list(timeline.entered())
     last = max((at for at, event in enumerate(events) if isinstance(event, Step)), default=-1)
     events = events[: last + 2]  # with the look that follows the step
-    found = connections(events)
+    found = connections(events, timeline.paths())
     lines = [_line(connection) for connection in found]
     if len(lines) > _MANY:
         lines = [f"{count} × {line}" for line, count in sorted(Counter(lines).items())]

@@ -4,7 +4,7 @@ A step is added when the wire is quiet, so everything that it caused comes befor
 different sources, decides what happened "since" a step. Between two entries, displays are in order of time.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 
 from harness.errors import LabError
@@ -16,6 +16,7 @@ from harness.evidence.sockets import Socket
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
 from harness.predict.timers import Interval
+from harness.story.paths import Paths, follow
 
 __tracebackhide__ = True
 
@@ -173,8 +174,9 @@ class Timeline:
         raise LabError(f"{trouble} {name!r}. Hint: use one of: {known}; or the moment that run_to() returned")
 
     def segments(self, since: Moment | None = None, until: Moment | None = None) -> list[Segment]:
-        """The segments that hosts sent between two moments, in the order of capture."""
-        return [segment for segment in self._decoded(since, until) if not segment.arrives]
+        """The segments that hosts, or a router itself, sent between two moments, in the order of capture."""
+        by_router = self.paths().by_router
+        return [each for each in self._decoded(since, until) if not each.arrives or id(each) in by_router]
 
     def arrivals(self, since: Moment | None = None, until: Moment | None = None) -> list[Segment]:
         """The segments that left a router for their receivers between two moments; none on loopback."""
@@ -201,30 +203,25 @@ class Timeline:
 
     def entered(self) -> Iterator[Event]:
         """Every event in the order of the timeline: what a step caused comes before it, whatever the clocks show."""
+        by_router = self.paths().by_router
         for entry in self._entries:
             if isinstance(entry, _Stretch):
-                yield from entry.sent()
+                yield from entry.sent(by_router)
             else:
                 yield entry
 
-    def lost(self) -> set[int]:
-        """The segments that a router did not pass on, each as the id() of what segments() returned.
+    def paths(self) -> Paths:
+        """What became of the segments on their way through a router; on loopback, all arrive as they were sent."""
+        return follow(self._decoded(None, None)) if self.routed else Paths()
 
-        A router passes a segment on before the sender can repeat it, so what leaves is the latest one that is alike. It
-        may have changed addresses and ports, so these are not compared.
-        """
-        latest: dict[tuple[str, int, int, int], list[Segment]] = {}
-        for segment in self._decoded(None, None) if self.routed else ():
-            alike = latest.setdefault((segment.flags, segment.seq, segment.ack, segment.length), [])
-            if not segment.arrives:
-                alike.append(segment)
-            elif alike:
-                alike.pop()
-        return {id(segment) for alike in latest.values() for segment in alike}
+    def lost(self) -> set[int]:
+        """The segments that a router did not pass on, each as the id() of what segments() returned."""
+        return self.paths().lost
 
     def transitions(self) -> list[Transition]:
         """Each end's state changes as the segments imply them, including minisocks; the same for every user."""
-        return list(inferred.infer(self.segments(), self.lost()))
+        paths = self.paths()
+        return list(inferred.infer(self.segments(), paths.lost, paths.arrived))
 
     def __iter__(self) -> Iterator[Event]:
         """Every event by time, for display; state changes as reported by the kernel, or inferred if it reported none.
@@ -237,13 +234,13 @@ class Timeline:
             for change in self.transitions()
             if frozenset((change.local, change.remote)) not in reported
         ]
-        latest_ns = 0
+        latest_ns, by_router = 0, self.paths().by_router
         for entry in self._entries:
             if not isinstance(entry, _Stretch):
                 timed.append((entry.time_ns, _RANK[type(entry)], entry))
                 continue
             timed += [(error.time_ns, _RANK[Segment], error) for error in self._errors_in(entry)]
-            for segment in entry.sent():
+            for segment in entry.sent(by_router):
                 latest_ns = max(latest_ns, segment.time_ns)
                 timed.append((latest_ns, _RANK[Segment], segment))
         return (event for _, _, event in sorted(timed, key=lambda each: each[:2]))
@@ -283,9 +280,9 @@ class _Stretch:
             if segment is None and (error := icmp.decode(frame)):
                 yield error
 
-    def sent(self) -> Iterator[Segment]:
-        """The segments that hosts sent, without those that leave a router."""
-        return (segment for segment in self.segments() if segment and not segment.arrives)
+    def sent(self, by_router: Container[int]) -> Iterator[Segment]:
+        """The segments that hosts sent, and those that a router sent itself, without those that it only passed on."""
+        return (each for each in self.segments() if each and (not each.arrives or id(each) in by_router))
 
 
 def _is_bare_ack(frame: Frame) -> bool:

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator
 
 from harness.story.timeline import Timeline
-from harness.views.rows import Lane, Row, lane_of, rows
+from harness.views.rows import Lane, Row, lanes_of, rows
 
 _MOST_MESSAGES = 40
 _MOST_LINES, _MOST_LETTERS = 8, 100
@@ -48,7 +48,7 @@ def _statements(shown: list[Row], start_ns: int) -> Iterator[str]:
         if row.segment:
             arrow = "-x" if row.lost else "--x" if "R" in row.segment.flags else "->>"
             label = f"{row.label or '?'} (lost)" if row.lost else row.label or "?"
-            source, destination = lane_of(row.segment.source), lane_of(row.segment.destination)
+            source, destination = lanes_of(row.segment)
             yield f"{source}{arrow}{destination}: {_text(at + label)}"
             at = ""
         for lane, (first, *more) in ((lane, texts) for lane, texts in row.says.items() if texts):

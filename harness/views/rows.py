@@ -11,6 +11,7 @@ from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
 from harness.network.addresses import HOSTS
+from harness.story.paths import Paths
 from harness.story.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
 from harness.views.states import Correction, checked
 from harness.views.words import words_in
@@ -55,12 +56,26 @@ def rows(timeline: Timeline, words: Mapping[str, str] | None = None) -> list[Row
     the same for every user, and include TIME_WAIT, which no tracepoint reports.
     """
     events: list[Event] = [event for event in timeline if not isinstance(event, Transition)]
-    return _Rows(events, *checked(timeline), timeline.lost(), words or words_in("en")).build()
+    return _Rows(events, *checked(timeline), timeline.paths(), words or words_in("en")).build()
 
 
 def lane_of(endpoint: Endpoint) -> Lane:
     """The lane of an address: every host but the client is in the server's."""
     return Lane.CLIENT if HOSTS.get(endpoint[0]) == "client" else Lane.SERVER
+
+
+def lanes_of(segment: Segment) -> tuple[Lane, Lane]:
+    """The lanes that a segment leaves and goes to. A router is where the peer of the other end is."""
+    sender, receiver = lane_of(segment.source), lane_of(segment.destination)
+    if segment.arrives:  # it has sent it itself, perhaps in the other host's name
+        sender = _across(receiver)
+    elif HOSTS.get(segment.destination[0]) == "router":  # whose NAT stands for the client
+        receiver = _across(sender)
+    return sender, receiver
+
+
+def _across(lane: Lane) -> Lane:
+    return Lane.SERVER if lane is Lane.CLIENT else Lane.CLIENT
 
 
 class _Rows:
@@ -69,17 +84,17 @@ class _Rows:
         events: list[Event],
         changes: list[Transition],
         corrections: list[Correction],
-        lost: set[int],
+        paths: Paths,
         words: Mapping[str, str],
     ) -> None:
         self._events = events
-        self._lost = lost
+        self._paths = paths
         self._words = words
         self._corrections = corrections
         self._changes = changes
         self._lanes = lanes_of_actors(events)
         self._crowded = {lane for lane in Lane if list(self._lanes.values()).count(lane) > 1}
-        self._ports = {_client_port(event) for event in events if isinstance(event, Segment)}
+        self._ports = {client_port(event) for event in events if isinstance(event, Segment)}
         self._rows: list[Row] = []
         self._segments = [event for event in events if isinstance(event, Segment)]
         self._drawn: dict[int, Row] = {}
@@ -88,8 +103,10 @@ class _Rows:
 
     def build(self) -> list[Row]:
         for segment in self._segments:
-            lost, label = id(segment) in self._lost, _label(segment)
-            row = Row(segment.time_ns, segment, lane_of(segment.source), lost, label, evidence=[segment])
+            lost, label = id(segment) in self._paths.lost, _label(segment)
+            if segment.arrives:
+                label = f"{label}, {self._words['router']}"
+            row = Row(segment.time_ns, segment, lanes_of(segment)[0], lost, label, evidence=[segment])
             self._drawn[id(segment)] = self._row_of[segment.time_ns, segment.source] = row
         for change in self._changes:
             self._transition(change)
@@ -125,7 +142,8 @@ class _Rows:
 
     def _transition(self, change: Transition) -> None:
         """Add a state change to the row of the segment that implies it, which its end sent or received."""
-        row = self._row_of.get((change.time_ns, change.local)) or self._row_of[change.time_ns, change.remote]
+        ends = (change.local, change.remote, *self._paths.connection(change.local, change.remote))
+        row = next(filter(None, (self._row_of.get((change.time_ns, end)) for end in ends)))
         row.says[lane_of(change.local)].append(self._named(change.local, change.remote, change.new))
         row.evidence.append(change)
 
@@ -166,8 +184,9 @@ def lanes_of_actors(events: list[Event]) -> dict[str, Lane]:
     return {actor: lanes.get(actor) or lanes.get(actor[:15], Lane.CLIENT) for actor in actors}
 
 
-def _client_port(segment: Segment) -> int:
-    return segment.source[1] if lane_of(segment.source) is Lane.CLIENT else segment.destination[1]
+def client_port(segment: Segment) -> int:
+    """The port of a segment's end that is not a server's; a server knows its client by a router's, if that does NAT."""
+    return segment.source[1] if HOSTS.get(segment.source[0]) in ("client", "router") else segment.destination[1]
 
 
 def _label(segment: Segment) -> str:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from harness.evidence.sockets import Endpoint, State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
+from harness.story.paths import End, Paths
 from harness.story.timeline import Look, Timeline
-
-End = tuple[Endpoint, Endpoint]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +27,21 @@ def checked(timeline: Timeline) -> tuple[list[Transition], list[Correction]]:
     (a full accept queue), and minisocks end without a segment. A look shows the actual state: if it is still the one
     before a change that a received segment implied, that change and those that would follow from it did not happen.
     """
-    implied = defaultdict(list)
+    implied, paths = defaultdict(list), timeline.paths()
     for change in timeline.transitions():
-        implied[change.time_ns, frozenset((change.local, change.remote))].append(change)
-    states = _Checked()
+        implied[change.time_ns, paths.connection(change.local, change.remote)].append(change)
+    states = _Checked(paths)
     for event in timeline:  # by time: a look may have been added before a segment that it already reflects
         if isinstance(event, Segment):
-            states.segment(event, implied.pop((event.time_ns, frozenset((event.source, event.destination))), []))
+            states.segment(event, implied.pop((event.time_ns, paths.connection(event.source, event.destination)), []))
         elif isinstance(event, Look):
             states.look(event)
     return states.kept, states.corrections
 
 
 class _Checked:
-    def __init__(self) -> None:
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
         self.kept: list[Transition] = []
         self.corrections: list[Correction] = []
         self._now: dict[End, State] = {}
@@ -51,7 +51,8 @@ class _Checked:
     def segment(self, segment: Segment, changes: list[Transition]) -> None:
         for change in changes:
             end = (change.local, change.remote)
-            before, peer = self._now.get(end, State.CLOSED), self._now.get((change.remote, change.local))
+            before = self._now.get(end, State.CLOSED)
+            peer = self._now.get(self._paths.translated.get(end, (change.remote, change.local)))
             sends = change.local == segment.source
             follows = sends or change.old == before or change.new == State.CLOSED
             made_up = change.new == State.SYN_RECV and peer != State.SYN_SENT  # a provoked SYN: no peer has sent one

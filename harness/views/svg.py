@@ -15,9 +15,10 @@ from unicodedata import east_asian_width
 from harness.evidence.sockets import State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
+from harness.story.paths import End
 from harness.story.timeline import Finding, Look, Timeline
-from harness.views.rows import Lane, Row, lane_of, rows
-from harness.views.states import End, checked
+from harness.views.rows import Lane, Row, client_port, lane_of, rows
+from harness.views.states import checked
 
 _TIME, _TEXT, _WIRE, _COLUMN, _GAP = 68, 192, 184, 13, 8
 """Widths, in the SVG's units (pixels if the ladder's column is about 660 wide)."""
@@ -92,7 +93,7 @@ def draw(story: Prepared, most: int, px_a_ns: float, label: str, words: Mapping[
     by_steps = _stacked(heights)
     to_scale = _stacked([max(height, round(wait * px_a_ns)) for height, wait in zip(heights, waits_ns, strict=True)])
     names = [_name(row, story.start_ns, words) for row in shown]
-    several = len({_client_port(row.segment) for row in story.rows if row.segment}) > 1
+    several = len({client_port(row.segment) for row in story.rows if row.segment}) > 1
     drawn = [
         _row(*each, rooms, story.start_ns, several, words)
         for each in zip(shown, by_steps[:-1], heights, names, strict=True)
@@ -256,7 +257,7 @@ def _arrow(segment: Segment, row: Row, rooms: _Rooms, several: bool) -> list[str
     start, end = rooms.left + 2, rooms.right - 2
     if row.sender is Lane.SERVER:
         start, end = end, start
-    port = f'<tspan class="port">{_client_port(segment)} </tspan>' if several else ""
+    port = f'<tspan class="port">{client_port(segment)} </tspan>' if several else ""
     middle = (start + end) // 2
     if row.lost:
         kind, end = f"{kind} lost", middle
@@ -264,10 +265,6 @@ def _arrow(segment: Segment, row: Row, rooms: _Rooms, several: bool) -> list[str
         f'<path class="arrow {kind}" d="M{start} 0H{end}"/>',
         f'<text class="flags {kind}" x="{middle}" y="-6">{port}{escape(row.label)}</text>',
     ]
-
-
-def _client_port(segment: Segment) -> int:
-    return segment.source[1] if lane_of(segment.source) is Lane.CLIENT else segment.destination[1]
 
 
 def _lanes(rooms: _Rooms, height: int, words: Mapping[str, str]) -> str:
@@ -315,6 +312,8 @@ def _name(row: Row, start_ns: int, words: Mapping[str, str]) -> str:
         flags = " ".join(_FLAGS.get(flag, flag) for flag in row.segment.all_flags)
         size = f", {row.segment.length} B" if row.segment.length else ""
         parts.append(f"{sender} → {receiver}: {flags}{size}{words['lost'] if row.lost else ''}")
+        if row.segment.arrives:
+            parts[-1] += f", {words['router']}"
     for lane in Lane:
         if texts := [text.removeprefix("» ") for text in row.says[lane][:_MOST_LINES]]:
             parts.append(f"{words[lane]}: {', '.join(texts)}")

@@ -86,7 +86,8 @@ def _lines(event: Event, first_seq: dict[tuple[Endpoint, Endpoint], int], *, los
 def _on_the_wire(event: Segment | IcmpError, first_seq: dict[tuple[Endpoint, Endpoint], int], *, lost: bool) -> str:
     if isinstance(event, IcmpError):
         return f"{said(event)}, about {_name(event.sender)} → {_name(event.receiver)}"
-    return _segment(event, first_seq) + (", lost on the way" if lost else "")
+    way = ", lost on the way" if lost else ", sent by the router" if event.arrives else ""
+    return _segment(event, first_seq) + way
 
 
 def _segment(segment: Segment, first_seq: dict[tuple[Endpoint, Endpoint], int]) -> str:
