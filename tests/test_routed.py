@@ -138,6 +138,22 @@ def test_a_retransmission_that_arrives_is_not_lost_but_the_first_try_is(routed):
     del server
 
 
+def test_dnat_offers_a_service_at_the_routers_own_address(routed):
+    """The client and the server each see one address of the other, and restore() leaves the NAT alone."""
+    service = routed.dnat(routed.server_address)
+    host, port = service
+    routed.restore()
+    server = routed.start(echo, routed.server_address, on="server", to="listening")
+    routed.start(ask, service, on="client", to="connected")
+    server.run_to("accepted")
+    assert routed.wire() == ["client S", "server SA", "client A"]
+    assert routed.wire(arrived=True) == ["client S", "router SA", "client A"]
+    assert routed.lost() == []
+    assert (routed.socket("client").remote, routed.socket("server").local) == (service, routed.server_address)
+    assert host not in routed.server_address
+    assert port == routed.server_address[1]
+
+
 def test_it_is_quiet_when_it_says_so(routed):
     """After each of 200 bursts, the capture has every segment that the hosts' own counters have, sent and passed on.
 

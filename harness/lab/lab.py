@@ -248,6 +248,20 @@ class Lab(Observer):
         self._keeper.ask("nat", chain=chain, rule=rule)
         self.record(Change(time.monotonic_ns(), f"router: NAT: {rule}"))
 
+    def dnat(self, to: Endpoint) -> Endpoint:
+        """Let the router offer a service of a host as its own, by destination NAT, and return the service's address.
+
+        It is the router's own address with the same port. wire() shows each segment as it was sent, and
+        wire(arrived=True) as the router has translated it. It lasts: restore() does not remove it.
+        """
+        host, port = to
+        service = addresses.ROUTER[self.family]
+        ip = "ip" if self.family == 4 else "ip6"
+        self._keeper.ask("nat", chain="dstnat", rule=f"{ip} daddr {service} tcp dport {port} dnat {ip} to {host}")
+        name = addresses.HOSTS[host]
+        self.record(Change(time.monotonic_ns(), f"router: what is sent to its own address goes to the {name}"))
+        return service, port
+
     def set_mtu(self, host: str, mtu: int) -> None:
         """Set the MTU of the router's end of the link to a host, in bytes: a smaller one than either host knows of."""
         self._keeper.ask("set_mtu", host=host, mtu=mtu)
