@@ -167,6 +167,71 @@ def test_it_is_quiet_when_it_says_so(routed):
         assert before <= sent <= arrived <= out_segs(routed)
 
 
+@pytest.mark.parametrize(("host", "on"), [(host, on) for host in ("client", "server") for on in (host, "router")])
+def test_a_link_that_was_down_carries_again(routed, host, on):
+    """Either end of either link: addresses, routes and neighbours are back, and being down and up sends nothing."""
+    _, client = connect(routed, 2)
+    client.run_to("burst 0")
+    before = routed.evidence()
+    routed.link_down(host, on=on)
+    routed.link_up(host, on=on)
+    assert routed.evidence() == before
+    client.run_to("burst 1")
+    assert routed.lost() == []
+
+
+def test_the_end_that_is_set_down_loses_its_route_and_the_other_its_carrier(routed):
+    """What the router sends towards either is lost; only the end without a route knows."""
+    _, client = connect(routed)
+    routed.link_down("client", on="router")
+    client.resume()
+    routed.expect("a retransmission", True, lambda: routed.counter("TcpRetransSegs", on="client") > 0)
+    assert routed.wire(since="accepted") == []
+    routed.link_up("client", on="router")
+    client.run_to("burst 0")
+
+
+def test_a_link_has_two_ends(routed):
+    for host, on, ends in (
+        ("server", "client", "router or server"),
+        ("other server", "client", "router or server"),
+        ("router", "router", "router"),
+    ):
+        with pytest.raises(LabError, match=rf"the {on} is at no end of a link to the {host}. Hint: .*on= {ends}$"):
+            routed.link_down(host, on=on)
+
+
+def test_the_standby_has_the_address_and_not_the_connection(routed):
+    """Its link is seen as the others are, and is quiet when it says so; an actor on it is reached at that address."""
+    with pytest.raises(LabError, match="no host 'standby'"):
+        routed.start(echo, routed.server_address, on="standby")
+    server, _ = connect(routed)
+    before = routed.evidence()
+    routed.fail_over()
+    assert routed.evidence() == before
+    with pytest.raises(LabError, match="Hint: fail over once"):
+        routed.fail_over()
+    again = routed.start(ask, routed.server_address, name="refused", on="client")
+    again.fail_with("ECONNREFUSED")
+    assert routed.wire(since="accepted") == routed.wire(since="accepted", arrived=True) == ["client S", "server RA"]
+    standby = routed.start(echo, routed.server_address, name="standby", on="standby", to="listening")
+    once_more = routed.start(ask, routed.server_address, name="served", on="client", to="connected")
+    standby.run_to("accepted")
+    standby.resume()
+    once_more.run_to("burst 0")
+    assert routed.lost() == []
+    del server
+
+
+def test_a_router_without_a_neighbour_says_so(routed):
+    _, client = connect(routed)
+    routed.lose_neighbour("server")
+    client.resume()
+    routed.expect("a lost segment", True, lambda: bool(routed.lost()))
+    routed.expect_states(client="ESTABLISHED", server="ESTABLISHED")
+    assert routed.counter("TcpOutRsts") == 0
+
+
 def out_segs(lab):
     """What both hosts' TCP has sent; TcpOutSegs is without retransmissions, such as a loss probe's (RFC 4022)."""
     return sum(lab.counter(name, on=on) for name in ("TcpOutSegs", "TcpRetransSegs") for on in ("client", "server"))

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 
 from harness.errors import LabError, LabUnavailable
@@ -17,6 +18,11 @@ from harness.inside.keeper import Keeper, add_rule, run_nft
 from harness.inside.network_keeper import Reply
 from harness.kernel import namespace, sysctls
 from harness.network import addresses, kinds, routed
+
+_ETH0 = "eth0"
+"""A host's end of its link."""
+
+_CARRIER_WITHIN_S, _CARRIER_POLL_S = 5.0, 0.005
 
 
 class RoutedKeeper(Keeper):
@@ -38,6 +44,7 @@ class RoutedKeeper(Keeper):
         return tuple(addresses.ADDRESSES)
 
     def _apply(self, profile: list[sysctls.Setting]) -> None:
+        self._profile = profile
         for place in self.places:
             self.not_set, self.refused = [], []  # the same in each
             with self._at(place):
@@ -73,6 +80,66 @@ class RoutedKeeper(Keeper):
         """The MTU of the router's end of the link to a host, in bytes."""
         _run_ip(f"link set {self._place(host)} mtu {mtu}\n")
         return None, ()
+
+    def link_down(self, host: str, on: str) -> Reply:
+        """Set one end of a host's link down, and wait until the other end has noticed that it has no carrier."""
+        with self._end(host, on) as device:
+            _run_ip(routed.link_down(device))
+        self._await_ends(host, "DOWN")
+        return None, ()
+
+    def link_up(self, host: str, on: str) -> Reply:
+        """Set that end up again, with its addresses, routes and neighbours, and wait until both can send."""
+        with self._end(host, on) as device:
+            _run_ip(routed.link_up(self._place(host), router=device != _ETH0))
+        self._await_ends(host, "UP")
+        return None, ()
+
+    def lose_neighbour(self, host: str) -> Reply:
+        """Let the router ask for a host's link address in vain."""
+        _run_ip(routed.lose_neighbour(self._place(host)))
+        return None, ()
+
+    def fail_over(self) -> Reply:
+        """Add the standby, and lead what is for the server's address to it."""
+        if routed.STANDBY in self._anchors:
+            raise LabError("the standby has the server's address already. Hint: fail over once in a story")
+        pid = self._anchors[routed.STANDBY] = _anchor()
+        self._spare_actors[routed.STANDBY] = []
+        sysctls.write(sysctls.Setting(routed.JOINING, "0"))
+        _run_ip(routed.to_host(routed.STANDBY, pid))
+        with self._at(routed.STANDBY):
+            _run_ip(routed.of_host(routed.STANDBY))
+            super()._apply(self._profile)
+        self._await_ends(routed.STANDBY, "UP")
+        return None, ()
+
+    def _place(self, on: str) -> str:
+        return on if on == routed.STANDBY and on in self._anchors else super()._place(on)
+
+    @contextlib.contextmanager
+    def _end(self, host: str, on: str) -> Iterator[str]:
+        """The name of one end of a host's link, in the namespace of `on`, which has that end."""
+        link, place = self._place(host), self._place(on)
+        if link not in self._anchors or place not in (link, self.places[0]):
+            ends = " or ".join(self.places[:1] + ((link,) if link in self._anchors else ()))
+            raise LabError(f"the {on} is at no end of a link to the {host}. Hint: name a host, and on= {ends}")
+        with self._at(place):
+            yield _ETH0 if place == link else link
+
+    def _await_ends(self, host: str, state: str) -> None:
+        """The kernel notices a lost carrier from a work queue, up to 1 s later (net/core/link_watch.c).
+
+        Until then the device takes packets. Since commit facd15dfd691 ("net: core: synchronize link-watch when carrier
+        is queried"), to ask for its state is enough.
+        """
+        deadline = time.monotonic() + _CARRIER_WITHIN_S
+        for on in (self.places[0], host):
+            with self._end(host, on) as device:
+                while _run_ip(f"link show dev {device}\n").partition(" state ")[2].split()[0] != state:
+                    if time.monotonic() > deadline:
+                        raise LabError(f"the {on}'s end of the link to the {host} does not get {state}")
+                    time.sleep(_CARRIER_POLL_S)
 
     def _pid_at(self, place: str) -> int:
         return self._anchors.get(place) or os.getpid()
@@ -125,8 +192,10 @@ def _anchor() -> int:
     return pid
 
 
-def _run_ip(commands: str) -> None:
+def _run_ip(commands: str) -> str:
+    """Run commands of ip(8), and return their output."""
     command = [find_program("ip", "iproute2"), "-batch", "-"]
     done = subprocess.run(command, input=commands, capture_output=True, text=True, check=False, env={"LC_ALL": "C"})
     if done.returncode:
         raise LabUnavailable(f"ip fails here: {done.stderr.strip()}", "load the module veth")
+    return done.stdout

@@ -267,6 +267,37 @@ class Lab(Observer):
         self._keeper.ask("set_mtu", host=host, mtu=mtu)
         self.record(Change(time.monotonic_ns(), f"router: MTU {mtu} towards the {host}"))
 
+    def link_down(self, host: str, on: str) -> None:
+        """Set one end of a host's link down ("ip link set eth0 down"): the host's own, or the router's, as `on` names.
+
+        This end loses its routes, so what it would send fails; the router answers with "network unreachable". The other
+        end loses its carrier, as if a cable were pulled: it keeps its routes, and what it sends is lost in silence,
+        before any capture.
+        """
+        self._keeper.ask("link_down", host=host, on=on)
+        self.record(Change(time.monotonic_ns(), f"{on}: the {host}'s link is down"))
+
+    def link_up(self, host: str, on: str) -> None:
+        """Set that end up again, with its addresses, routes and neighbours."""
+        self._keeper.ask("link_up", host=host, on=on)
+        self.record(Change(time.monotonic_ns(), f"{on}: the {host}'s link is up"))
+
+    def lose_neighbour(self, host: str) -> None:
+        """Let the router's ARP (over IPv6, neighbour discovery) for a host stay without an answer, as if it were off.
+
+        It gives up after 0.1 s (1 s by default, three times), and answers with "host unreachable".
+        """
+        self._keeper.ask("lose_neighbour", host=host)
+        self.record(Change(time.monotonic_ns(), f"router: the {host} does not answer ARP"))
+
+    def fail_over(self) -> None:
+        """Move the server's address to a host that has none of its connections: on="standby" runs actors there.
+
+        The standby's sysctls are those of the profile, and its counters and sockets are not looked at.
+        """
+        self._keeper.ask("fail_over")
+        self.record(Change(time.monotonic_ns(), "router: the server's address is the standby's from here on"))
+
     def restore(self) -> None:
         """Let all segments through again, by removing every drop(), reject() and forward_rule()."""
         self._keeper.ask("restore")

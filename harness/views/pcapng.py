@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from harness.evidence.ring import Frame
 from harness.network.addresses import HOSTS
-from harness.network.routed import LINKS
+from harness.network.routed import LINKS, STANDBY
 from harness.story.timeline import Timeline
 from harness.views.rows import Row, rows
 
@@ -42,7 +42,7 @@ def pcapng(timeline: Timeline, claim: str = "") -> bytes:
     one link, outbound on the other.
     """
     comments = _comments(timeline)
-    links = {0: "lo"} if not timeline.routed else LINKS
+    links = {0: "lo"} if not timeline.routed else _links(timeline)
     numbers = {link: number for number, link in enumerate(links)}
     parts = [_section(claim), *map(_interface, links.values()), _names(timeline.routed)]
     for frame, segment in timeline.captured():
@@ -51,6 +51,12 @@ def pcapng(timeline: Timeline, claim: str = "") -> bytes:
             options.insert(0, (_FLAGS, struct.pack("<I", _OUTBOUND if frame.link < 0 else _INBOUND)))
         parts.append(_packet(frame, numbers.get(abs(frame.link), 0), timeline.start_ns, options))
     return b"".join(parts)
+
+
+def _links(timeline: Timeline) -> dict[int, str]:
+    """The router's links by index; that to the standby only if it has carried anything."""
+    used = {abs(frame.link) for frame, _ in timeline.captured()}
+    return {link: host for link, host in LINKS.items() if host != STANDBY or link in used}
 
 
 def block(kind: int, body: bytes, options: list[Option]) -> bytes:
