@@ -24,7 +24,7 @@ from harness.views.narration import claimed, format_text
 from tests.playing import ROOT, WarmPython, clean_environment, pytest_command, run_module, run_pytest
 from tests.test_tidy import SCENARIOS
 
-TOOLS = {"cat", "conntrack", "getent", "grep", "journalctl", "nstat", "ps", "ss", "sysctl", "tcpdump"}
+TOOLS = {"cat", "conntrack", "getent", "grep", "ip", "journalctl", "nstat", "ps", "ss", "sysctl", "tcpdump"}
 NAMES = [path.stem for path in SCENARIOS]
 OURS = [
     path.stem for path in SCENARIOS if re.search(r"\b00[0-4]\b", ast.get_docstring(ast.parse(path.read_text())) or "")
