@@ -103,7 +103,16 @@ def test_nothing_compares_kernel_versions() -> None:
 
 def test_only_the_kernel_room_and_the_addresses_know_the_family() -> None:
     # Those of evidence/ read both families; default_family.py knows which is Python's.
-    knowers = {"kernel", "network", "conntrack.py", "sockets.py", "transitions.py", "wire.py", "default_family.py"}
+    knowers = {
+        "kernel",
+        "network",
+        "conntrack.py",
+        "icmp.py",
+        "sockets.py",
+        "transitions.py",
+        "wire.py",
+        "default_family.py",
+    }
     guilty = [
         str(path.relative_to(ROOT))
         for path in (ROOT / "harness").rglob("*.py")
