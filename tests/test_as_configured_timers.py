@@ -107,8 +107,11 @@ def agrees(value: object, expected: object) -> bool:
     match value:
         case {"predicted": _}:
             return expected is NOT_MEASURED
-        case {"seconds": seconds, "from": _, "to": latest}:  # an RTO is slightly more than 0.2 s, and no timer is early
-            return isinstance(expected, int | float) and expected <= seconds <= latest < expected * 1.15 + 0.5
+        case {"seconds": seconds, "from": earliest, "to": latest}:
+            # An RTO is slightly more than 0.2 s, and no timer is early. The upper bound is not compared: it includes
+            # the time that a call took, on a busy machine (expect_lifetime, begun_by).
+            is_a_time = isinstance(expected, int | float)
+            return is_a_time and expected <= seconds <= latest and earliest < expected * 1.15 + 0.2
     return value == expected
 
 
