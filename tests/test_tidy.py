@@ -107,10 +107,9 @@ def test_only_the_kernel_room_and_the_addresses_know_the_family() -> None:
         "kernel",
         "network",
         "conntrack.py",
-        "icmp.py",
+        "ip.py",
         "sockets.py",
         "transitions.py",
-        "wire.py",
         "default_family.py",
     }
     guilty = [

@@ -5,12 +5,10 @@ ctnetlink_dump_table: nf_ct_is_expired). Otherwise such an entry stays, and is c
 segment's lookup or the garbage collection, which may take a minute to come by, finds it.
 """
 
-import contextlib
 import socket
 import struct
 from dataclasses import dataclass
 
-from harness.errors import Inconclusive
 from harness.evidence.sockets import Endpoint
 from harness.kernel import netlink
 
@@ -23,8 +21,6 @@ _TUPLE_IP, _TUPLE_PROTO = 1, 2
 _IPV4, _IPV6 = (1, 2), (3, 4)
 _PROTO_NUM, _PROTO_PORTS = 1, (2, 3)
 _PROTOINFO_TCP, _PROTOINFO_TCP_STATE = 1, 1
-_TYPE = 0x3FFF
-_MAX_READS = 100
 
 _STATES = ("NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE",
            "SYN_SENT2")  # fmt: skip
@@ -49,22 +45,21 @@ class Tracked:
 def read() -> list[Tracked]:
     """Each TCP connection that this process's network namespace tracks. Inconclusive if every read is interrupted."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as table:
-        for _ in range(_MAX_READS):
-            with contextlib.suppress(netlink.DumpInterrupted):
-                rows = netlink.ask(table, _CT_GET, netlink.NLM_F_DUMP, _NFGENMSG.pack(0, 0, 0))
-                return [tracked for tracked in map(decode, rows) if tracked]
-    raise Inconclusive(
-        f"conntrack's table changed during each of {_MAX_READS} reads. Hint: run it again with less load"
-    )
+
+        def rows() -> list[Tracked]:
+            answers = netlink.ask(table, _CT_GET, netlink.NLM_F_DUMP, _NFGENMSG.pack(0, 0, 0))
+            return [tracked for tracked in map(decode, answers) if tracked]
+
+        return netlink.undisturbed(rows, "conntrack's table", "less load")
 
 
 def decode(row: bytes) -> Tracked | None:
     """Decode one entry; None if it is not of TCP."""
-    fields = _attributes(row[_NFGENMSG.size :])
-    forth, back = _attributes(fields[_TUPLE_ORIG]), _attributes(fields[_TUPLE_REPLY])
-    if _attributes(forth[_TUPLE_PROTO])[_PROTO_NUM][0] != socket.IPPROTO_TCP:
+    fields = netlink.attributes(row[_NFGENMSG.size :])
+    forth, back = netlink.attributes(fields[_TUPLE_ORIG]), netlink.attributes(fields[_TUPLE_REPLY])
+    if netlink.attributes(forth[_TUPLE_PROTO])[_PROTO_NUM][0] != socket.IPPROTO_TCP:
         return None
-    number = _attributes(_attributes(fields[_PROTOINFO])[_PROTOINFO_TCP])[_PROTOINFO_TCP_STATE][0]
+    number = netlink.attributes(netlink.attributes(fields[_PROTOINFO])[_PROTOINFO_TCP])[_PROTOINFO_TCP_STATE][0]
     state = _STATES[number] if number < len(_STATES) else f"state {number}"
     (expires_s,) = struct.unpack("!I", fields.get(_TIMEOUT, bytes(4)))
     return Tracked(state, *_endpoints(forth), *_endpoints(back), expires_s)
@@ -72,18 +67,8 @@ def decode(row: bytes) -> Tracked | None:
 
 def _endpoints(of_tuple: dict[int, bytes]) -> tuple[Endpoint, Endpoint]:
     """Source and destination."""
-    addresses, protocol = _attributes(of_tuple[_TUPLE_IP]), _attributes(of_tuple[_TUPLE_PROTO])
+    addresses, protocol = netlink.attributes(of_tuple[_TUPLE_IP]), netlink.attributes(of_tuple[_TUPLE_PROTO])
     family, kinds = (socket.AF_INET, _IPV4) if _IPV4[0] in addresses else (socket.AF_INET6, _IPV6)
     hosts = [socket.inet_ntop(family, addresses[kind]) for kind in kinds]
     ports = [int.from_bytes(protocol[kind]) for kind in _PROTO_PORTS]
     return (hosts[0], ports[0]), (hosts[1], ports[1])
-
-
-def _attributes(data: bytes) -> dict[int, bytes]:
-    """The `struct nlattr`s of a message, or those nested in one, by type."""
-    found, at = {}, 0
-    while at + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, at)
-        found[kind & _TYPE] = data[at + 4 : at + length]
-        at += max(4, length + (-length % 4))
-    return found

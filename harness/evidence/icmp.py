@@ -4,12 +4,10 @@ import socket
 import struct
 from dataclasses import dataclass
 
+from harness.evidence import ip
 from harness.evidence.ring import Frame
 from harness.evidence.sockets import Endpoint
 
-_IP_AT, _ETHERTYPE_AT = 14, 12
-_IPV4 = struct.Struct("!B8xB2x4s4s")  # version and length, protocol, addresses
-_IPV6 = struct.Struct("!6xBx16s16s")  # next header, addresses
 _ICMP = struct.Struct("!BB2xI")  # type, code, and what depends on them: the MTU, if there is one
 _PORTS = struct.Struct("!HH")
 _ICMPV6 = 58
@@ -71,43 +69,24 @@ class IcmpError:
 def decode(frame: Frame) -> IcmpError | None:
     """The ICMP error in a frame; None if it carries something else, or an error about something else than TCP."""
     try:
-        outer = _ip(frame.data, _IP_AT, int.from_bytes(frame.data[_ETHERTYPE_AT:_IP_AT]))
-        if outer is None or outer[1] not in _KINDS:
+        outer = ip.in_frame(frame.data)
+        if outer is None or outer.protocol not in _KINDS:
             return None
-        family, protocol, source, destination, at = outer
-        kind, code, rest = _ICMP.unpack_from(frame.data, at)
-        codes = _KINDS[protocol].get(kind)
-        about = _ip(frame.data, at + _ICMP.size, _ETHERTYPES[family])
-        if codes is None or about is None or about[1] != socket.IPPROTO_TCP:
+        kind, code, rest = _ICMP.unpack_from(frame.data, outer.payload_at)
+        codes = _KINDS[outer.protocol].get(kind)
+        about = ip.header(frame.data, outer.payload_at + _ICMP.size, outer.version) if codes else None
+        if codes is None or about is None or about.protocol != socket.IPPROTO_TCP:
             return None
-        ports = _PORTS.unpack_from(frame.data, about[4])
+        source_port, destination_port = _PORTS.unpack_from(frame.data, about.payload_at)
     except struct.error:
         return None
     return IcmpError(
         frame.time_ns,
-        source,
-        destination,
+        outer.source,
+        outer.destination,
         codes.get(code) or codes[None],
-        (about[2], ports[0]),
-        (about[3], ports[1]),
-        rest & 0xFFFF if (protocol, kind, code) in _WITH_MTU else 0,
+        (about.source, source_port),
+        (about.destination, destination_port),
+        rest & 0xFFFF if (outer.protocol, kind, code) in _WITH_MTU else 0,
         frame.link < 0,
     )
-
-
-_ETHERTYPES = {socket.AF_INET: 0x0800, socket.AF_INET6: 0x86DD}
-
-
-def _ip(data: bytes, at: int, ethertype: int) -> tuple[socket.AddressFamily, int, str, str, int] | None:
-    """Family, protocol, both addresses, and where the payload begins."""
-    if ethertype == _ETHERTYPES[socket.AF_INET]:
-        first, protocol, source, destination = _IPV4.unpack_from(data, at)
-        family, version, size = socket.AF_INET, 4, 4 * (first & 0x0F)
-    elif ethertype == _ETHERTYPES[socket.AF_INET6]:
-        protocol, source, destination = _IPV6.unpack_from(data, at)
-        family, version, size = socket.AF_INET6, 6, 40
-    else:
-        return None
-    if data[at] >> 4 != version or size < 20:
-        return None
-    return family, protocol, socket.inet_ntop(family, source), socket.inet_ntop(family, destination), at + size

@@ -3,7 +3,6 @@
 Structures: include/uapi/linux/inet_diag.h. This room's tests compare it with `ss`.
 """
 
-import contextlib
 import re
 import socket
 import struct
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from harness.errors import Inconclusive
 from harness.evidence import tcp_info
 from harness.kernel import netlink
 
@@ -98,8 +96,6 @@ _EVERY_STATE = (1 << 13) - 1
 _MAPPED = "::ffff:"
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
-_MAX_READS = 100
-"""How often to try to read a table that changes during each read; a read takes about a millisecond."""
 
 
 def open_table() -> socket.socket:
@@ -113,12 +109,11 @@ def read(table: socket.socket, *, detailed: bool = False) -> list[Socket]:
     Inconclusive if the table changes during every read.
     """
     extensions = tcp_info.EXTENSIONS if detailed else 0
-    for _ in range(_MAX_READS):
-        with contextlib.suppress(netlink.DumpInterrupted):
-            return [decode(each, detailed) for family in _FAMILIES for each in _dump(table, family, extensions)]
-    raise Inconclusive(
-        f"the socket table changed during each of {_MAX_READS} reads. Hint: run it again with fewer connections"
-    )
+
+    def rows() -> list[Socket]:
+        return [decode(each, detailed) for family in _FAMILIES for each in _dump(table, family, extensions)]
+
+    return netlink.undisturbed(rows, "the socket table", "fewer connections")
 
 
 def _dump(table: socket.socket, family: int, extensions: int) -> list[bytes]:

@@ -7,6 +7,8 @@ Structures: include/uapi/linux/tcp.h, and include/uapi/linux/sock_diag.h (SK_MEM
 import struct
 from typing import NamedTuple
 
+from harness.kernel import netlink
+
 INFO, MEMORY = 2, 7
 """INET_DIAG_INFO and INET_DIAG_SKMEMINFO (include/uapi/linux/inet_diag.h)."""
 
@@ -23,7 +25,6 @@ TIMESTAMPS, SACK, WINDOW_SCALE = 1, 2, 4
 """TCPI_OPT_* (include/uapi/linux/tcp.h): options that both ends have agreed on in the handshake."""
 
 _MEMORY = struct.Struct("=IIII16xI")
-_ATTRIBUTE = struct.Struct("=HH")
 
 
 class Details(NamedTuple):
@@ -63,17 +64,8 @@ class Details(NamedTuple):
 
 def decode(attributes: bytes) -> Details | None:
     """The attributes after a `struct inet_diag_msg`; None if tcp_info is not among them (TIME_WAIT, SYN_RECV)."""
-    info, memory = b"", b""
-    offset = 0
-    while offset + _ATTRIBUTE.size <= len(attributes):
-        length, kind = _ATTRIBUTE.unpack_from(attributes, offset)
-        if length < _ATTRIBUTE.size:
-            break
-        if kind == INFO:
-            info = attributes[offset + _ATTRIBUTE.size : offset + length]
-        elif kind == MEMORY:
-            memory = attributes[offset + _ATTRIBUTE.size : offset + length]
-        offset += length + (-length % 4)
+    found = netlink.attributes(attributes)
+    info, memory = found.get(INFO, b""), found.get(MEMORY, b"")
     if len(info) < _INFO.size:  # an older kernel, or none
         return None
     (backoff, options, rto, mss, unacked, retrans, sent, received, rtt, cwnd, total, acked, got, notsent, busy,

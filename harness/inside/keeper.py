@@ -40,9 +40,7 @@ class Keeper(NetworkKeeper):
         self.places = kinds.PLACES[self.network]
         super().__init__(profile, host_network)
         if family not in self.families:
-            raise LabUnavailable(
-                f"this kernel has no IPv{family}", "boot it without ipv6.disable=1, or load the module ipv6"
-            )
+            raise addresses.no_ipv6()
         self._family = family
         self._statuses: dict[int, int] = {}
         self._folder = ""
@@ -67,11 +65,7 @@ class Keeper(NetworkKeeper):
 
     def _place(self, on: str) -> str:
         """The place of a host."""
-        place = kinds.place_of(on, self.network)
-        if place is None:
-            known = ", ".join(kinds.hosts_of(self.network))
-            raise LabError(f"this lab has no host {on!r}. Hint: on= one of {known}")
-        return place
+        return kinds.place_of(on, self.network)
 
     def fds(self) -> tuple[int, ...]:
         """The capture's fd; then for each place: its socket table, a raw socket for provoked segments, and a pidfd."""
@@ -195,12 +189,12 @@ class Keeper(NetworkKeeper):
 
     def drop(self, match: str) -> Reply:
         """Drop segments that match. LabUnavailable if nft does not work here, LabError if the rule is wrong."""
-        return add_rule(self.dropping_hook, match, "counter drop")
+        return add_rule(f"lab {self.dropping_hook} {match} counter drop", f"{match!r} (drop)")
 
     def reject(self, match: str, with_: str) -> Reply:
         """Answer segments that match with an error instead of delivering them; errors as for drop()."""
-        verdict = f"counter reject with {with_}"
-        return add_rule(self.rejecting_hook, match, verdict, _NFT_WITH_A_REJECT, "nft_reject_inet")
+        rule = f"lab {self.rejecting_hook} {match} counter reject with {with_}"
+        return add_rule(rule, f"{match!r} (reject with {with_})", trial("lab", "reject"), "nft_reject_inet")
 
     dropping_hook = "input"
     """The hook of nftables at which drop() acts: where segments arrive, or where they leave the router."""
@@ -220,22 +214,23 @@ add chain inet lab forward { type filter hook forward priority 0; }
 add chain inet lab postrouting { type filter hook postrouting priority 0; }
 """
 
-_NFT_WITH_A_REJECT = f"""{NFT_CHAINS}
-add chain inet lab trial
-add rule inet lab trial reject
-flush chain inet lab trial
-delete chain inet lab trial
-"""
+
+def trial(table: str, statement: str) -> str:
+    """A script that leaves nothing, and fails only if the kernel does not have the statement."""
+    chain = f"chain inet {table} trial\n"
+    return f"add {chain}add rule inet {table} trial {statement}\nflush {chain}delete {chain}"
 
 
-def add_rule(hook: str, match: str, verdict: str, certain: str = NFT_CHAINS, module: str = "nf_tables") -> Reply:
-    """Add a rule. `certain` is a script without a mistake: if it fails as well, the kernel lacks the module."""
-    trouble = run_nft(f"{NFT_CHAINS}add rule inet lab {hook} {match} {verdict}\n")
-    if trouble and run_nft(certain):
-        raise LabUnavailable(f"nft fails here: {trouble}", f"load {module}, or run on a kernel that has it")
+def add_rule(rule: str, shown: str, certain: str = "", modules: str = "nf_tables", chains: str = NFT_CHAINS) -> Reply:
+    """Add a rule, as "TABLE CHAIN RULE", and first its chains; `shown` is the user's part of it.
+
+    `certain` has no mistake (trial()): if it fails as well, the kernel lacks the modules.
+    """
+    trouble = run_nft(f"{chains}add rule inet {rule}\n")
+    if trouble and run_nft(f"{chains}{certain}"):
+        raise LabUnavailable(f"nft fails here: {trouble}", f"load {modules}, or run on a kernel that has it")
     if trouble:
-        shown = verdict.removeprefix("counter ")
-        raise LabError(f"nft refuses {match!r} ({shown}). Hint: correct the rule (man nft):\n{trouble}")
+        raise LabError(f"nft refuses {shown}. Hint: correct the rule (man nft):\n{trouble}")
     return None, ()
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from harness.errors import LabError, LabUnavailable
 from harness.evidence import conntrack, ring
 from harness.inside.installed import find_program
-from harness.inside.keeper import Keeper, add_rule, run_nft
+from harness.inside.keeper import Keeper, add_rule, trial
 from harness.inside.network_keeper import Reply
 from harness.kernel import namespace, sysctls
 from harness.network import addresses, kinds, routed
@@ -57,17 +57,14 @@ class RoutedKeeper(Keeper):
 
     def forward_rule(self, rule: str) -> Reply:
         """Add a rule for what the router forwards. LabUnavailable without nft, LabError if the rule is wrong."""
-        return add_rule("forward", rule, "")
+        return add_rule(f"lab forward {rule}", repr(rule))
 
     def nat(self, chain: str, rule: str) -> Reply:
         """Add a rule to the router's NAT. LabUnavailable without nft or its NAT, LabError if the rule is wrong."""
         if chain not in _NAT_CHAINS:
             raise LabError(f"the router has no NAT chain {chain!r}. Hint: use one of {', '.join(_NAT_CHAINS)}")
-        if trouble := run_nft(f"{_NFT_NAT}add rule inet nat {chain} {rule}\n"):
-            if run_nft(f"{_NFT_NAT}{_NFT_NAT_TRIAL}"):
-                raise LabUnavailable(f"nft fails here: {trouble}", "load nft_chain_nat, nft_nat and nft_masq")
-            raise LabError(f"nft refuses {rule!r}. Hint: correct the rule (man nft):\n{trouble}")
-        return None, ()
+        modules = "nft_chain_nat, nft_nat and nft_masq"
+        return add_rule(f"nat {chain} {rule}", repr(rule), trial("nat", "masquerade"), modules, _NFT_NAT)
 
     def conntrack(self) -> Reply:
         """The connections that the router tracks. LabUnavailable without ctnetlink."""
@@ -163,13 +160,6 @@ _NFT_NAT = "add table inet nat\n" + "".join(
     f"add chain inet nat {chain} {{ type nat hook {hook} priority {chain}; }}\n" for chain, hook in _NAT_CHAINS.items()
 )
 """A table of its own, which restore() leaves alone."""
-
-_NFT_NAT_TRIAL = """
-add chain inet nat trial
-add rule inet nat trial masquerade
-flush chain inet nat trial
-delete chain inet nat trial
-"""
 
 
 def _anchor() -> int:

@@ -3,17 +3,28 @@
 pyroute2 does the same, but takes 250 ms to import in each worker (docs/design.md, "Alternatives considered").
 """
 
+import contextlib
 import errno
 import itertools
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from harness.errors import Inconclusive
+
+Row = TypeVar("Row")
 
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_REPLACE, NLM_F_CREATE = 0x100, 0x400
 _NLM_F_DUMP_INTR = 0x10
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_ATTRIBUTE = struct.Struct("=HH")  # length, type
+_NLA_TYPE_MASK = 0x3FFF
+_MAX_READS = 100
+"""How often to try to read a table that changes during each read; a read takes about a millisecond."""
+
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _RECEIVE_BYTES = 1 << 17
 
@@ -29,6 +40,26 @@ def attribute(kind: int, value: bytes) -> bytes:
     """One `struct rtattr`, padded to four bytes."""
     length = 4 + len(value)
     return struct.pack("=HH", length, kind) + value + bytes(-length % 4)
+
+
+def attributes(data: bytes) -> dict[int, bytes]:
+    """The values of the attributes in a message, or of those nested in one, by type (`struct nlattr`)."""
+    found, at = {}, 0
+    while at + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if length < _ATTRIBUTE.size:
+            break
+        found[kind & _NLA_TYPE_MASK] = data[at + _ATTRIBUTE.size : at + length]
+        at += length + (-length % 4)
+    return found
+
+
+def undisturbed(read: Callable[[], list[Row]], table: str, hint: str) -> list[Row]:
+    """What read() returns, tried again while the table changes. Inconclusive if it changes during each read."""
+    for _ in range(_MAX_READS):
+        with contextlib.suppress(DumpInterrupted):
+            return read()
+    raise Inconclusive(f"{table} changed during each of {_MAX_READS} reads. Hint: run it again with {hint}")
 
 
 def ask(sock: socket.socket, kind: int, flags: int, body: bytes) -> list[bytes]:

@@ -71,7 +71,7 @@ class Lab(Observer):
     def server_address_over(self, family: addresses.Family) -> Endpoint:
         """The server's address of either family, for stories that use both at once. LabUnavailable without IPv6."""
         if family == 6 and not self.sysctl("net.ipv6.bindv6only", default=""):
-            raise LabUnavailable("this kernel has no IPv6", "boot it without ipv6.disable=1, or load the module ipv6")
+            raise addresses.no_ipv6()
         return addresses.ADDRESSES[family][addresses.SERVER], self.server_address[1]
 
     def from_host(self, end: str) -> str:
@@ -116,7 +116,7 @@ class Lab(Observer):
     def _on(self, host: str) -> str:
         """The host that an actor runs on; on loopback, where all are in one place, none need be named."""
         if not host and self._keeper.network != kinds.LOOPBACK:
-            raise LabError(f"on which host? Hint: on= one of {', '.join(kinds.hosts_of(self._keeper.network))}")
+            raise LabError(f"on which host? Hint: on= one of {kinds.hosts_of(self._keeper.network)}")
         return host or addresses.CLIENT
 
     def never_moved(self) -> list[str]:
@@ -164,7 +164,7 @@ class Lab(Observer):
         with processors.only(self._processors):  # so that the marks follow it in the same queues (evidence/ring.py)
             sender = addresses.HOSTS.get(segment.source[0], addresses.CLIENT)
             self._keeper.place_of(sender).raw.sendto(data, (host, 0))
-        to = f"{addresses.HOSTS.get(host, host)}:{port}"
+        to = f"{addresses.name_of(host)}:{port}"
         self.record(Change(time.monotonic_ns(), f"provoked: {segment.flags} to {to}"))
 
     def set_sysctl(self, key: str, value: object, *, optional: bool = False, on: str = "") -> None:

@@ -71,7 +71,7 @@ class Observer(Recorder):
     ) -> list[str]:
         """The same segments as sender and flags (without ECN's): ["client S", "server SA", "client A"]."""
         return [
-            f"{addresses.HOSTS.get(segment.source[0], segment.source[0])} {segment.flags}"
+            f"{addresses.name_of(segment.source[0])} {segment.flags}"
             for segment in self.segments(since, until, port, arrived=arrived)
         ]
 

@@ -45,6 +45,16 @@ _ROUTES_WITHIN_S = 5.0
 _NO_IPV6 = (errno.EOPNOTSUPP, errno.EAFNOSUPPORT)
 
 
+def name_of(address: str) -> str:
+    """The host with an address; the address itself if it belongs to none."""
+    return HOSTS.get(address, address)
+
+
+def no_ipv6() -> LabUnavailable:
+    """The error for a story that needs IPv6, if the kernel lacks it."""
+    return LabUnavailable("this kernel has no IPv6", "boot it without ipv6.disable=1, or load the module ipv6")
+
+
 def sent_by(host: str, family: Family) -> str:
     """The match of nftables for what a host sends: "ip saddr 192.0.2.2"."""
     return f"{'ip' if family == 4 else 'ip6'} saddr {ADDRESSES[family][host]}"

@@ -1,5 +1,6 @@
 """The networks that a story can be played on: which network namespaces each has, and which host is in which."""
 
+from harness.errors import LabError
 from harness.network import routed
 from harness.network.addresses import CLIENT, OTHER_SERVER, SERVER
 
@@ -14,11 +15,13 @@ _PLACE_OF = {
 }
 
 
-def hosts_of(network: str) -> tuple[str, ...]:
-    """The names of the hosts of a network."""
-    return tuple(_PLACE_OF[network])
+def hosts_of(network: str) -> str:
+    """The names of the hosts of a network, as a list in a sentence."""
+    return ", ".join(_PLACE_OF[network])
 
 
-def place_of(host: str, network: str) -> str | None:
-    """The namespace that a host is in; None if the network has no such host."""
-    return _PLACE_OF[network].get(host)
+def place_of(host: str, network: str) -> str:
+    """The namespace that a host is in. LabError if the network has no such host."""
+    if host not in _PLACE_OF[network]:
+        raise LabError(f"this lab has no host {host!r}. Hint: use one of {hosts_of(network)}")
+    return _PLACE_OF[network][host]

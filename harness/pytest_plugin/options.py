@@ -10,6 +10,7 @@ from harness.explain import profile
 from harness.explain.profile import Profile
 from harness.lab.waiting import check_max_wait
 from harness.lessons import lessons
+from harness.network.addresses import Family
 from harness.output import files, terminal
 from harness.pytest_plugin.labs import ALLOWANCE_S, FAMILIES, SLOW_ALLOWANCE_S
 from harness.pytest_plugin.verdicts import PROFILE
@@ -69,10 +70,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lab-lang", choices=lessons.LANGUAGES, default="en", help="the language of the lessons' words")
 
 
-_OVER = {"4": "", "6": " over IPv6", "both": " over IPv4 and IPv6"}
-"""What the name of a run's profile says of the family, so that its output and its records do."""
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     option = config.option
@@ -84,7 +81,7 @@ def pytest_configure(config: pytest.Config) -> None:
         under = profile.chosen(
             option.lab_sysctls, option.lab_sysctl_file, option.lab_sysctl, tried=not hasattr(config, "workerinput")
         )
-        config.stash[PROFILE] = Profile(under.name + _OVER[option.lab_family], under.settings)
+        config.stash[PROFILE] = Profile(under.name + _over(FAMILIES[option.lab_family]), under.settings)
         if hasattr(config, "workerinput"):
             return
         if option.lab_step:
@@ -100,6 +97,11 @@ def pytest_configure(config: pytest.Config) -> None:
         from harness.pytest_plugin.reporting import Reporter
 
         config.pluginmanager.register(Reporter(Path(option.lab_report), option.lab_lang, is_plain=option.lab_plain))
+
+
+def _over(families: list[Family]) -> str:
+    """What the name of a run's profile says of its families, if they are not the default."""
+    return "" if families == FAMILIES["4"] else " over " + " and ".join(f"IPv{family}" for family in families)
 
 
 def _check_what_is_shown(option: argparse.Namespace) -> None:

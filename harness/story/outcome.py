@@ -23,7 +23,7 @@ from typing import Any
 from harness.evidence.sockets import Endpoint, Socket
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
-from harness.network.addresses import HOSTS
+from harness.network.addresses import name_of
 from harness.predict.timers import Interval
 from harness.story.paths import Paths
 from harness.story.timeline import Change, Counted, Duration, Event, Finding, Look, Step, Timeline, Untried
@@ -117,7 +117,7 @@ class _Names:
 
     def of(self, endpoint: Endpoint) -> str:
         """Host and number; "*" for the far end of a listener."""
-        host = HOSTS.get(endpoint[0], endpoint[0])
+        host = name_of(endpoint[0])
         return f"{host}#{self._numbers[endpoint]}" if endpoint in self._numbers else "*"
 
     def place(self, row: Socket) -> tuple[str, str, int, int]:

@@ -10,7 +10,7 @@ from harness.evidence.icmp import IcmpError
 from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
-from harness.network.addresses import HOSTS
+from harness.network.addresses import HOSTS, name_of
 from harness.story.paths import Paths
 from harness.story.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
 from harness.views.states import Correction, checked
@@ -221,7 +221,7 @@ def printable(text: str) -> str:
 
 def said(error: IcmpError) -> str:
     """An ICMP error in words: "router → server: ICMP Packet Too Big, MTU 1400"."""
-    source, destination = (HOSTS.get(host, host) for host in (error.source, error.destination))
+    source, destination = map(name_of, (error.source, error.destination))
     return f"{source} → {destination}: ICMP {error.kind}" + (f", MTU {error.mtu}" if error.mtu else "")
 
 

@@ -7,7 +7,7 @@ from harness.evidence.icmp import IcmpError
 from harness.evidence.sockets import Endpoint, Socket, State
 from harness.evidence.transitions import Transition
 from harness.evidence.wire import Segment
-from harness.network.addresses import HOSTS
+from harness.network.addresses import name_of
 from harness.story.timeline import Change, Counted, Event, Finding, Look, Step, Timeline
 from harness.views.rows import said
 from harness.views.states import checked
@@ -117,4 +117,4 @@ def format_socket(row: Socket, language: str = "en") -> str:
 
 def _name(endpoint: Endpoint) -> str:
     host, port = endpoint
-    return f"{HOSTS.get(host, host)}:{port}"
+    return f"{name_of(host)}:{port}"

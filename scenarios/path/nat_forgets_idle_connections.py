@@ -2,7 +2,7 @@
 
 The router has a mapping for each connection: the client's port, and the port that the server sees.
 Each segment renews it. If none comes for nf_conntrack_tcp_timeout_established, the mapping is gone,
-and the router tells nobody. The next segment is invalid (tcp_new, with nf_conntrack_tcp_loose=0):
+and the router sends no message. The next segment is invalid (nf_conntrack_tcp_loose=0, tcp_new):
 
     client                  router                 server
     ESTABLISHED             mapping                ESTABLISHED
